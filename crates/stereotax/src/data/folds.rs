@@ -1,0 +1,275 @@
+//! Runs of samples, and the folds that hold some of them out.
+
+use std::ops::Range;
+
+use super::error::{Error, Result};
+use crate::stats::rng::{Stream, id_key};
+
+/// Consecutive stretches of samples (scanner runs, stories, sections) that time never crosses.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub struct Runs {
+    names: Vec<String>,
+    bounds: Vec<usize>,
+}
+
+impl Runs {
+    /// All samples in one run.
+    pub fn single(n_samples: usize) -> Self {
+        Runs { names: vec!["run".into()], bounds: vec![0, n_samples] }
+    }
+
+    /// Runs of the given lengths, in order.
+    pub fn from_lengths(names: &[String], lengths: &[usize]) -> Result<Self> {
+        if names.len() != lengths.len() || lengths.is_empty() || lengths.contains(&0) {
+            return Err(Error::Invalid {
+                what: "runs".into(),
+                expected: "one name and a length of at least 1 per run".into(),
+                found: format!("{} names and lengths {lengths:?}", names.len()),
+                hint: "drop empty runs".into(),
+            });
+        }
+        let mut bounds = vec![0];
+        for length in lengths {
+            bounds.push(bounds[bounds.len() - 1] + length);
+        }
+        Ok(Runs { names: names.to_vec(), bounds })
+    }
+
+    /// Read runs off one label per sample; samples of a run must stand together.
+    pub fn from_labels<S: AsRef<str>>(labels: &[S]) -> Result<Self> {
+        let mut names: Vec<String> = Vec::new();
+        let mut bounds = vec![0];
+        for (i, label) in labels.iter().enumerate() {
+            let label = label.as_ref();
+            if names.last().is_some_and(|last| last == label) {
+                continue;
+            }
+            if names.iter().any(|seen| seen == label) {
+                return Err(Error::Invalid {
+                    what: "runs".into(),
+                    expected: "the samples of each run to stand together".into(),
+                    found: format!("run `{label}` begins again at sample {i} (counted from 0)"),
+                    hint: "sort the samples by run, then by time".into(),
+                });
+            }
+            if i > 0 {
+                bounds.push(i);
+            }
+            names.push(label.to_owned());
+        }
+        bounds.push(labels.len());
+        Ok(Runs { names, bounds })
+    }
+
+    /// How many runs.
+    pub fn n_runs(&self) -> usize {
+        self.names.len()
+    }
+
+    /// How many samples in all.
+    pub fn n_samples(&self) -> usize {
+        self.bounds[self.bounds.len() - 1]
+    }
+
+    /// The samples of one run.
+    pub fn range(&self, run: usize) -> Range<usize> {
+        self.bounds[run]..self.bounds[run + 1]
+    }
+
+    /// All runs' sample ranges, in order.
+    pub fn ranges(&self) -> impl Iterator<Item = Range<usize>> + '_ {
+        self.bounds.windows(2).map(|w| w[0]..w[1])
+    }
+
+    /// The runs' names.
+    pub fn names(&self) -> &[String] {
+        &self.names
+    }
+
+    /// Run of each sample.
+    pub fn codes(&self) -> Vec<usize> {
+        self.ranges().enumerate().flat_map(|(run, range)| range.map(move |_| run)).collect()
+    }
+}
+
+/// One division of the samples: fitted on `train`, judged on `test`. Both are sorted.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub struct Fold {
+    /// The held-out run, or "fold 3".
+    pub name: String,
+    /// Samples that may be fitted on.
+    pub train: Vec<usize>,
+    /// Samples held out.
+    pub test: Vec<usize>,
+}
+
+/// A cross-validation scheme in which every sample is held out at most once.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub struct Folds {
+    folds: Vec<Fold>,
+    n_samples: usize,
+}
+
+impl Folds {
+    /// Hold out one run at a time.
+    pub fn leave_one_run_out(runs: &Runs) -> Result<Self> {
+        if runs.n_runs() < 2 {
+            return Err(Error::TooFew {
+                what: "runs".into(),
+                needed: "2 runs".into(),
+                found: format!("{} run", runs.n_runs()),
+                hint: "with a single run, use contiguous blocks with a purge gap".into(),
+            });
+        }
+        let folds = (0..runs.n_runs())
+            .map(|held| Fold {
+                name: runs.names()[held].clone(),
+                train: (0..runs.n_runs()).filter(|&r| r != held).flat_map(|r| runs.range(r)).collect(),
+                test: runs.range(held).collect(),
+            })
+            .collect();
+        Ok(Folds { folds, n_samples: runs.n_samples() })
+    }
+
+    /// Hold out groups of whole units (stimuli, clips), dealt into `n_folds` folds at random.
+    ///
+    /// `units[i]` is the id of sample `i`: samples of one id stay together, and the deal is keyed by
+    /// ids, so the order of the rows does not matter. Fold sizes differ by at most one unit.
+    pub fn k_fold<S: AsRef<str>>(units: &[S], n_folds: usize, seed: u64) -> Result<Self> {
+        let mut ids: Vec<&str> = units.iter().map(AsRef::as_ref).collect();
+        ids.sort_unstable();
+        ids.dedup();
+        if n_folds < 2 || ids.len() < n_folds {
+            return Err(Error::TooFew {
+                what: "folds".into(),
+                needed: format!("2 folds and at least as many units ({n_folds})"),
+                found: format!("{n_folds} folds of {} units", ids.len()),
+                hint: "ask for fewer folds, or give more stimuli".into(),
+            });
+        }
+        let mut dealt: Vec<(u64, &str)> =
+            ids.iter().map(|id| (Stream::new(seed, "folds", id_key(id)).next_u64(), *id)).collect();
+        dealt.sort_unstable();
+        let mut fold_of: Vec<(&str, usize)> =
+            dealt.iter().enumerate().map(|(i, (_, id))| (*id, i % n_folds)).collect();
+        fold_of.sort_unstable();
+        let codes: Vec<usize> = units
+            .iter()
+            .map(|unit| {
+                let at = fold_of.binary_search_by(|(id, _)| (*id).cmp(unit.as_ref()));
+                at.map_or(0, |at| fold_of[at].1)
+            })
+            .collect();
+        let folds = (0..n_folds)
+            .map(|held| Fold {
+                name: format!("fold {}", held + 1),
+                train: (0..codes.len()).filter(|&i| codes[i] != held).collect(),
+                test: (0..codes.len()).filter(|&i| codes[i] == held).collect(),
+            })
+            .collect();
+        Ok(Folds { folds, n_samples: units.len() })
+    }
+
+    /// Hold out contiguous blocks of one run, leaving out `gap` samples on both sides of each.
+    pub fn contiguous(n_samples: usize, n_folds: usize, gap: usize) -> Result<Self> {
+        let shortest = n_samples / n_folds.max(1);
+        if n_folds < 2 || shortest == 0 || n_samples < shortest + 2 * gap + 2 {
+            return Err(Error::TooFew {
+                what: "samples".into(),
+                needed: format!("enough for {n_folds} blocks with a gap of {gap} samples on both sides"),
+                found: format!("{n_samples} samples"),
+                hint: "ask for fewer folds or a smaller gap".into(),
+            });
+        }
+        let folds = (0..n_folds)
+            .map(|held| {
+                let (from, to) = (held * n_samples / n_folds, (held + 1) * n_samples / n_folds);
+                let (before, after) = (from.saturating_sub(gap), (to + gap).min(n_samples));
+                Fold {
+                    name: format!("block {}", held + 1),
+                    train: (0..before).chain(after..n_samples).collect(),
+                    test: (from..to).collect(),
+                }
+            })
+            .collect();
+        Ok(Folds { folds, n_samples })
+    }
+
+    /// The folds, in order.
+    pub fn iter(&self) -> std::slice::Iter<'_, Fold> {
+        self.folds.iter()
+    }
+
+    /// How many folds.
+    pub fn len(&self) -> usize {
+        self.folds.len()
+    }
+
+    /// Whether there is no fold at all.
+    pub fn is_empty(&self) -> bool {
+        self.folds.is_empty()
+    }
+
+    /// Samples of the whole data set.
+    pub fn n_samples(&self) -> usize {
+        self.n_samples
+    }
+}
+
+impl std::ops::Index<usize> for Folds {
+    type Output = Fold;
+
+    fn index(&self, fold_idx: usize) -> &Fold {
+        &self.folds[fold_idx]
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn runs_come_from_labels_and_refuse_to_resume() {
+        let runs = Runs::from_labels(&["a", "a", "b"]).unwrap();
+        assert_eq!(runs.ranges().collect::<Vec<_>>(), [0..2, 2..3]);
+        assert_eq!(runs.codes(), [0, 0, 1]);
+        let refused = Runs::from_labels(&["a", "b", "a"]).unwrap_err();
+        assert!(refused.to_string().contains("begins again at sample 2"), "{refused}");
+    }
+
+    #[test]
+    fn every_sample_is_held_out_once_and_repeats_stay_together() {
+        let units: Vec<String> = (0..40).map(|i| format!("s{}", i / 2)).collect();
+        let folds = Folds::k_fold(&units, 6, 3).unwrap();
+        let mut seen = [0; 40];
+        for fold in folds.iter() {
+            for &i in &fold.test {
+                seen[i] += 1;
+                assert!(fold.test.contains(&(i ^ 1)), "the twin of {i} went elsewhere");
+                assert!(!fold.train.contains(&i));
+            }
+            assert_eq!(fold.train.len() + fold.test.len(), 40);
+            assert!(fold.test.len().abs_diff(40 / 6) <= 2);
+        }
+        assert_eq!(seen, [1; 40]);
+    }
+
+    #[test]
+    fn the_deal_follows_the_ids_not_the_rows() {
+        let forward: Vec<String> = (0..20).map(|i| format!("s{i}")).collect();
+        let backward: Vec<String> = forward.iter().rev().cloned().collect();
+        let (a, b) = (Folds::k_fold(&forward, 5, 1).unwrap(), Folds::k_fold(&backward, 5, 1).unwrap());
+        for (x, y) in a.iter().zip(b.iter()) {
+            let mut mirrored: Vec<usize> = y.test.iter().map(|i| 19 - i).collect();
+            mirrored.sort_unstable();
+            assert_eq!(x.test, mirrored);
+        }
+    }
+
+    #[test]
+    fn a_gap_keeps_neighbours_out_of_training() {
+        let folds = Folds::contiguous(100, 4, 5).unwrap();
+        assert_eq!(folds[1].test, (25..50).collect::<Vec<_>>());
+        assert_eq!(folds[1].train, (0..20).chain(55..100).collect::<Vec<_>>());
+    }
+}

@@ -1,0 +1,13 @@
+//! The depth of a network as a dynamical trajectory: moments, Dynamic Mode Decomposition, stable modes.
+//!
+//! Depth is short (5 to 100 layers) and states are huge, so everything here works on the L × L Gram
+//! matrix of the layers, which loses nothing: a mode *is* a vector of layer weights
+//! (specs: nfas-dmd section 4). The data are read once for the moments and once for the
+//! representations.
+
+mod spectrum;
+
+pub use spectrum::{
+    Amplitude, DepthDmdParams, DepthSpectrum, Estimator, ModeForm, RankRule, Selection, StableVerdict,
+    Unstable, UnstableReason,
+};

@@ -1,0 +1,227 @@
+//! Name the choices of a depth DMD and what it returns.
+
+use faer::{Mat, c64};
+
+/// How the linear map from one layer to the next is estimated.
+#[derive(Debug, Clone, Copy, PartialEq, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Estimator {
+    /// Least squares in the POD basis of X (Schmid 2010; Tu et al. 2014).
+    Standard,
+    /// Total least squares: both sides projected on the leading right-singular directions of [X; Y]
+    /// (Hemati et al. 2017). Needs a rank below L − 1.
+    TotalLeastSquares,
+    /// Forward–backward on one common basis, each root chosen by its forward eigenvalue
+    /// (Dawson et al. 2016).
+    ForwardBackward,
+    /// Variable projection over all snapshots at once (Askham & Kutz 2018).
+    Optimised,
+    /// Bagged optimised DMD (Sashidhar & Kutz 2022).
+    Bagged {
+        /// Bags of ⌈0.8 L⌉ layers, drawn without replacement.
+        n_bags: usize,
+    },
+    /// The closest orthogonal operator (piDMD, Baddoo et al. 2023): all |λ| = 1.
+    Unitary,
+    /// The closest symmetric operator (piDMD): all λ real.
+    Symmetric,
+    /// Delay-embedded over depth, with this many stacked layers (≥ 2).
+    Hankel {
+        /// Layers per stacked state.
+        delays: usize,
+    },
+    /// Reduced-rank regression (Kostic et al. 2022); for the pooled trajectory only.
+    ReducedRank {
+        /// Ridge on C11, as a multiple of its mean eigenvalue.
+        ridge: f64,
+    },
+}
+
+/// How many modes are kept (specs: nfas-dmd 5.8).
+#[derive(Debug, Clone, Copy, PartialEq, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum RankRule {
+    /// Least rank whose singular values hold this share of Σσ², at most min(L − 2, 12).
+    Energy(f64),
+    /// This rank, or the numerical rank where that is lower.
+    Fixed(usize),
+    /// Optimal hard threshold (Gavish & Donoho 2014); unreliable for short depth.
+    HardThreshold,
+    /// All L − 1: interpolation, with a warning.
+    Full,
+    /// Every rank up to the cap; the one whose selected mode has the least residual.
+    Consensus,
+}
+
+/// Which Ritz vectors stand for the modes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ModeForm {
+    /// φ = U w: combinations of layers 0…L−2.
+    Projected,
+    /// φ = Y V S⁻¹ w / λ: combinations of layers 1…L−1.
+    Exact,
+}
+
+/// How much of each mode is in the trajectory.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Amplitude {
+    /// Least squares over all L snapshots.
+    Optimal,
+    /// Fitted to the first snapshot only.
+    First,
+    /// The unit mode itself, signed to agree with the layer mean.
+    ModeOnly,
+    /// Entrywise modulus of the unit mode: for reconstruction attempts only, and not linear in the
+    /// layers; offered for the per-sample trajectory.
+    Modulus,
+}
+
+/// The rule that names the stable mode (specs: nfas-dmd section 6).
+#[derive(Debug, Clone, Copy, PartialEq, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Selection {
+    /// Least |λ − 1|.
+    ClosestToOne,
+    /// Least ||λ| − 1|; accepts rotating modes.
+    UnitCircle,
+    /// Least |log λ|.
+    Slowest,
+    /// All modes whose net gain over the depth lies in [1/δ, δ] and that turn by at most π/2.
+    Band {
+        /// δ.
+        gain: f64,
+    },
+    /// Largest |λ| ≤ 1 + 10⁻³.
+    DecayingSlowest,
+    /// Largest energy share within the band.
+    MaxEnergyInBand {
+        /// δ.
+        gain: f64,
+    },
+    /// Least residual.
+    MinResidual,
+}
+
+/// Every choice of a depth DMD. `default()` is the register of specs nfas-dmd section 20.
+#[derive(Debug, Clone, Copy, PartialEq, serde::Serialize, serde::Deserialize)]
+pub struct DepthDmdParams {
+    /// Default `Standard`.
+    pub estimator: Estimator,
+    /// Default `Energy(0.99)`.
+    pub rank: RankRule,
+    /// Default `Projected`.
+    pub modes: ModeForm,
+    /// Default `Optimal`.
+    pub amplitude: Amplitude,
+    /// Default `ClosestToOne`.
+    pub select: Selection,
+    /// Tikhonov term η: 1/σ becomes σ / (σ² + η·mean σ²). Default 0.
+    pub tikhonov: f64,
+    /// Least energy share of a mode that may be selected. Default 0.01.
+    pub min_energy: f64,
+    /// Upper bound of the gain over the whole depth in optimised DMD. Default 10³.
+    pub max_gain: f64,
+    /// Seed of bags. Default 0.
+    pub seed: u64,
+}
+
+impl Default for DepthDmdParams {
+    fn default() -> Self {
+        DepthDmdParams {
+            estimator: Estimator::Standard,
+            rank: RankRule::Energy(0.99),
+            modes: ModeForm::Projected,
+            amplitude: Amplitude::Optimal,
+            select: Selection::ClosestToOne,
+            tikhonov: 0.0,
+            min_energy: 0.01,
+            max_gain: 1e3,
+            seed: 0,
+        }
+    }
+}
+
+/// The spectrum of a depth trajectory and the mode chosen from it.
+///
+/// Modes are in order of descending |λ|, pairs side by side with Im > 0 first.
+#[derive(Debug, Clone)]
+pub struct DepthSpectrum {
+    /// Eigenvalue per mode: the factor by which it changes from one layer to the next.
+    pub eigenvalues: Vec<c64>,
+    /// Unit modes as layer weights (L × modes): φ_k = Σ_l coefficients[(l, k)] · H_l.
+    pub coefficients: Mat<c64>,
+    /// b_k: the trajectory is Σ_k b_k λ_kˡ φ_k.
+    pub amplitudes: Vec<c64>,
+    /// E_k: share of tr(G) that mode k alone would make; shares may exceed 1 and do not add up to 1.
+    pub energies: Vec<f64>,
+    /// ‖A φ − λ φ‖ / ‖φ‖; NaN where the estimator has no operator (optimised, bagged).
+    pub residuals: Vec<f64>,
+    /// The stable mode: indices into the above, a pair counting as one choice. Never empty.
+    pub selected: Vec<usize>,
+    /// Real layer weights of the stable representation: S = Σ_l weights[l] · H_l (L values).
+    pub weights: Vec<f64>,
+    /// Rank used.
+    pub rank: usize,
+    /// Numerical rank of the snapshots.
+    pub numerical_rank: usize,
+    /// Second-best choice under the same rule, by index, and how much worse its criterion is.
+    pub runner_up: Option<(usize, f64)>,
+    /// ‖H − Σ b λˡ φ‖_F / ‖H‖_F over all L snapshots.
+    pub reconstruction_error: f64,
+    /// What a reader must know: "no mode reached the energy threshold", "rank is full: interpolation".
+    pub warnings: Vec<String>,
+}
+
+impl DepthSpectrum {
+    /// Eigenvalue of the selected mode; of a pair, the member with Im > 0.
+    pub fn selected_eigenvalue(&self) -> c64 {
+        self.eigenvalues[self.selected[0]]
+    }
+
+    /// Gain |λ|^(L−1) of the selected mode over the whole depth.
+    pub fn depth_gain(&self) -> f64 {
+        self.selected_eigenvalue().norm().powi(self.weights.len() as i32 - 1)
+    }
+
+    /// Angle in radians by which the selected mode turns over the whole depth.
+    pub fn depth_rotation(&self) -> f64 {
+        self.selected_eigenvalue().arg().abs() * (self.weights.len() as f64 - 1.0)
+    }
+}
+
+/// Whether the selected mode deserves to be called stable.
+#[derive(Debug, Clone, PartialEq, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum StableVerdict {
+    /// It passes every gate.
+    Stable,
+    /// It fails these gates; in the `robust` preset the model gets no NFAS point.
+    NoStableMode(Vec<Unstable>),
+}
+
+/// One gate that was failed, with the number that failed it.
+#[derive(Debug, Clone, PartialEq, serde::Serialize, serde::Deserialize)]
+pub struct Unstable {
+    /// Which gate.
+    pub reason: UnstableReason,
+    /// What was found.
+    pub found: f64,
+    /// What would have passed.
+    pub threshold: f64,
+}
+
+/// The gates of the verdict.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum UnstableReason {
+    /// The mode grows, decays or turns too much over the depth.
+    FarFromOne,
+    /// ‖Aφ − λφ‖ is too large for λ to mean anything.
+    Residual,
+    /// The mode holds too little of the trajectory.
+    Energy,
+    /// Weights or eigenvalue change from fold to fold.
+    FoldInstability,
+}

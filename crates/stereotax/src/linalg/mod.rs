@@ -1,0 +1,29 @@
+//! Products and decompositions with one promise more than the matrix library gives: the same bits for
+//! any number of threads.
+//!
+//! Every call here runs on the calling thread. Parallelism comes from the callers, who hand whole
+//! tasks (folds, tiles, permutations) to the thread pool and add results in a fixed order.
+//! Orders and signs are promised: eigenvalues of symmetric matrices and singular values descend,
+//! and of each eigenvector or left singular vector the entry of largest modulus is positive.
+
+mod assignment;
+mod decompose;
+mod product;
+
+pub use assignment::assignment;
+pub use decompose::{
+    Eig, Eigh, Svd, cholesky_solve, eig, eigh, least_squares, orthogonal_factor, pseudo_inverse, solve, svd,
+    thin_qr,
+};
+pub use product::{
+    add_gram, add_product, centre_columns, column_means, cross, gram, mirror_lower, product, select_rows,
+};
+
+use std::sync::Once;
+
+/// Make the matrix library run on the calling thread only.
+fn sequential() -> faer::Par {
+    static ONCE: Once = Once::new();
+    ONCE.call_once(|| faer::set_global_parallelism(faer::Par::Seq));
+    faer::Par::Seq
+}

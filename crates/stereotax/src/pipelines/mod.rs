@@ -1,0 +1,1 @@
+//! The only code that composes families: whole analyses from reductions to group statistics.

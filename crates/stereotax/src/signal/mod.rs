@@ -1,0 +1,1 @@
+//! Time series and their clocks: haemodynamics, delays, drift, resampling.

@@ -1,0 +1,3 @@
+//! Randomness, resampling, tests and ceilings that every family shares.
+
+pub mod rng;
