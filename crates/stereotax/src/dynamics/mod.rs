@@ -5,9 +5,11 @@
 //! (specs: nfas-dmd section 4). The data are read once for the moments and once for the
 //! representations.
 
+pub mod modes;
+pub mod reduce;
 mod spectrum;
 
 pub use spectrum::{
-    Amplitude, DepthDmdParams, DepthSpectrum, Estimator, ModeForm, RankRule, Selection, StableVerdict,
-    Unstable, UnstableReason,
+    Amplitude, DepthDmdParams, DepthSpectrum, Estimator, ModeForm, RankConsensus, RankRule, Selection,
+    StableVerdict, Unstable, UnstableReason,
 };

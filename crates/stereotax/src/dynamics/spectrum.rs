@@ -170,8 +170,29 @@ pub struct DepthSpectrum {
     pub runner_up: Option<(usize, f64)>,
     /// ‖H − Σ b λˡ φ‖_F / ‖H‖_F over all L snapshots.
     pub reconstruction_error: f64,
+    /// The selected eigenvalue at every rank; only under [`RankRule::Consensus`].
+    pub consensus: Option<RankConsensus>,
     /// What a reader must know: "no mode reached the energy threshold", "rank is full: interpolation".
     pub warnings: Vec<String>,
+}
+
+/// What the selected mode is at every rank up to the cap.
+#[derive(Debug, Clone, PartialEq, serde::Serialize, serde::Deserialize)]
+pub struct RankConsensus {
+    /// The ranks that were tried.
+    pub ranks: Vec<usize>,
+    /// Real part of the selected eigenvalue at each rank (of a pair, the member with Im > 0).
+    pub re: Vec<f64>,
+    /// Its imaginary part.
+    pub im: Vec<f64>,
+    /// Residual of the selected mode at each rank.
+    pub residuals: Vec<f64>,
+    /// Median over ranks of the real part.
+    pub median_re: f64,
+    /// Median over ranks of the imaginary part.
+    pub median_im: f64,
+    /// Largest distance between two selected eigenvalues.
+    pub spread: f64,
 }
 
 impl DepthSpectrum {
