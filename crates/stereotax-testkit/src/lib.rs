@@ -5,4 +5,5 @@
 //! Comparison helpers panic with the position and both values, because they are meant for tests.
 
 pub mod compare;
+pub mod cortex;
 pub mod linear;
