@@ -1,9 +1,13 @@
 //! Randomness, resampling, tests and ceilings that every family shares.
 
+pub mod convergence;
 pub mod distance;
 pub mod multiplicity;
 pub mod permanova;
+pub mod resampling;
 pub mod rng;
+pub mod score;
 pub mod shuffles;
 pub mod silhouette;
+pub mod snci;
 pub mod summary;
