@@ -1,1 +1,19 @@
 //! Predict brain responses from features: ridge and its relatives, with honest cross-validation.
+//!
+//! A penalty is α in ‖Xb − y‖² + α‖b‖² (no 1/n, no α²).
+
+mod alphas;
+mod banded;
+mod nested;
+mod reduce;
+mod ridge;
+mod select;
+
+pub use alphas::{AlphaGrid, AlphaScale};
+pub use banded::{Band, BandedFit, BandedParams, BandedSplit, banded_ridge, simplex_candidates};
+pub use nested::{
+    EncodingParams, FoldFeatures, FoldPrediction, InnerScheme, Solver, inner_folds, predict_fold, purge_gap,
+};
+pub use reduce::{ReduceParams, Reduced, reduce};
+pub use ridge::{AlphaChoice, InnerLoss, Intercept, RidgeFit, RidgeParams, RidgePlan, RidgeWeights, Space};
+pub use select::{Candidate, Choice, RoiChoice, choose, choose_per_target};

@@ -1,0 +1,1130 @@
+//! Fit ridge regressions of many targets on one design, each target with the penalty that predicts best.
+//!
+//! For the rows A of a training set, with X_c = X − 1 m_Aᵀ and Y_c = Y − 1 ȳ_Aᵀ (no centring without an
+//! intercept), and for held-out rows f, everything a penalty α changes is a diagonal:
+//!
+//! ```text
+//! primal  X_cᵀX_c = V W Vᵀ    R_f = (X_f − 1 m_Aᵀ) V           c = Vᵀ X_cᵀ Y_c     (p ≤ n_A)
+//! dual    X_cX_cᵀ = U W Uᵀ    R_f = (X_f − 1 m_Aᵀ) X_cᵀ U      c = Uᵀ Y_c          (p > n_A)
+//! both    Ŷ_f(α) = R_f diag(1/(W + α)) c + 1 ȳ_Aᵀ
+//! ```
+//!
+//! so there is one eigendecomposition per inner fold, shared by all penalties and all targets. Moments
+//! of an inner training set are those of all rows minus those of the rows left out (down-dated); they
+//! are summed directly where more than half of the rows are left out. Directions below the numerical
+//! rank are dropped, so α = 0 is the pseudo-inverse.
+//!
+//! The error of a target at one penalty is SSE = yᵀy − 2 bᵀq + bᵀGb with b = diag(1/(W+α)) c,
+//! q = R_fᵀy and G = R_fᵀR_f. Per target, bᵀGb takes k²/2 multiply-adds by one half of G, predictions R_f b
+//! take n_f k. So errors come from moments where k < 2 n_f, for k kept directions, and from predictions
+//! elsewhere. The choice depends on shapes of the design only.
+//!
+//! Inner score of a target and penalty: R² against the training mean, 1 − Σ_f SSE_f / Σ_f SST_f; or the
+//! correlation averaged over folds with weights n_f (0 for a constant prediction).
+//!
+//! Source: specs: nfas-dmd 8.5.2–8.5.4; Hastie & Tibshirani 2004 for the rotated form. Differs from
+//! himalaya: no test × train resolution matrix per penalty, an intercept by default, and primal or dual
+//! chosen by shape. Cost per inner fold: O(n p² + p³) once, O(p R (n + p + A·min(k/2, n_f))) for R
+//! targets and A penalties. Targets run in tiles of fixed width, so memory for work is O(p · tile).
+
+use faer::linalg::matmul::{matmul, triangular};
+use faer::{Accum, Mat, MatRef, Par};
+use rayon::prelude::*;
+
+use super::alphas::{AlphaGrid, best};
+use super::reduce::check_finite;
+use crate::data::{Error, Fold, Result};
+use crate::linalg::{column_means, cross, eigh, gram, product, select_rows};
+
+/// What the inner cross-validation maximises.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum InnerLoss {
+    /// R² pooled over inner folds (least squared error).
+    #[default]
+    SquaredError,
+    /// Pearson correlation within each inner fold, averaged by fold size.
+    Correlation,
+}
+
+/// Whether targets share a penalty.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum AlphaChoice {
+    /// Each target has its own.
+    #[default]
+    PerTarget,
+    /// One for all: the best mean score over the targets that vary.
+    Shared,
+}
+
+/// Whether the fit has a constant.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Intercept {
+    /// One per target, not penalised; removed within every inner training set too.
+    #[default]
+    Fitted,
+    /// None, as himalaya's default.
+    None,
+}
+
+/// Where the eigendecomposition is done.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Space {
+    /// In sample space where p > n of the training set, else in unit space.
+    #[default]
+    ByShape,
+    /// Unit space: XᵀX.
+    Primal,
+    /// Sample space: XXᵀ.
+    Dual,
+}
+
+/// Choices of a ridge fit.
+#[derive(Debug, Clone, PartialEq, serde::Serialize, serde::Deserialize)]
+pub struct RidgeParams {
+    /// Penalties to choose from. Default: 19 multiples of mean(s²).
+    pub alphas: AlphaGrid,
+    /// Default `PerTarget`.
+    pub alpha_choice: AlphaChoice,
+    /// Default `SquaredError`.
+    pub loss: InnerLoss,
+    /// Default `Fitted`.
+    pub intercept: Intercept,
+    /// Default `ByShape`.
+    pub space: Space,
+    /// Targets worked on at a time: bounds memory, changes no number. Default 128.
+    pub tile: usize,
+}
+
+impl Default for RidgeParams {
+    fn default() -> Self {
+        RidgeParams {
+            alphas: AlphaGrid::default(),
+            alpha_choice: AlphaChoice::PerTarget,
+            loss: InnerLoss::SquaredError,
+            intercept: Intercept::Fitted,
+            space: Space::ByShape,
+            tile: 128,
+        }
+    }
+}
+
+/// Predictions of held-out rows, and how they were tuned. Vectors have one entry per target.
+#[derive(Debug, Clone)]
+pub struct RidgeFit {
+    /// Held-out rows × targets, on the scale of the responses; NaN for a target that is constant over
+    /// the training rows.
+    pub predictions: Mat<f64>,
+    /// The penalty used, in absolute units; NaN where the target is constant.
+    pub alphas: Vec<f64>,
+    /// Inner cross-validated score at that penalty (see [`InnerLoss`]); NaN where undefined.
+    pub inner_scores: Vec<f64>,
+    /// How many targets are constant over the training rows.
+    pub n_undefined: usize,
+    /// Defined targets whose penalty is the smallest of the grid.
+    pub n_at_lower_edge: usize,
+    /// Defined targets whose penalty is the largest of the grid, as for targets that cannot be predicted.
+    pub n_at_upper_edge: usize,
+    /// Numerical rank of the centred training design.
+    pub rank: usize,
+    /// mean(s²), which turns penalties into multiples.
+    pub mean_square: f64,
+    /// `Primal` or `Dual`: where the final fit was done.
+    pub space: Space,
+}
+
+impl RidgeFit {
+    /// Whether more than 5 % of the defined targets sit on an edge of the grid.
+    pub fn grid_too_narrow(&self) -> bool {
+        let defined = self.alphas.len() - self.n_undefined;
+        (self.n_at_lower_edge + self.n_at_upper_edge) as f64 > 0.05 * defined as f64
+    }
+}
+
+/// The linear map of a ridge fit.
+#[derive(Debug, Clone)]
+pub struct RidgeWeights {
+    /// p × targets.
+    pub weights: Mat<f64>,
+    /// One per target; 0 without an intercept.
+    pub intercepts: Vec<f64>,
+}
+
+/// All that does not depend on the responses: decompositions per inner fold, and of all training rows.
+///
+/// Build it once per design; [`RidgePlan::fit`] then serves any number of subjects, each with numbers
+/// that do not depend on the others.
+#[derive(Debug)]
+pub struct RidgePlan {
+    /// Training design minus `shift`.
+    x: Mat<f64>,
+    shift: Vec<f64>,
+    alphas: Vec<f64>,
+    mean_square: f64,
+    folds: Vec<InnerFold>,
+    /// Whether the rows left out by the inner folds tile the training rows exactly.
+    partition: bool,
+    whole: Factor,
+    params: RidgeParams,
+}
+
+/// One inner division, by rows of the training design.
+#[derive(Debug)]
+struct InnerFold {
+    train: Vec<usize>,
+    test: Vec<usize>,
+    /// Rows subtracted from the moments of all rows, or `None` where moments are summed over `train`.
+    left_out: Option<LeftOut>,
+    factor: Factor,
+}
+
+#[derive(Debug)]
+struct LeftOut {
+    rows: Vec<usize>,
+    x: Mat<f64>,
+}
+
+/// One training set, decomposed, and the rows held out from it, rotated.
+#[derive(Debug)]
+struct Factor {
+    /// Column means of the training rows (zeros without an intercept).
+    means: Vec<f64>,
+    n_train: usize,
+    /// Eigenvalues above the numerical rank, descending.
+    values: Vec<f64>,
+    /// V (p × k) in primal space, U (n_A × k) in dual space.
+    basis: Mat<f64>,
+    space: Space,
+    /// R_f, held-out rows × k.
+    rotated: Mat<f64>,
+    /// Lower triangle of R_fᵀR_f with half its diagonal, where errors come from moments.
+    half_moments: Option<Mat<f64>>,
+    /// trace(X_cᵀX_c).
+    trace: f64,
+}
+
+impl RidgePlan {
+    /// Decompose the training design (n × p) and its inner folds, and rotate the rows to predict.
+    ///
+    /// `inner` names rows of `x_train`, counted from 0; it may be empty where the grid has one penalty.
+    /// Errors: values that are not finite, shapes that do not match, inner folds with rows out of range
+    /// or with fewer than 2 rows on either side, a design that does not vary.
+    pub fn new(
+        x_train: MatRef<f64>,
+        x_test: MatRef<f64>,
+        inner: &[Fold],
+        params: &RidgeParams,
+    ) -> Result<Self> {
+        check_design(x_train, x_test, inner, params)?;
+        let n = x_train.nrows();
+        // Centre once, so that down-dated moments lose no digits to a large mean.
+        let shift = match params.intercept {
+            Intercept::Fitted => column_means(x_train),
+            Intercept::None => vec![0.0; x_train.ncols()],
+        };
+        let x = minus_means(x_train, &shift);
+        let x_test = minus_means(x_test, &shift);
+        let outer = Rows { n_train: n, n_params: x.ncols(), params };
+        let needs_kernel = outer.space(n) == Space::Dual
+            || inner.iter().any(|fold| outer.space(fold.train.len()) == Space::Dual);
+        let needs_gram = outer.space(n) == Space::Primal
+            || inner.iter().any(|fold| outer.space(fold.train.len()) == Space::Primal);
+        let kernel = if needs_kernel { gram(x.transpose()) } else { Mat::zeros(0, 0) };
+        let moments = if needs_gram { gram(x.as_ref()) } else { Mat::zeros(0, 0) };
+
+        let all: Vec<usize> = (0..n).collect();
+        let whole = match outer.space(n) {
+            Space::Dual => {
+                let cross_kernel = product(x_test.as_ref(), x.transpose());
+                dual_factor(&x, &kernel, &all, cross_kernel.as_ref(), params)?
+            }
+            _ => primal_factor(moments.clone(), &column_sums(&x, &all), n, x_test.as_ref(), params)?,
+        };
+        let mean_square = whole.trace / n.min(x.ncols()) as f64;
+        if !(mean_square > 0.0) || whole.values.is_empty() {
+            return Err(Error::ZeroVariance {
+                what: "design".into(),
+                detail: format!("all {} columns are constant over {n} training rows", x.ncols()),
+                hint: "check that features and rows belong together".into(),
+            });
+        }
+        let folds: Vec<InnerFold> = inner
+            .par_iter()
+            .map(|fold| inner_fold(&x, &moments, &kernel, fold, &outer))
+            .collect::<Result<_>>()?;
+        let alphas = params.alphas.penalties(mean_square)?;
+        let partition = tiles_all_rows(&folds, n);
+        Ok(RidgePlan { x, shift, alphas, mean_square, folds, partition, whole, params: params.clone() })
+    }
+
+    /// The penalties of the grid in absolute units.
+    pub fn alphas(&self) -> &[f64] {
+        &self.alphas
+    }
+
+    /// Choose penalties by inner cross-validation and predict the held-out rows for targets `y`
+    /// (training rows × R).
+    pub fn fit(&self, y: MatRef<f64>) -> Result<RidgeFit> {
+        self.check_targets(y)?;
+        let n_targets = y.ncols();
+        let starts: Vec<usize> = (0..n_targets).step_by(self.params.tile.max(1)).collect();
+        let tuned: Vec<TunedTile> = starts.par_iter().map(|&from| self.tune(y, from)).collect::<Vec<_>>();
+        let chosen = self.choose(&tuned);
+        let blocks: Vec<Mat<f64>> = tuned
+            .par_iter()
+            .zip(starts.par_iter())
+            .map(|(tile, &from)| self.predict(tile, &chosen[from..from + tile.constant.len()]))
+            .collect();
+        let predictions = stack_columns(&blocks, self.whole.rotated.nrows(), n_targets);
+        let score = |j: usize, index: usize| {
+            let tile = &tuned[j / self.params.tile.max(1)];
+            tile.scores[(index, j % self.params.tile.max(1))]
+        };
+        let edge = |at: usize| chosen.iter().filter(|&&c| self.alphas.len() > 1 && c == Some(at)).count();
+        Ok(RidgeFit {
+            predictions,
+            alphas: chosen.iter().map(|c| c.map_or(f64::NAN, |at| self.alphas[at])).collect(),
+            inner_scores: (0..n_targets).map(|j| chosen[j].map_or(f64::NAN, |at| score(j, at))).collect(),
+            n_undefined: chosen.iter().filter(|c| c.is_none()).count(),
+            n_at_lower_edge: edge(0),
+            n_at_upper_edge: edge(self.alphas.len() - 1),
+            rank: self.whole.values.len(),
+            mean_square: self.mean_square,
+            space: self.whole.space,
+        })
+    }
+
+    /// The weights of a fit on all training rows with the given penalties (absolute, one per target).
+    ///
+    /// A NaN penalty gives NaN weights.
+    pub fn weights(&self, y: MatRef<f64>, alphas: &[f64]) -> Result<RidgeWeights> {
+        self.check_targets(y)?;
+        if alphas.len() != y.ncols() {
+            return Err(Error::Shape {
+                what: "alphas".into(),
+                expected: format!("{} penalties (one per target)", y.ncols()),
+                found: format!("{} penalties", alphas.len()),
+                hint: "pass the `alphas` of the fit".into(),
+            });
+        }
+        let all: Vec<usize> = (0..self.x.nrows()).collect();
+        let (y_centred, y_means) = self.centred_targets(y, &all);
+        let raw = match self.whole.space {
+            Space::Dual => y_centred,
+            _ => cross(self.x.as_ref(), y_centred.as_ref()),
+        };
+        let mut b = cross(self.whole.basis.as_ref(), raw.as_ref());
+        for (j, alpha) in alphas.iter().enumerate() {
+            for (i, w) in self.whole.values.iter().enumerate() {
+                b[(i, j)] /= w + alpha;
+            }
+        }
+        let rotated = product(self.whole.basis.as_ref(), b.as_ref());
+        let weights = match self.whole.space {
+            Space::Dual => cross(self.x.as_ref(), rotated.as_ref()),
+            _ => rotated,
+        };
+        // The design was shifted; the intercept is for the design as given.
+        let intercepts =
+            (0..y.ncols()).map(|j| y_means[j] - dot(weights.col_as_slice(j), &self.shift)).collect();
+        Ok(RidgeWeights { weights, intercepts })
+    }
+
+    fn check_targets(&self, y: MatRef<f64>) -> Result<()> {
+        if y.nrows() != self.x.nrows() {
+            return Err(Error::Shape {
+                what: "targets".into(),
+                expected: format!("{} rows (one per training row)", self.x.nrows()),
+                found: format!("{} rows", y.nrows()),
+                hint: "rows must be the same stimuli in order".into(),
+            });
+        }
+        check_finite(y, "targets")
+    }
+}
+
+/// One tile of targets after inner cross-validation.
+struct TunedTile {
+    /// Penalties × targets.
+    scores: Mat<f64>,
+    /// c of the fit on all training rows, k × targets.
+    rotated_targets: Mat<f64>,
+    means: Vec<f64>,
+    constant: Vec<bool>,
+}
+
+impl RidgePlan {
+    /// Step 1: score every penalty for the targets from `from` on, one tile of them.
+    fn tune(&self, y: MatRef<f64>, from: usize) -> TunedTile {
+        let width = self.params.tile.max(1).min(y.ncols() - from);
+        let y = y.get(.., from..from + width).to_owned();
+        let constant: Vec<bool> = (0..width).map(|j| is_constant(y.col_as_slice(j))).collect();
+        let all: Vec<usize> = (0..y.nrows()).collect();
+        let (y_centred, means) = self.centred_targets(y.as_ref(), &all);
+
+        let left_out: Vec<Option<Mat<f64>>> = self
+            .folds
+            .iter()
+            .map(|fold| {
+                let left_out = fold.left_out.as_ref()?;
+                Some(cross(left_out.x.as_ref(), select_rows(y_centred.as_ref(), &left_out.rows).as_ref()))
+            })
+            .collect();
+        let mut moments = Mat::zeros(0, 0);
+        if self.whole.space == Space::Primal || left_out.iter().any(Option::is_some) {
+            moments = if self.partition {
+                let mut sum = Mat::zeros(self.x.ncols(), width);
+                left_out.iter().flatten().for_each(|part| sum += part);
+                sum
+            } else {
+                cross(self.x.as_ref(), y_centred.as_ref())
+            };
+        }
+        let mut tally = Tally::new(self.alphas.len(), width);
+        for (fold, left_out) in self.folds.iter().zip(&left_out) {
+            self.score_fold(fold, &y_centred, &moments, left_out.as_ref(), &mut tally);
+        }
+        let rotated_targets = match self.whole.space {
+            Space::Dual => cross(self.whole.basis.as_ref(), y_centred.as_ref()),
+            _ => cross(self.whole.basis.as_ref(), moments.as_ref()),
+        };
+        TunedTile { scores: tally.scores(self.params.loss), rotated_targets, means, constant }
+    }
+
+    /// Step 2: add one inner fold's errors at every penalty.
+    fn score_fold(
+        &self,
+        fold: &InnerFold,
+        y: &Mat<f64>,
+        moments: &Mat<f64>,
+        left_out: Option<&Mat<f64>>,
+        tally: &mut Tally,
+    ) {
+        let factor = &fold.factor;
+        let (y_train, y_means) = self.centred_targets(y.as_ref(), &fold.train);
+        let rotated_targets = match (factor.space, left_out) {
+            (Space::Dual, _) => cross(factor.basis.as_ref(), y_train.as_ref()),
+            (_, Some(left_out)) => {
+                // Down-dated, then centred on this training set: C − C_out − n m ȳᵀ.
+                let n = factor.n_train as f64;
+                let c = Mat::from_fn(moments.nrows(), moments.ncols(), |i, j| {
+                    moments[(i, j)] - left_out[(i, j)] - n * factor.means[i] * y_means[j]
+                });
+                cross(factor.basis.as_ref(), c.as_ref())
+            }
+            (_, None) => {
+                let c = cross(select_rows(self.x.as_ref(), &fold.train).as_ref(), y_train.as_ref());
+                cross(factor.basis.as_ref(), c.as_ref())
+            }
+        };
+        let mut y_test = minus_means(select_rows(y.as_ref(), &fold.test).as_ref(), &y_means);
+        if self.params.loss == InnerLoss::Correlation {
+            // R_f is centred on the fold as well (see `Factor`), so moments are covariances.
+            y_test = minus_means(y_test.as_ref(), &column_means(y_test.as_ref()));
+        }
+        let q = cross(factor.rotated.as_ref(), y_test.as_ref());
+        let squares: Vec<f64> =
+            (0..y_test.ncols()).map(|j| y_test.col_as_slice(j).iter().map(|v| v * v).sum()).collect();
+        let scale: Vec<f64> =
+            (0..y.ncols()).map(|j| fold.test.iter().map(|&i| y[(i, j)] * y[(i, j)]).sum::<f64>()).collect();
+        let (k, width) = (factor.values.len(), y_test.ncols());
+        let mut b = Mat::zeros(k, width);
+        let work_rows = if factor.half_moments.is_some() { k } else { y_test.nrows() };
+        let mut work = Mat::zeros(work_rows, width);
+        for (a, alpha) in self.alphas.iter().enumerate() {
+            let shrink: Vec<f64> = factor.values.iter().map(|w| 1.0 / (w + alpha)).collect();
+            for j in 0..width {
+                let (out, c) = (b.col_as_slice_mut(j), rotated_targets.col_as_slice(j));
+                out.iter_mut().zip(c).zip(&shrink).for_each(|((b, c), s)| *b = c * s);
+            }
+            match &factor.half_moments {
+                Some(half) => lower_times(&mut work, half, &b),
+                None => {
+                    matmul(work.as_mut(), Accum::Replace, factor.rotated.as_ref(), b.as_ref(), 1.0, Par::Seq)
+                }
+            }
+            for j in 0..width {
+                let agreement = dot(b.col_as_slice(j), q.col_as_slice(j));
+                let (power, error) = if factor.half_moments.is_some() {
+                    let power = 2.0 * dot(b.col_as_slice(j), work.col_as_slice(j));
+                    (power, squares[j] - 2.0 * agreement + power)
+                } else {
+                    let (y, p) = (y_test.col_as_slice(j), work.col_as_slice(j));
+                    (dot(p, p), y.iter().zip(p).map(|(y, p)| (y - p) * (y - p)).sum())
+                };
+                match self.params.loss {
+                    InnerLoss::SquaredError => tally.add_error(a, j, error),
+                    InnerLoss::Correlation => {
+                        // A fold in which the target does not vary has no correlation and no weight.
+                        if squares[j] > 1e-24 * scale[j].max(f64::MIN_POSITIVE) {
+                            let r = agreement / (power * squares[j]).sqrt();
+                            let r = if power > 0.0 && r.is_finite() { r } else { 0.0 };
+                            tally.add_correlation(a, j, r, fold.test.len());
+                        }
+                    }
+                }
+            }
+        }
+        tally.add_squares(&squares);
+    }
+
+    /// Step 3: the best penalty of each target; `None` where the target is undefined.
+    fn choose(&self, tuned: &[TunedTile]) -> Vec<Option<usize>> {
+        let constant = tuned.iter().flat_map(|tile| tile.constant.iter().copied());
+        if self.alphas.len() == 1 {
+            return constant.map(|constant| (!constant).then_some(0)).collect();
+        }
+        let n_alphas = self.alphas.len();
+        match self.params.alpha_choice {
+            AlphaChoice::PerTarget => tuned
+                .iter()
+                .flat_map(|tile| {
+                    (0..tile.constant.len()).map(|j| {
+                        let scores = (0..n_alphas).map(|a| tile.scores[(a, j)]);
+                        if tile.constant[j] { None } else { best(scores) }
+                    })
+                })
+                .collect(),
+            AlphaChoice::Shared => {
+                let mean = |a: usize| {
+                    let defined: Vec<f64> = tuned
+                        .iter()
+                        .flat_map(|tile| (0..tile.constant.len()).map(move |j| (tile, j)))
+                        .filter(|(tile, j)| !tile.constant[*j] && tile.scores[(a, *j)].is_finite())
+                        .map(|(tile, j)| tile.scores[(a, j)])
+                        .collect();
+                    defined.iter().sum::<f64>() / defined.len() as f64
+                };
+                let shared = best((0..n_alphas).map(mean));
+                constant.map(|constant| if constant { None } else { shared }).collect()
+            }
+        }
+    }
+
+    /// Step 4: predict the held-out rows of one tile.
+    fn predict(&self, tile: &TunedTile, chosen: &[Option<usize>]) -> Mat<f64> {
+        let mut b = tile.rotated_targets.clone();
+        for (j, choice) in chosen.iter().enumerate() {
+            if let Some(at) = choice {
+                let alpha = self.alphas[*at];
+                b.col_as_slice_mut(j).iter_mut().zip(&self.whole.values).for_each(|(b, w)| *b /= w + alpha);
+            }
+        }
+        let mut out = product(self.whole.rotated.as_ref(), b.as_ref());
+        for (j, choice) in chosen.iter().enumerate() {
+            let level = if choice.is_some() { tile.means[j] } else { f64::NAN };
+            out.col_as_slice_mut(j).iter_mut().for_each(|v| *v += level);
+        }
+        out
+    }
+
+    /// Targets of some training rows minus their means (none without an intercept), and the means.
+    fn centred_targets(&self, y: MatRef<f64>, rows: &[usize]) -> (Mat<f64>, Vec<f64>) {
+        let part = select_rows(y, rows);
+        let means = match self.params.intercept {
+            Intercept::Fitted => column_means(part.as_ref()),
+            Intercept::None => vec![0.0; y.ncols()],
+        };
+        (minus_means(part.as_ref(), &means), means)
+    }
+}
+
+/// Errors and agreements summed over inner folds.
+struct Tally {
+    /// Penalties × targets.
+    sums: Mat<f64>,
+    /// Σ SST per target.
+    squares: Vec<f64>,
+    /// Σ n_f of the folds in which the target varies.
+    rows: Vec<usize>,
+}
+
+impl Tally {
+    fn new(n_alphas: usize, n_targets: usize) -> Self {
+        Tally {
+            sums: Mat::zeros(n_alphas, n_targets),
+            squares: vec![0.0; n_targets],
+            rows: vec![0; n_targets],
+        }
+    }
+
+    fn add_error(&mut self, alpha: usize, target: usize, error: f64) {
+        self.sums[(alpha, target)] += error;
+    }
+
+    fn add_correlation(&mut self, alpha: usize, target: usize, r: f64, n_rows: usize) {
+        self.sums[(alpha, target)] += n_rows as f64 * r;
+        if alpha == 0 {
+            self.rows[target] += n_rows;
+        }
+    }
+
+    fn add_squares(&mut self, squares: &[f64]) {
+        self.squares.iter_mut().zip(squares).for_each(|(sum, s)| *sum += s);
+    }
+
+    fn scores(self, loss: InnerLoss) -> Mat<f64> {
+        Mat::from_fn(self.sums.nrows(), self.sums.ncols(), |a, j| match loss {
+            InnerLoss::SquaredError if self.squares[j] > 0.0 => 1.0 - self.sums[(a, j)] / self.squares[j],
+            InnerLoss::Correlation if self.rows[j] > 0 => self.sums[(a, j)] / self.rows[j] as f64,
+            _ => f64::NAN,
+        })
+    }
+}
+
+/// Shapes that decide between the two spaces.
+struct Rows<'a> {
+    n_train: usize,
+    n_params: usize,
+    params: &'a RidgeParams,
+}
+
+impl Rows<'_> {
+    fn space(&self, n_rows: usize) -> Space {
+        match self.params.space {
+            Space::ByShape if self.n_params > n_rows => Space::Dual,
+            Space::ByShape => Space::Primal,
+            fixed => fixed,
+        }
+    }
+}
+
+fn inner_fold(
+    x: &Mat<f64>,
+    moments: &Mat<f64>,
+    kernel: &Mat<f64>,
+    fold: &Fold,
+    outer: &Rows<'_>,
+) -> Result<InnerFold> {
+    let params = outer.params;
+    let mut in_train = vec![false; outer.n_train];
+    fold.train.iter().for_each(|&i| in_train[i] = true);
+    let rows: Vec<usize> = (0..outer.n_train).filter(|&i| !in_train[i]).collect();
+    let (factor, left_out) = if outer.space(fold.train.len()) == Space::Dual {
+        let cross_kernel = select_rows(kernel.as_ref(), &fold.test);
+        (dual_factor(x, kernel, &fold.train, cross_kernel.as_ref(), params)?, None)
+    } else {
+        let x_test = select_rows(x.as_ref(), &fold.test);
+        let sums = column_sums(x, &fold.train);
+        if rows.len() * 2 > outer.n_train {
+            let direct = gram(select_rows(x.as_ref(), &fold.train).as_ref());
+            (primal_factor(direct, &sums, fold.train.len(), x_test.as_ref(), params)?, None)
+        } else {
+            let out = select_rows(x.as_ref(), &rows);
+            let down_dated = moments - gram(out.as_ref());
+            let factor = primal_factor(down_dated, &sums, fold.train.len(), x_test.as_ref(), params)?;
+            (factor, Some(LeftOut { rows, x: out }))
+        }
+    };
+    let factor = prepare_scores(factor, params.loss);
+    Ok(InnerFold { train: fold.train.clone(), test: fold.test.clone(), left_out, factor })
+}
+
+/// Decompose X_cᵀX_c from the raw moments of n rows and their column sums.
+fn primal_factor(
+    mut moments: Mat<f64>,
+    sums: &[f64],
+    n: usize,
+    x_test: MatRef<f64>,
+    params: &RidgeParams,
+) -> Result<Factor> {
+    let p = moments.ncols();
+    let means: Vec<f64> = match params.intercept {
+        Intercept::Fitted => sums.iter().map(|s| s / n as f64).collect(),
+        Intercept::None => vec![0.0; p],
+    };
+    for j in 0..p {
+        for i in 0..p {
+            moments[(i, j)] -= n as f64 * means[i] * means[j];
+        }
+    }
+    let trace = (0..p).map(|i| moments[(i, i)]).sum();
+    let decomposed = eigh(moments.as_ref())?;
+    let rank = numerical_rank(&decomposed.values, n.max(p));
+    let basis = decomposed.vectors.get(.., ..rank).to_owned();
+    let rotated = product(minus_means(x_test, &means).as_ref(), basis.as_ref());
+    let values = decomposed.values[..rank].to_vec();
+    Ok(Factor { means, n_train: n, values, basis, space: Space::Primal, rotated, half_moments: None, trace })
+}
+
+/// Decompose X_cX_cᵀ of the rows `train` from the kernel of all rows; `cross_kernel` is held-out × all.
+fn dual_factor(
+    x: &Mat<f64>,
+    kernel: &Mat<f64>,
+    train: &[usize],
+    cross_kernel: MatRef<f64>,
+    params: &RidgeParams,
+) -> Result<Factor> {
+    let n = train.len();
+    let fitted = params.intercept == Intercept::Fitted;
+    let level = |row: &dyn Fn(usize) -> f64| {
+        if fitted { train.iter().map(|&i| row(i)).sum::<f64>() / n as f64 } else { 0.0 }
+    };
+    let row_means: Vec<f64> = train.iter().map(|&i| level(&|l| kernel[(i, l)])).collect();
+    let grand = if fitted { row_means.iter().sum::<f64>() / n as f64 } else { 0.0 };
+    let centred =
+        Mat::from_fn(n, n, |i, j| kernel[(train[i], train[j])] - row_means[i] - row_means[j] + grand);
+    let trace = (0..n).map(|i| centred[(i, i)]).sum();
+    let decomposed = eigh(centred.as_ref())?;
+    let rank = numerical_rank(&decomposed.values, n.max(x.ncols()));
+    let basis = decomposed.vectors.get(.., ..rank).to_owned();
+    let test_means: Vec<f64> = (0..cross_kernel.nrows()).map(|t| level(&|l| cross_kernel[(t, l)])).collect();
+    let test = Mat::from_fn(cross_kernel.nrows(), n, |t, j| {
+        cross_kernel[(t, train[j])] - test_means[t] - row_means[j] + grand
+    });
+    let rotated = product(test.as_ref(), basis.as_ref());
+    let means = match params.intercept {
+        Intercept::Fitted => column_sums(x, train).iter().map(|s| s / n as f64).collect(),
+        Intercept::None => vec![0.0; x.ncols()],
+    };
+    let values = decomposed.values[..rank].to_vec();
+    Ok(Factor { means, n_train: n, values, basis, space: Space::Dual, rotated, half_moments: None, trace })
+}
+
+/// Centre R_f for correlations, and form its moments where they are the cheaper way to errors.
+fn prepare_scores(mut factor: Factor, loss: InnerLoss) -> Factor {
+    if loss == InnerLoss::Correlation {
+        factor.rotated = minus_means(factor.rotated.as_ref(), &column_means(factor.rotated.as_ref()));
+    }
+    let (n_test, k) = (factor.rotated.nrows(), factor.values.len());
+    if k < 2 * n_test {
+        let mut half = gram(factor.rotated.as_ref());
+        for i in 0..k {
+            half[(i, i)] *= 0.5;
+        }
+        factor.half_moments = Some(half);
+    }
+    factor
+}
+
+/// How many eigenvalues stand above rounding.
+fn numerical_rank(values: &[f64], dimension: usize) -> usize {
+    let cut = dimension as f64 * f64::EPSILON * values.first().copied().unwrap_or(0.0);
+    values.iter().take_while(|&&w| w > cut && w > 0.0).count()
+}
+
+/// `out = L·b` with L the lower triangle of `half`.
+fn lower_times(out: &mut Mat<f64>, half: &Mat<f64>, b: &Mat<f64>) {
+    use triangular::BlockStructure::{Rectangular, TriangularLower};
+    triangular::matmul(
+        out.as_mut(),
+        Rectangular,
+        Accum::Replace,
+        half.as_ref(),
+        TriangularLower,
+        b.as_ref(),
+        Rectangular,
+        1.0,
+        Par::Seq,
+    );
+}
+
+/// Σ a·b in four interleaved partial sums: a fixed order that the processor can overlap.
+fn dot(a: &[f64], b: &[f64]) -> f64 {
+    let mut sums = [0.0; 4];
+    let (a4, b4) = (a.chunks_exact(4), b.chunks_exact(4));
+    let rest: f64 = a4.remainder().iter().zip(b4.remainder()).map(|(a, b)| a * b).sum();
+    for (a, b) in a4.zip(b4) {
+        for i in 0..4 {
+            sums[i] += a[i] * b[i];
+        }
+    }
+    (sums[0] + sums[1]) + (sums[2] + sums[3]) + rest
+}
+
+fn column_sums(x: &Mat<f64>, rows: &[usize]) -> Vec<f64> {
+    (0..x.ncols())
+        .map(|j| {
+            let column = x.col_as_slice(j);
+            rows.iter().map(|&i| column[i]).sum()
+        })
+        .collect()
+}
+
+fn minus_means(x: MatRef<f64>, means: &[f64]) -> Mat<f64> {
+    Mat::from_fn(x.nrows(), x.ncols(), |i, j| x[(i, j)] - means[j])
+}
+
+fn is_constant(values: &[f64]) -> bool {
+    let mean = values.iter().sum::<f64>() / values.len() as f64;
+    let sd = (values.iter().map(|v| (v - mean).powi(2)).sum::<f64>() / values.len() as f64).sqrt();
+    let size = values.iter().map(|v| v.abs()).fold(0.0, f64::max);
+    !(sd > 1e-12 * size)
+}
+
+fn tiles_all_rows(folds: &[InnerFold], n: usize) -> bool {
+    let mut seen = vec![0usize; n];
+    for fold in folds {
+        match &fold.left_out {
+            Some(left_out) => left_out.rows.iter().for_each(|&i| seen[i] += 1),
+            None => return false,
+        }
+    }
+    seen.iter().all(|&count| count == 1)
+}
+
+fn stack_columns(blocks: &[Mat<f64>], n_rows: usize, n_columns: usize) -> Mat<f64> {
+    let mut out = Mat::zeros(n_rows, n_columns);
+    let mut at = 0;
+    for block in blocks {
+        for j in 0..block.ncols() {
+            out.col_as_slice_mut(at + j).copy_from_slice(block.col_as_slice(j));
+        }
+        at += block.ncols();
+    }
+    out
+}
+
+fn check_design(
+    x_train: MatRef<f64>,
+    x_test: MatRef<f64>,
+    inner: &[Fold],
+    params: &RidgeParams,
+) -> Result<()> {
+    if x_train.ncols() != x_test.ncols() {
+        return Err(Error::Shape {
+            what: "x_test".into(),
+            expected: format!("{} columns (those of `x_train`)", x_train.ncols()),
+            found: format!("{} columns", x_test.ncols()),
+            hint: "expand both with the same settings".into(),
+        });
+    }
+    if x_train.nrows() < 2 || x_train.ncols() == 0 {
+        return Err(Error::TooFew {
+            what: "x_train".into(),
+            needed: "2 rows and 1 column".into(),
+            found: format!("{} rows and {} columns", x_train.nrows(), x_train.ncols()),
+            hint: "use fewer outer folds".into(),
+        });
+    }
+    check_finite(x_train, "x_train")?;
+    check_finite(x_test, "x_test")?;
+    if inner.is_empty() && params.alphas.values.len() > 1 {
+        return Err(Error::TooFew {
+            what: "inner folds".into(),
+            needed: "2 inner folds to choose between penalties".into(),
+            found: "none".into(),
+            hint: "give inner folds, or a grid of one penalty".into(),
+        });
+    }
+    for fold in inner {
+        let n = x_train.nrows();
+        let out_of_range = fold.train.iter().chain(&fold.test).any(|&i| i >= n);
+        let shared = fold.test.iter().any(|i| fold.train.binary_search(i).is_ok());
+        if out_of_range || shared || fold.train.len() < 2 || fold.test.len() < 2 {
+            return Err(Error::Invalid {
+                what: format!("inner fold {}", fold.name),
+                expected: format!("at least 2 rows of 0…{} on each side, none on both", n - 1),
+                found: format!("{} training and {} test rows", fold.train.len(), fold.test.len()),
+                hint: "build inner folds from the outer training rows only".into(),
+            });
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::data::{Folds, Runs};
+    use crate::encoding::alphas::AlphaScale;
+    use crate::linalg::solve;
+    use crate::stats::rng::Stream;
+
+    fn noise(rows: usize, columns: usize, index: u64) -> Mat<f64> {
+        let mut stream = Stream::new(2, "ridge tests", index);
+        Mat::from_fn(rows, columns, |_, _| stream.normal())
+    }
+
+    fn runs_of(lengths: &[usize]) -> Vec<Fold> {
+        let names: Vec<String> = (0..lengths.len()).map(|i| format!("run {i}")).collect();
+        let runs = Runs::from_lengths(&names, lengths).unwrap();
+        Folds::leave_one_run_out(&runs).unwrap().iter().cloned().collect()
+    }
+
+    fn distance(a: &Mat<f64>, b: &Mat<f64>) -> f64 {
+        assert_eq!((a.nrows(), a.ncols()), (b.nrows(), b.ncols()));
+        (a - b).norm_max()
+    }
+
+    /// Slow twin: centre, solve (XᵀX + αI) b = Xᵀy, predict.
+    fn by_definition(x: &Mat<f64>, y: &[f64], x_test: &Mat<f64>, alpha: f64, fitted: bool) -> Vec<f64> {
+        let n = x.nrows() as f64;
+        let mx: Vec<f64> = if fitted { column_means(x.as_ref()) } else { vec![0.0; x.ncols()] };
+        let my = if fitted { y.iter().sum::<f64>() / n } else { 0.0 };
+        let xc = minus_means(x.as_ref(), &mx);
+        let mut g = gram(xc.as_ref());
+        (0..x.ncols()).for_each(|i| g[(i, i)] += alpha);
+        let yc = Mat::from_fn(y.len(), 1, |i, _| y[i] - my);
+        let b = solve(g.as_ref(), cross(xc.as_ref(), yc.as_ref()).as_ref());
+        (0..x_test.nrows())
+            .map(|t| my + (0..x.ncols()).map(|j| (x_test[(t, j)] - mx[j]) * b[(j, 0)]).sum::<f64>())
+            .collect()
+    }
+
+    /// Slow twin: inner scores of one target at every penalty.
+    fn scores_by_definition(
+        x: &Mat<f64>,
+        y: &[f64],
+        inner: &[Fold],
+        alphas: &[f64],
+        loss: InnerLoss,
+        fitted: bool,
+    ) -> Vec<f64> {
+        alphas
+            .iter()
+            .map(|&alpha| {
+                let (mut error, mut total, mut agreement, mut rows) = (0.0, 0.0, 0.0, 0.0);
+                for fold in inner {
+                    let y_train: Vec<f64> = fold.train.iter().map(|&i| y[i]).collect();
+                    let y_test: Vec<f64> = fold.test.iter().map(|&i| y[i]).collect();
+                    let level = if fitted { y_train.iter().sum::<f64>() / y_train.len() as f64 } else { 0.0 };
+                    let p = by_definition(
+                        &select_rows(x.as_ref(), &fold.train),
+                        &y_train,
+                        &select_rows(x.as_ref(), &fold.test),
+                        alpha,
+                        fitted,
+                    );
+                    error += y_test.iter().zip(&p).map(|(y, p)| (y - p).powi(2)).sum::<f64>();
+                    total += y_test.iter().map(|y| (y - level).powi(2)).sum::<f64>();
+                    let n = p.len() as f64;
+                    let (my, mp) = (y_test.iter().sum::<f64>() / n, p.iter().sum::<f64>() / n);
+                    let cov: f64 = y_test.iter().zip(&p).map(|(y, p)| (y - my) * (p - mp)).sum();
+                    let vy: f64 = y_test.iter().map(|y| (y - my).powi(2)).sum();
+                    let vp: f64 = p.iter().map(|p| (p - mp).powi(2)).sum();
+                    agreement += n * cov / (vy * vp).sqrt();
+                    rows += n;
+                }
+                match loss {
+                    InnerLoss::SquaredError => 1.0 - error / total,
+                    InnerLoss::Correlation => agreement / rows,
+                }
+            })
+            .collect()
+    }
+
+    #[test]
+    fn two_features_and_three_rows_by_hand() {
+        // X = [1 0; 0 1; 1 1], y = (1, 2, 3), α = 1, no intercept:
+        // (XᵀX + I) b = Xᵀy: [3 1; 1 3] b = [4; 5] → b = (7/8, 11/8); at x = (2, 1) ŷ = 25/8.
+        let x = Mat::from_fn(3, 2, |i, j| [[1.0, 0.0], [0.0, 1.0], [1.0, 1.0]][i][j]);
+        let x_test = Mat::from_fn(1, 2, |_, j| [2.0, 1.0][j]);
+        let y = Mat::from_fn(3, 1, |i, _| (i + 1) as f64);
+        for space in [Space::Primal, Space::Dual] {
+            let params = RidgeParams {
+                alphas: AlphaGrid::absolute(&[1.0]),
+                intercept: Intercept::None,
+                space,
+                ..RidgeParams::default()
+            };
+            let plan = RidgePlan::new(x.as_ref(), x_test.as_ref(), &[], &params).unwrap();
+            let fit = plan.fit(y.as_ref()).unwrap();
+            assert!((fit.predictions[(0, 0)] - 25.0 / 8.0).abs() < 1e-14);
+            let weights = plan.weights(y.as_ref(), &fit.alphas).unwrap().weights;
+            assert!((weights[(0, 0)] - 0.875).abs() < 1e-14 && (weights[(1, 0)] - 1.375).abs() < 1e-14);
+            assert_eq!((fit.rank, fit.n_undefined), (2, 0));
+        }
+    }
+
+    #[test]
+    fn every_path_equals_the_definition() {
+        // Wide and narrow designs (both spaces), long and short folds (moments and predictions), both
+        // losses, with and without an intercept; means far from 0.
+        for (p, lengths) in
+            [(5, vec![20, 25, 15]), (40, vec![20, 25, 15]), (90, vec![20, 25, 15]), (30, vec![10; 6])]
+        {
+            let n: usize = lengths.iter().sum();
+            let inner = runs_of(&lengths);
+            let mut x = noise(n, p, p as u64);
+            x.col_mut(0).iter_mut().for_each(|v| *v += 20.0);
+            let x_test = noise(7, p, 100);
+            let e = noise(n, 3, 101);
+            let y = Mat::from_fn(n, 3, |i, j| 4.0 + x[(i, 1)] * j as f64 + x[(i, 2)] + e[(i, j)]);
+            for loss in [InnerLoss::SquaredError, InnerLoss::Correlation] {
+                for intercept in [Intercept::Fitted, Intercept::None] {
+                    let fitted = intercept == Intercept::Fitted;
+                    let params = RidgeParams {
+                        alphas: AlphaGrid::logarithmic(-1.0, 3.0, 5, AlphaScale::MeanSquare),
+                        loss,
+                        intercept,
+                        ..RidgeParams::default()
+                    };
+                    let plan = RidgePlan::new(x.as_ref(), x_test.as_ref(), &inner, &params).unwrap();
+                    let fit = plan.fit(y.as_ref()).unwrap();
+                    assert_eq!(fit.space, if p > n { Space::Dual } else { Space::Primal });
+                    for j in 0..3 {
+                        let y = y.col_as_slice(j);
+                        let expected = scores_by_definition(&x, y, &inner, plan.alphas(), loss, fitted);
+                        let at = best(expected.iter().copied()).unwrap();
+                        assert_eq!(fit.alphas[j], plan.alphas()[at], "{p} {loss:?} {intercept:?}");
+                        assert!((fit.inner_scores[j] - expected[at]).abs() < 1e-9, "{p} {loss:?}");
+                        let p = by_definition(&x, y, &x_test, fit.alphas[j], fitted);
+                        (0..7).for_each(|t| assert!((fit.predictions[(t, j)] - p[t]).abs() < 1e-8));
+                    }
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn primal_equals_dual() {
+        let inner = runs_of(&[12, 12, 12]);
+        for p in [8, 60] {
+            let (x, x_test, y) = (noise(36, p, 1), noise(9, p, 2), noise(36, 4, 3));
+            let fit = |space| {
+                let params = RidgeParams { space, ..RidgeParams::default() };
+                let plan = RidgePlan::new(x.as_ref(), x_test.as_ref(), &inner, &params).unwrap();
+                let fit = plan.fit(y.as_ref()).unwrap();
+                let weights = plan.weights(y.as_ref(), &fit.alphas).unwrap();
+                (fit, weights)
+            };
+            let ((primal, w_primal), (dual, w_dual)) = (fit(Space::Primal), fit(Space::Dual));
+            assert!(distance(&primal.predictions, &dual.predictions) < 1e-9);
+            assert!(distance(&w_primal.weights, &w_dual.weights) < 1e-9);
+            for j in 0..4 {
+                assert!((primal.inner_scores[j] - dual.inner_scores[j]).abs() < 1e-9);
+            }
+        }
+    }
+
+    #[test]
+    fn down_dated_moments_equal_direct_ones() {
+        // 5 folds leave out 1/5 each (down-dated); their mirror images leave out 4/5 (direct).
+        let (x, y) = (noise(50, 6, 4), noise(50, 2, 5));
+        let x_test = noise(3, 6, 6);
+        let few = runs_of(&[10; 5]);
+        let most: Vec<Fold> = few
+            .iter()
+            .map(|f| Fold { name: f.name.clone(), train: f.test.clone(), test: f.train.clone() })
+            .collect();
+        let params = RidgeParams::default();
+        for (inner, down_dated) in [(&few, true), (&most, false)] {
+            let plan = RidgePlan::new(x.as_ref(), x_test.as_ref(), inner, &params).unwrap();
+            assert!(plan.folds.iter().all(|fold| fold.left_out.is_some() == down_dated));
+            let fit = plan.fit(y.as_ref()).unwrap();
+            for j in 0..2 {
+                let expected = scores_by_definition(
+                    &x,
+                    y.col_as_slice(j),
+                    inner,
+                    plan.alphas(),
+                    InnerLoss::SquaredError,
+                    true,
+                );
+                let at = plan.alphas().iter().position(|&a| a == fit.alphas[j]).unwrap();
+                assert!((fit.inner_scores[j] - expected[at]).abs() < 1e-11);
+            }
+        }
+    }
+
+    #[test]
+    fn an_infinite_penalty_predicts_the_mean_and_none_is_least_squares() {
+        let (x, x_test, y) = (noise(30, 4, 7), noise(5, 4, 8), noise(30, 1, 9));
+        let predict = |alpha: f64, x: &Mat<f64>, x_test: &Mat<f64>| {
+            let params = RidgeParams { alphas: AlphaGrid::absolute(&[alpha]), ..RidgeParams::default() };
+            let plan = RidgePlan::new(x.as_ref(), x_test.as_ref(), &[], &params).unwrap();
+            plan.fit(y.as_ref()).unwrap().predictions
+        };
+        let mean = column_means(y.as_ref())[0];
+        let flat = predict(1e16, &x, &x_test);
+        assert!((0..5).all(|t| (flat[(t, 0)] - mean).abs() < 1e-13));
+        let ols = predict(0.0, &x, &x_test);
+        let expected = by_definition(&x, y.col_as_slice(0), &x_test, 0.0, true);
+        assert!((0..5).all(|t| (ols[(t, 0)] - expected[t]).abs() < 1e-11));
+        // A column twice: the pseudo-inverse shares the weight, predictions stay.
+        let double = |x: &Mat<f64>| Mat::from_fn(x.nrows(), 5, |i, j| x[(i, j % 4)]);
+        let twice = predict(0.0, &double(&x), &double(&x_test));
+        assert!(distance(&twice, &ols) < 1e-11);
+    }
+
+    #[test]
+    fn planted_weights_come_back() {
+        let (x, x_test) = (noise(400, 10, 10), noise(4, 10, 11));
+        let planted = noise(10, 3, 12);
+        let e = noise(400, 3, 13);
+        let clean = product(x.as_ref(), planted.as_ref());
+        let y = Mat::from_fn(400, 3, |i, j| 7.0 + clean[(i, j)] + 0.01 * e[(i, j)]);
+        let plan = RidgePlan::new(x.as_ref(), x_test.as_ref(), &runs_of(&[100; 4]), &RidgeParams::default())
+            .unwrap();
+        let fit = plan.fit(y.as_ref()).unwrap();
+        assert!(fit.inner_scores.iter().all(|s| *s > 0.999), "{:?}", fit.inner_scores);
+        let found = plan.weights(y.as_ref(), &fit.alphas).unwrap();
+        // Standard error 0.01/√400, plus shrinkage by at most 10⁻³.
+        assert!(distance(&found.weights, &planted) < 0.01, "{}", distance(&found.weights, &planted));
+        // The weights are those of the predictions.
+        let again = product(x_test.as_ref(), found.weights.as_ref());
+        for j in 0..3 {
+            let off = again[(2, j)] + found.intercepts[j] - fit.predictions[(2, j)];
+            assert!(off.abs() < 1e-10, "{off}");
+        }
+    }
+
+    #[test]
+    fn tiles_change_no_bit() {
+        for p in [7, 30, 80] {
+            let (x, x_test, y) = (noise(60, p, 14), noise(9, p, 15), noise(60, 70, 16));
+            let fit = |tile| {
+                let params = RidgeParams { tile, ..RidgeParams::default() };
+                let plan = RidgePlan::new(x.as_ref(), x_test.as_ref(), &runs_of(&[20; 3]), &params).unwrap();
+                plan.fit(y.as_ref()).unwrap()
+            };
+            let whole = fit(128);
+            for tile in [1, 13, 32, 70] {
+                let tiled = fit(tile);
+                assert_eq!(tiled.alphas, whole.alphas, "{p} {tile}");
+                assert_eq!(tiled.inner_scores, whole.inner_scores, "{p} {tile}");
+                assert_eq!(tiled.predictions, whole.predictions, "{p} {tile}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_shared_penalty_is_the_best_on_average_and_constants_do_not_vote() {
+        let (x, x_test, e) = (noise(60, 5, 17), noise(9, 5, 18), noise(60, 3, 19));
+        let y = Mat::from_fn(60, 4, |i, j| if j == 3 { 2.5 } else { x[(i, j)] * j as f64 + e[(i, j)] });
+        let inner = runs_of(&[20; 3]);
+        let params = RidgeParams { alpha_choice: AlphaChoice::Shared, ..RidgeParams::default() };
+        let plan = RidgePlan::new(x.as_ref(), x_test.as_ref(), &inner, &params).unwrap();
+        let fit = plan.fit(y.as_ref()).unwrap();
+        let scores: Vec<Vec<f64>> = (0..3)
+            .map(|j| {
+                let loss = InnerLoss::SquaredError;
+                scores_by_definition(&x, y.col_as_slice(j), &inner, plan.alphas(), loss, true)
+            })
+            .collect();
+        let at = best((0..19).map(|a| (0..3).map(|j| scores[j][a]).sum::<f64>() / 3.0)).unwrap();
+        assert_eq!(fit.alphas[..3], [plan.alphas()[at]; 3]);
+        assert!(fit.alphas[3].is_nan() && fit.inner_scores[3].is_nan() && fit.predictions[(0, 3)].is_nan());
+        assert_eq!(fit.n_undefined, 1);
+    }
+
+    #[test]
+    fn targets_that_cannot_be_predicted_sit_on_the_upper_edge() {
+        let (x, x_test, y) = (noise(80, 20, 20), noise(9, 20, 21), noise(80, 40, 22));
+        let plan =
+            RidgePlan::new(x.as_ref(), x_test.as_ref(), &runs_of(&[20; 4]), &RidgeParams::default()).unwrap();
+        let fit = plan.fit(y.as_ref()).unwrap();
+        assert!(fit.n_at_upper_edge > 10 && fit.n_at_lower_edge == 0, "{}", fit.n_at_upper_edge);
+        assert!(fit.grid_too_narrow());
+    }
+
+    #[test]
+    fn bad_input_is_refused_with_its_place() {
+        let (x, mut y) = (noise(20, 3, 23), noise(20, 2, 24));
+        let params = RidgeParams::default();
+        let plan = |x: &Mat<f64>, inner: &[Fold]| RidgePlan::new(x.as_ref(), x.as_ref(), inner, &params);
+        let inner = runs_of(&[10, 10]);
+        assert!(plan(&x, &[]).unwrap_err().to_string().contains("inner folds"));
+        assert!(plan(&x, &runs_of(&[10, 11])).unwrap_err().to_string().contains("inner fold"));
+        let flat = Mat::from_fn(20, 3, |_, j| j as f64);
+        assert!(matches!(plan(&flat, &inner), Err(Error::ZeroVariance { .. })));
+        y[(3, 1)] = f64::INFINITY;
+        let error = plan(&x, &inner).unwrap().fit(y.as_ref()).unwrap_err().to_string();
+        assert!(error.contains("row 3, column 1"), "{error}");
+        assert!(plan(&x, &inner).unwrap().fit(noise(19, 1, 0).as_ref()).is_err());
+    }
+}
