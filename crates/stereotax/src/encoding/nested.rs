@@ -373,3 +373,183 @@ fn positions(samples: &[usize], train: &[usize], name: &str) -> Result<Vec<usize
         })
         .collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::linalg::product;
+    use crate::stats::rng::Stream;
+
+    fn noise(rows: usize, columns: usize, index: u64) -> Mat<f64> {
+        let mut stream = Stream::new(9, "nested tests", index);
+        Mat::from_fn(rows, columns, |_, _| stream.normal())
+    }
+
+    fn four_runs() -> Runs {
+        let names: Vec<String> = (0..4).map(|i| format!("story {i}")).collect();
+        Runs::from_lengths(&names, &[40, 50, 45, 40]).unwrap()
+    }
+
+    /// Responses that follow features by a delayed kernel, for subjects of 150 and 9 targets.
+    fn planted(runs: &Runs, features: &Mat<f64>) -> Vec<Mat<f64>> {
+        let hrf = Hrf::Fir { delays: vec![2, 3] };
+        let design = expand(features.as_ref(), runs, 2.0, &hrf).unwrap();
+        [(150, 1), (9, 2)]
+            .into_iter()
+            .map(|(n_targets, index)| {
+                let weights = noise(design.ncols(), n_targets, index);
+                product(design.as_ref(), weights.as_ref()) + noise(design.nrows(), n_targets, index + 10)
+            })
+            .collect()
+    }
+
+    fn params() -> EncodingParams {
+        EncodingParams { hrf: Hrf::Fir { delays: vec![1, 2, 3] }, ..EncodingParams::default() }
+    }
+
+    fn run(
+        features: &Mat<f64>,
+        runs: &Runs,
+        targets: &[&Mat<f64>],
+        held: usize,
+        params: &EncodingParams,
+    ) -> Vec<FoldPrediction> {
+        let fold = Folds::leave_one_run_out(runs).unwrap()[held].clone();
+        let inner = inner_folds(runs, &fold, InnerScheme::Runs { max_folds: 8 }).unwrap();
+        let features = FoldFeatures { values: features.as_ref(), runs, tr_s: 2.0 };
+        let targets: Vec<MatRef<'_, f64>> = targets.iter().map(|y| y.as_ref()).collect();
+        predict_fold(&features, &targets, &fold, &inner, params).unwrap()
+    }
+
+    fn correlation(a: &[f64], b: &[f64]) -> f64 {
+        let n = a.len() as f64;
+        let (ma, mb) = (a.iter().sum::<f64>() / n, b.iter().sum::<f64>() / n);
+        let cov: f64 = a.iter().zip(b).map(|(a, b)| (a - ma) * (b - mb)).sum();
+        let (va, vb) = (a.iter().map(|a| (a - ma).powi(2)), b.iter().map(|b| (b - mb).powi(2)));
+        cov / (va.sum::<f64>() * vb.sum::<f64>()).sqrt()
+    }
+
+    #[test]
+    fn held_out_runs_are_predicted_from_delayed_features() {
+        let runs = four_runs();
+        let features = noise(175, 6, 0);
+        let targets = planted(&runs, &features);
+        let found = run(&features, &runs, &[&targets[0]], 1, &params());
+        let observed = select_rows(targets[0].as_ref(), &found[0].rows);
+        let mean_r = (0..150)
+            .map(|j| correlation(observed.col_as_slice(j), found[0].predictions.col_as_slice(j)))
+            .sum::<f64>()
+            / 150.0;
+        // Signal variance 12 against noise 1: the best possible is about 0.96.
+        assert!(mean_r > 0.9, "{mean_r}");
+        assert_eq!((found[0].n_components, found[0].rank), (6, 18));
+        assert_eq!(found[0].rows, (40..90).collect::<Vec<_>>());
+        let mean_inner = found[0].inner_scores.iter().sum::<f64>() / 150.0;
+        assert!(mean_inner > 0.8, "{mean_inner}");
+    }
+
+    #[test]
+    fn held_out_responses_are_never_read() {
+        let runs = four_runs();
+        let features = noise(175, 6, 0);
+        let targets = planted(&runs, &features);
+        let before = run(&features, &runs, &[&targets[1]], 2, &params());
+        let mut disturbed = targets[1].clone();
+        for i in runs.range(2) {
+            for j in 0..9 {
+                disturbed[(i, j)] = f64::NAN;
+            }
+        }
+        let after = run(&features, &runs, &[&disturbed], 2, &params());
+        assert_eq!(before[0].predictions, after[0].predictions);
+        assert_eq!(before[0].inner_scores, after[0].inner_scores);
+        // A training response does matter.
+        disturbed[(3, 0)] += 1.0;
+        let moved = run(&features, &runs, &[&disturbed], 2, &params());
+        assert_ne!(before[0].predictions, moved[0].predictions);
+    }
+
+    #[test]
+    fn a_subject_has_the_same_bits_alone_in_company_and_on_any_number_of_threads() {
+        let runs = four_runs();
+        let features = noise(175, 6, 0);
+        let targets = planted(&runs, &features);
+        let together = run(&features, &runs, &[&targets[0], &targets[1]], 0, &params());
+        let alone = run(&features, &runs, &[&targets[1]], 0, &params());
+        let pool = rayon::ThreadPoolBuilder::new().num_threads(1).build().unwrap();
+        let one = pool.install(|| run(&features, &runs, &[&targets[0], &targets[1]], 0, &params()));
+        for other in [&alone[0], &one[1]] {
+            assert_eq!(together[1].predictions, other.predictions);
+            assert_eq!(together[1].alphas, other.alphas);
+            assert_eq!(together[1].inner_scores, other.inner_scores);
+        }
+        assert_eq!(together[0].predictions, one[0].predictions);
+    }
+
+    #[test]
+    fn padded_samples_can_be_left_out_and_least_squares_takes_fewer_components() {
+        let runs = four_runs();
+        let features = noise(175, 6, 0);
+        let targets = planted(&runs, &features);
+        let dropped = EncodingParams { drop_padded: true, ..params() };
+        let found = run(&features, &runs, &[&targets[1]], 0, &dropped);
+        assert_eq!(found[0].rows, (3..40).collect::<Vec<_>>());
+        let wide = noise(175, 40, 3);
+        let ols = EncodingParams { solver: Solver::LeastSquares, ..EncodingParams::default() };
+        let found = run(&wide, &runs, &[&targets[1]], 0, &ols);
+        assert_eq!((found[0].n_components, found[0].alphas[0]), (13, 0.0));
+        let ridge = run(&wide, &runs, &[&targets[1]], 0, &EncodingParams::default());
+        assert_eq!(ridge[0].n_components, 16);
+    }
+
+    #[test]
+    fn inner_runs_are_grouped_and_stay_inside_training() {
+        let names: Vec<String> = (0..11).map(|i| format!("r{i}")).collect();
+        let runs = Runs::from_lengths(&names, &[5; 11]).unwrap();
+        let fold = Folds::leave_one_run_out(&runs).unwrap()[4].clone();
+        let inner = inner_folds(&runs, &fold, InnerScheme::Runs { max_folds: 8 }).unwrap();
+        assert_eq!(inner.len(), 8);
+        let mut held: Vec<usize> = inner.iter().flat_map(|f| f.test.clone()).collect();
+        held.sort_unstable();
+        assert_eq!(held, fold.train);
+        assert!(inner.iter().all(|f| f.train.len() + f.test.len() == 50));
+        assert!(inner.iter().any(|f| f.name == "r0") && inner.iter().any(|f| f.name.contains(" + ")));
+        let two = Runs::from_lengths(&names[..2], &[5; 2]).unwrap();
+        let fold = Folds::leave_one_run_out(&two).unwrap()[0].clone();
+        assert!(inner_folds(&two, &fold, InnerScheme::Runs { max_folds: 8 }).is_err());
+    }
+
+    #[test]
+    fn inner_units_keep_repeats_together_and_blocks_keep_their_distance() {
+        let ids: Vec<String> = (0..40).map(|i| format!("clip {}", i / 2)).collect();
+        let outer = Folds::k_fold(&ids, 4, 1).unwrap();
+        let scheme = InnerScheme::Units { ids: &ids, n_folds: 5, seed: 2 };
+        for inner in inner_folds(&Runs::single(40), &outer[0], scheme).unwrap() {
+            assert!(inner.test.iter().all(|i| inner.test.contains(&(i ^ 1))));
+            assert!(inner.test.iter().all(|i| outer[0].train.contains(i)));
+        }
+        let runs = Runs::single(120);
+        let outer = Folds::contiguous(120, 4, 6).unwrap();
+        let inner = inner_folds(&runs, &outer[1], InnerScheme::Blocks { n_folds: 3, gap: 6 }).unwrap();
+        for fold in &inner {
+            for t in &fold.test {
+                assert!(fold.train.iter().all(|row| row.abs_diff(*t) > 6), "{}", fold.name);
+            }
+            assert!(fold.train.iter().chain(&fold.test).all(|row| outer[1].train.contains(row)));
+        }
+        assert_eq!(purge_gap(2.0, &Hrf::None), 6);
+        assert_eq!(purge_gap(1.5, &Hrf::Fir { delays: vec![1, 10] }), 10);
+    }
+
+    #[test]
+    fn inner_folds_that_touch_held_out_rows_are_refused() {
+        let runs = four_runs();
+        let features = noise(175, 6, 0);
+        let y = noise(175, 2, 1);
+        let folds = Folds::leave_one_run_out(&runs).unwrap();
+        let inner: Vec<Fold> = folds.iter().cloned().collect();
+        let input = FoldFeatures { values: features.as_ref(), runs: &runs, tr_s: 2.0 };
+        let error = predict_fold(&input, &[y.as_ref()], &folds[0], &inner, &params()).unwrap_err();
+        assert!(error.to_string().contains("outer training"), "{error}");
+    }
+}
