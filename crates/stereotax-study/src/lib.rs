@@ -1,1 +1,3 @@
-//! x
+//! A study: `study.toml`, the staged plan, content-addressed nodes, the run and its results.
+
+pub mod config;

@@ -1,0 +1,16 @@
+//! Read the study file: what is compared with what, and how.
+//!
+//! `study.toml` names stimuli, brains, models and choices; `parse` turns it into a [`Study`] in
+//! which every default is written out, or into [`StudyErrors`] that name every wrong line at once.
+//! Nothing is looked up on disk here: paths stay relative to the folder of the study file.
+
+mod presets;
+mod study;
+
+pub use study::{
+    ActivationSource, Activations, Alphas, ArraySource, Axis, Benchmark, Blocks, CeilingKind, Centring,
+    Clock, Controls, Derivatives, Distance, DmdClock, Drift, Embedding, Encoder, FitOn, Folds, GateAction,
+    Gates, Hemisphere, Hrf, LayerMap, Model, NfasSettings, Nuisance, Pooling, Preset, Repeats, Restricted,
+    Scale, Score, SecondsRange, SnciKind, StimulusSet, Study, Subject, SubjectMode, Surface, Trajectory,
+    Voxels,
+};

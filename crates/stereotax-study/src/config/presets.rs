@@ -1,0 +1,127 @@
+//! Write out the defaults of each preset, in one place.
+//!
+//! Source: the register of choices, specs nfas-dmd section 20. `robust` is the register with ceilings,
+//! debiased scores, gates, families kept together and all controls. `paper_literal` is a
+//! reconstruction from the public description, never a replication: what the description leaves open
+//! takes the register's default.
+
+use stereotax::dynamics::{Amplitude, Estimator, ModeForm, RankRule, Selection};
+
+use super::study::{
+    Alphas, CeilingKind, Centring, Controls, Derivatives, Distance, DmdClock, Drift, Embedding, Encoder,
+    FitOn, Folds, GateAction, Gates, Hrf, LayerMap, NfasSettings, Preset, Restricted, Scale, Score,
+    SecondsRange, SnciKind, SubjectMode, Trajectory,
+};
+
+impl Preset {
+    /// The settings of this preset, before single choices override them.
+    pub fn settings(self) -> NfasSettings {
+        match self {
+            Preset::Robust => robust(),
+            Preset::PaperLiteral => paper_literal(),
+        }
+    }
+
+    /// The word in the study file.
+    pub fn name(self) -> &'static str {
+        match self {
+            Preset::Robust => "robust",
+            Preset::PaperLiteral => "paper_literal",
+        }
+    }
+
+    /// What a reader must know about results under this preset.
+    pub fn caveat(self) -> Option<&'static str> {
+        match self {
+            Preset::Robust => None,
+            Preset::PaperLiteral => Some(
+                "The preset paper_literal is a reconstruction from the public description of NFAS, \
+                 not a replication: several formulas are not published.",
+            ),
+        }
+    }
+}
+
+impl Default for NfasSettings {
+    fn default() -> Self {
+        robust()
+    }
+}
+
+fn robust() -> NfasSettings {
+    NfasSettings {
+        trajectory: Trajectory::Stacked,
+        layer_map: LayerMap::Procrustes,
+        max_width: 256,
+        align_all: false,
+        centring: Centring::Stimuli,
+        scale: Scale::Frobenius,
+        estimator: Estimator::Standard,
+        rank: RankRule::Energy(0.99),
+        modes: ModeForm::Projected,
+        amplitude: Amplitude::Optimal,
+        tikhonov: 0.0,
+        select: Selection::ClosestToOne,
+        gates: Gates {
+            action: GateAction::Exclude,
+            min_energy: 0.01,
+            max_residual: 0.6,
+            warn_residual: 0.3,
+            max_depth_gain: 2.0,
+            max_depth_rotation_deg: 90.0,
+            min_fold_correlation: 0.95,
+        },
+        fit_on: FitOn::Train,
+        clock: DmdClock::Tr,
+        hrf: Hrf::Auto,
+        delays_s: SecondsRange { from: 1.5, to: 9.0 },
+        derivatives: Derivatives::None,
+        drift: Drift::Dct { high_pass_hz: 0.01 },
+        encoder: Encoder::Ridge,
+        alphas: Alphas::Grid { from: 1e-3, to: 1e6, count: 19 },
+        alpha_per_roi: true,
+        equalize_dim: true,
+        max_dim: 256,
+        inner_folds: 8,
+        outer_folds: Folds::Auto,
+        purge_s: 12.0,
+        score: Score::Debiased,
+        ceiling: CeilingKind::Auto,
+        min_ceiling: 0.1,
+        subjects: SubjectMode::Each,
+        embedding: Embedding::Score,
+        snci: vec![SnciKind::Snr, SnciKind::Debiased],
+        distance: Distance::Euclidean,
+        permutations: 9999,
+        exact: true,
+        restricted: Restricted::Family,
+        bootstraps: 2000,
+        shifts: 1000,
+        networks: "network".into(),
+        controls: Controls {
+            layer_order: 20,
+            layer_mean: true,
+            first_last: true,
+            best_layer: true,
+            untrained: true,
+            nuisance: true,
+            multiverse: true,
+            leave_one_family_out: true,
+            adaptive: true,
+        },
+    }
+}
+
+fn paper_literal() -> NfasSettings {
+    NfasSettings {
+        layer_map: LayerMap::Pca,
+        scale: Scale::None,
+        gates: Gates { action: GateAction::Report, ..robust().gates },
+        score: Score::R2,
+        ceiling: CeilingKind::None,
+        min_ceiling: 0.0,
+        snci: vec![SnciKind::Snr],
+        restricted: Restricted::Free,
+        ..robust()
+    }
+}
