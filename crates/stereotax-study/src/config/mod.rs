@@ -1,12 +1,17 @@
 //! Read the study file: what is compared with what, and how.
 //!
-//! `study.toml` names stimuli, brains, models and choices; `parse` turns it into a [`Study`] in
+//! `study.toml` names stimuli, brains, models and choices; [`parse`] turns it into a [`Study`] in
 //! which every default is written out, or into [`StudyErrors`] that name every wrong line at once.
 //! Nothing is looked up on disk here: paths stay relative to the folder of the study file.
 
+mod parse;
 mod presets;
+mod reader;
 mod study;
+mod template;
 
+pub use parse::{KNOWN_KEYS, parse};
+pub use reader::{Problem, StudyErrors};
 pub use study::{
     ActivationSource, Activations, Alphas, ArraySource, Axis, Benchmark, Blocks, CeilingKind, Centring,
     Clock, Controls, Derivatives, Distance, DmdClock, Drift, Embedding, Encoder, FitOn, Folds, GateAction,
@@ -14,3 +19,4 @@ pub use study::{
     Scale, Score, SecondsRange, SnciKind, StimulusSet, Study, Subject, SubjectMode, Surface, Trajectory,
     Voxels,
 };
+pub use template::TEMPLATE;

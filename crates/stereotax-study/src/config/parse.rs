@@ -1,0 +1,1131 @@
+//! Turn the text of a study file into a [`Study`], or into everything that is wrong with it.
+
+use std::path::PathBuf;
+
+use stereotax::dynamics::{Amplitude, Estimator, ModeForm, RankRule, Selection};
+use toml::Spanned;
+use toml::de::{DeTable, DeValue};
+
+use super::reader::{Argument, Form, Reader, Sink, StudyErrors, Value, with, word};
+use super::study::*;
+use crate::hints::nearest;
+
+/// Every table of a study file with the keys that it may have; docs/reference/study-file.md lists the
+/// same.
+pub const KNOWN_KEYS: &[(&str, &[&str])] = &[
+    ("top level", TOP),
+    ("[study]", STUDY),
+    ("[[stimuli]]", STIMULI),
+    ("[[brain]]", BRAIN),
+    ("subjects", SUBJECT),
+    ("surface", SURFACE),
+    ("nuisance", NUISANCE),
+    ("[[model]]", MODEL),
+    ("activations", ACTIVATIONS),
+    ("[analysis]", ANALYSIS),
+    ("[analysis.nfas]", NFAS),
+    ("[analysis.nfas.gates]", GATES),
+    ("[analysis.nfas.controls]", CONTROLS),
+];
+
+const TOP: &[&str] = &["study", "stimuli", "brain", "model", "analysis"];
+const STUDY: &[&str] = &["name", "seed", "preset"];
+const STIMULI: &[&str] = &["id", "ids", "blocks"];
+const BRAIN: &[&str] = &[
+    "benchmark",
+    "stimuli",
+    "modality",
+    "model_modalities",
+    "clock",
+    "subjects",
+    "rois",
+    "atlas",
+    "surface",
+    "by_order",
+    "nuisance",
+    "voxels",
+];
+const SUBJECT: &[&str] = &["id", "responses", "key", "ids", "axes", "repeats"];
+const SURFACE: &[&str] = &["hemisphere", "vertices", "faces", "labels"];
+const NUISANCE: &[&str] = &["name", "file", "key"];
+const MODEL: &[&str] = &["name", "modality", "family", "trained", "twin_of", "activations"];
+const ACTIVATIONS: &[&str] =
+    &["file", "folder", "layers", "positions", "stimuli", "ids", "by_order", "pooling"];
+const ANALYSIS: &[&str] = &["nfas"];
+const NFAS: &[&str] = &[
+    "trajectory",
+    "layer_map",
+    "max_width",
+    "align_all",
+    "centring",
+    "scale",
+    "estimator",
+    "rank",
+    "modes",
+    "amplitude",
+    "tikhonov",
+    "select",
+    "gates",
+    "fit_on",
+    "clock",
+    "hrf",
+    "delays_s",
+    "derivatives",
+    "drift",
+    "encoder",
+    "alphas",
+    "alpha_per_roi",
+    "equalize_dim",
+    "max_dim",
+    "inner_folds",
+    "outer_folds",
+    "purge_s",
+    "score",
+    "ceiling",
+    "min_ceiling",
+    "subjects",
+    "embedding",
+    "snci",
+    "distance",
+    "permutations",
+    "exact",
+    "restricted",
+    "bootstraps",
+    "shifts",
+    "networks",
+    "controls",
+];
+const GATES: &[&str] = &[
+    "action",
+    "min_energy",
+    "max_residual",
+    "warn_residual",
+    "max_depth_gain",
+    "max_depth_rotation_deg",
+    "min_fold_correlation",
+];
+const CONTROLS: &[&str] = &[
+    "layer_order",
+    "layer_mean",
+    "first_last",
+    "best_layer",
+    "untrained",
+    "nuisance",
+    "multiverse",
+    "leave_one_family_out",
+    "adaptive",
+];
+const CLOCK: &[&str] = &["tr_s"];
+const SOURCE: &[&str] = &["file", "key"];
+const RANGE: &[&str] = &["from", "to"];
+const GRID: &[&str] = &["from", "to", "count"];
+
+/// Read a study file.
+///
+/// `file_name` only appears in messages. Paths in the result are as written: relative ones are meant
+/// from the study file's folder. Errors: all problems at once, in the order of their lines.
+pub fn parse(text: &str, file_name: &str) -> Result<Study, StudyErrors> {
+    let sink = Sink::new(text);
+    let (document, syntax) = DeTable::parse_recoverable(text);
+    for error in &syntax {
+        let offset = error.span().map_or(0, |span| span.start);
+        sink.push(offset, format!("not valid TOML: {}", error.message()), None);
+    }
+    // What the recovery made of a broken file would only add misleading complaints.
+    let study = if syntax.is_empty() { Some(read_study(&document, &sink)) } else { None };
+    let problems = sink.into_problems();
+    match study {
+        Some(study) if problems.is_empty() => Ok(study),
+        _ => Err(StudyErrors { file: file_name.to_owned(), problems }),
+    }
+}
+
+fn read_study<'a>(document: &'a Spanned<DeTable<'a>>, sink: &'a Sink<'a>) -> Study {
+    let top = Reader::new(document.get_ref(), 0, "the top level".into(), TOP, sink);
+
+    let head = top.required("study", "[study]").and_then(|v| v.table("[study]", STUDY));
+    let mut name = String::new();
+    let mut seed = 0;
+    let mut preset = Preset::Robust;
+    if let Some(head) = &head {
+        name = head.text("name", "name = \"my-study\"");
+        seed = head.get("seed").and_then(|v| v.count(0, i64::MAX as u64)).unwrap_or(0);
+        head.form("preset", &mut preset, PRESET);
+    }
+
+    let stimuli = read_stimuli(&top);
+    let stimulus_ids: Vec<&str> = stimuli.iter().map(|s| s.id.as_str()).collect();
+    let brain = read_brain(&top, &stimuli, &stimulus_ids);
+    let models = read_models(&top, &stimulus_ids);
+    let analysis = read_analysis(&top, preset, &brain);
+    Study { name, seed, preset, stimuli, brain, models, analysis }
+}
+
+fn read_stimuli(top: &Reader<'_>) -> Vec<StimulusSet> {
+    let Some(value) = top.required("stimuli", "[[stimuli]]") else { return Vec::new() };
+    let mut sets: Vec<StimulusSet> = Vec::new();
+    for table in value.tables("[[stimuli]]", STIMULI) {
+        let id = table.text("id", "id = \"clips\"");
+        refuse_duplicate(&table, "id", &id, sets.iter().map(|s| s.id.as_str()), "stimulus set");
+        let ids = path(&table, "ids", "ids = \"stimuli.csv\"");
+        let mut blocks = Blocks::Stimulus;
+        table.form("blocks", &mut blocks, BLOCKS);
+        sets.push(StimulusSet { id, ids, blocks });
+    }
+    sets
+}
+
+fn read_brain(top: &Reader<'_>, stimuli: &[StimulusSet], stimulus_ids: &[&str]) -> Vec<Benchmark> {
+    let Some(value) = top.required("brain", "[[brain]]") else { return Vec::new() };
+    let mut benchmarks: Vec<Benchmark> = Vec::new();
+    for table in value.tables("[[brain]]", BRAIN) {
+        let id = table.text("benchmark", "benchmark = \"my-scans\"");
+        refuse_duplicate(&table, "benchmark", &id, benchmarks.iter().map(|b| b.id.as_str()), "benchmark");
+        let set = table.text("stimuli", "stimuli = \"clips\"");
+        refuse_unknown(&table, "stimuli", &set, stimulus_ids, "stimulus set");
+        let clock = read_clock(&table);
+        let blocks = stimuli.iter().find(|s| s.id == set).map(|s| s.blocks);
+        if matches!(clock, Clock::Tr { .. }) && blocks == Some(Blocks::Stimulus) {
+            table.problem(
+                "clock",
+                format!(
+                    "`clock` says that the rows are a time series, but stimulus set `{set}` is resampled \
+                     stimulus by stimulus"
+                ),
+                "set `blocks = \"run\"` or `blocks = \"segment:20s\"` in that [[stimuli]] table",
+            );
+        }
+        let mut by_order = false;
+        table.flag("by_order", &mut by_order);
+        let subjects = read_subjects(&table, by_order);
+        let nuisance = read_nuisance(&table);
+        benchmarks.push(Benchmark {
+            id,
+            stimuli: set,
+            modality: table.text("modality", "modality = \"auditory\""),
+            model_modalities: table.get("model_modalities").and_then(|v| v.texts()).unwrap_or_default(),
+            clock,
+            subjects,
+            rois: table.get("rois").and_then(|v| source(&v)),
+            atlas: table.get("atlas").and_then(|v| v.text()),
+            surface: read_surface(&table),
+            by_order,
+            nuisance,
+            voxels: read_voxels(&table),
+        });
+    }
+    benchmarks
+}
+
+fn read_clock(table: &Reader<'_>) -> Clock {
+    let Some(value) = table.get("clock") else { return Clock::Stimulus };
+    let expected = "`\"stimulus\"` or `{ tr_s = 1.5 }`";
+    match value.value.get_ref() {
+        DeValue::String(text) if text == "stimulus" => Clock::Stimulus,
+        DeValue::Table(_) => {
+            let tr = value.table("clock", CLOCK).and_then(|clock| clock.required("tr_s", "tr_s = 1.5"));
+            let tr = tr.and_then(|v| v.number(0.01, 60.0, "a number of seconds from 0.01 to 60"));
+            Clock::Tr { tr_s: tr.unwrap_or(1.0) }
+        }
+        _ => value.wrong(expected, None).unwrap_or(Clock::Stimulus),
+    }
+}
+
+fn read_subjects(benchmark: &Reader<'_>, by_order: bool) -> Vec<Subject> {
+    let example = "subjects = [{ id = \"s1\", responses = \"s1.npy\" }]";
+    let Some(value) = benchmark.required("subjects", example) else { return Vec::new() };
+    let mut subjects: Vec<Subject> = Vec::new();
+    for table in value.tables("subjects", SUBJECT) {
+        let id = table.text("id", "id = \"s1\"");
+        refuse_duplicate(&table, "id", &id, subjects.iter().map(|s| s.id.as_str()), "subject");
+        let axes = read_axes(&table);
+        let has_axis = axes.contains(&Axis::Repeat);
+        let mut repeats = if has_axis { Repeats::Axis } else { Repeats::None };
+        if let Some(found) = table.get("repeats") {
+            repeats = read_repeats(&found).unwrap_or(repeats);
+            if (repeats == Repeats::Axis) != has_axis {
+                table.problem(
+                    "repeats",
+                    "`repeats` and `axes` in subjects contradict each other".into(),
+                    "`repeats = \"axis\"` goes with `axes = [\"stimulus\", \"target\", \"repeat\"]`",
+                );
+            }
+        }
+        let ids = table.get("ids").and_then(|v| source(&v));
+        refuse_order_and_ids(&table, by_order, ids.is_some());
+        subjects.push(Subject {
+            id,
+            responses: path(&table, "responses", "responses = \"s1.npy\""),
+            key: table.get("key").and_then(|v| v.text()),
+            ids,
+            axes,
+            repeats,
+        });
+    }
+    subjects
+}
+
+fn read_axes(subject: &Reader<'_>) -> Vec<Axis> {
+    let default = vec![Axis::Stimulus, Axis::Target];
+    let Some(value) = subject.get("axes") else { return default };
+    let Some(items) = value.items() else { return default };
+    let Some(axes) = items.iter().map(|item| item.form(AXIS)).collect::<Option<Vec<_>>>() else {
+        return default;
+    };
+    let count = |axis| axes.iter().filter(|found| **found == axis).count();
+    if count(Axis::Stimulus) != 1 || count(Axis::Target) > 1 || count(Axis::Repeat) > 1 {
+        value.wrong::<()>("`stimulus` once and `target` and `repeat` at most once each", None);
+        return default;
+    }
+    axes
+}
+
+fn read_repeats(value: &Value<'_>) -> Option<Repeats> {
+    if let DeValue::String(text) = value.value.get_ref()
+        && let Some(key) = text.strip_prefix("key:")
+    {
+        return match key.trim() {
+            "" => value.wrong("`key:` followed by the name of an array", None),
+            key => Some(Repeats::Key { key: key.to_owned() }),
+        };
+    }
+    value.form(REPEATS)
+}
+
+fn read_surface(benchmark: &Reader<'_>) -> Vec<Surface> {
+    let Some(value) = benchmark.get("surface") else { return Vec::new() };
+    let mut surfaces: Vec<Surface> = Vec::new();
+    for table in value.tables("surface", SURFACE) {
+        let hemisphere = table.get("hemisphere").and_then(|v| v.form(HEMISPHERE));
+        if surfaces.iter().any(|s| s.hemisphere == hemisphere || s.hemisphere.is_none()) {
+            table.problem(
+                "hemisphere",
+                "two surfaces show the same hemisphere".into(),
+                "give one `left` and one `right`, or a single mesh without `hemisphere`",
+            );
+        }
+        surfaces.push(Surface {
+            hemisphere,
+            vertices: path(&table, "vertices", "vertices = \"vertices.npy\""),
+            faces: path(&table, "faces", "faces = \"faces.npy\""),
+            labels: path(&table, "labels", "labels = \"labels.npy\""),
+        });
+    }
+    surfaces
+}
+
+fn read_nuisance(benchmark: &Reader<'_>) -> Vec<Nuisance> {
+    let Some(value) = benchmark.get("nuisance") else { return Vec::new() };
+    let mut sets: Vec<Nuisance> = Vec::new();
+    for table in value.tables("nuisance", NUISANCE) {
+        let name = table.text("name", "name = \"loudness\"");
+        refuse_duplicate(&table, "name", &name, sets.iter().map(|s| s.name.as_str()), "nuisance set");
+        sets.push(Nuisance {
+            name,
+            file: path(&table, "file", "file = \"loudness.npy\""),
+            key: table.get("key").and_then(|v| v.text()),
+        });
+    }
+    sets
+}
+
+fn read_voxels(benchmark: &Reader<'_>) -> Voxels {
+    let Some(value) = benchmark.get("voxels") else { return Voxels::No };
+    match value.value.get_ref() {
+        DeValue::Boolean(true) => Voxels::Each,
+        DeValue::Boolean(false) => Voxels::No,
+        DeValue::String(_) | DeValue::Table(_) => source(&value).map_or(Voxels::No, Voxels::Labels),
+        _ => value.wrong("`true`, `false` or the labels of the voxels", None).unwrap_or(Voxels::No),
+    }
+}
+
+fn read_models(top: &Reader<'_>, stimulus_ids: &[&str]) -> Vec<Model> {
+    let Some(value) = top.required("model", "[[model]]") else { return Vec::new() };
+    let tables = value.tables("[[model]]", MODEL);
+    let mut models: Vec<Model> = Vec::new();
+    for table in &tables {
+        let name = table.text("name", "name = \"resnet50\"");
+        refuse_duplicate(table, "name", &name, models.iter().map(|m| m.name.as_str()), "model");
+        let mut trained = true;
+        table.flag("trained", &mut trained);
+        let twin =
+            table.get("twin_of").filter(|v| !matches!(v.value.get_ref(), DeValue::String(s) if s.is_empty()));
+        models.push(Model {
+            name,
+            modality: table.text("modality", "modality = \"vision\""),
+            family: table.text("family", "family = \"resnet\""),
+            trained,
+            twin_of: twin.and_then(|v| v.text()),
+            activations: read_activations(table, stimulus_ids),
+        });
+    }
+    for (table, model) in tables.iter().zip(&models) {
+        check_twin(table, model, &models);
+    }
+    models
+}
+
+fn check_twin(table: &Reader<'_>, model: &Model, models: &[Model]) {
+    let Some(twin) = &model.twin_of else { return };
+    let names: Vec<&str> =
+        models.iter().map(|m| m.name.as_str()).filter(|name| *name != model.name).collect();
+    refuse_unknown(table, "twin_of", twin, &names, "other model");
+    if model.trained {
+        table.problem(
+            "twin_of",
+            format!("model `{}` is the untrained twin of `{twin}`, but `trained` is not false", model.name),
+            "add `trained = false`",
+        );
+    }
+    if models.iter().any(|m| m.name == *twin && m.name != model.name && !m.trained) {
+        let message = format!("`twin_of` names `{twin}`, which is not trained either");
+        table.problem("twin_of", message, "name the trained model");
+    }
+}
+
+fn read_activations(model: &Reader<'_>, stimulus_ids: &[&str]) -> Vec<Activations> {
+    let example = "activations = { file = \"resnet50.npz\", layers = [\"layer1\"], stimuli = \"clips\" }";
+    let Some(value) = model.required("activations", example) else { return Vec::new() };
+    let mut all: Vec<Activations> = Vec::new();
+    for table in value.tables("activations", ACTIVATIONS) {
+        let file = table.get("file").and_then(|v| v.path());
+        let folder = table.get("folder").and_then(|v| v.path());
+        if table.get("file").is_some() == table.get("folder").is_some() {
+            table.problem(
+                "folder",
+                "activations need either `file` or `folder`".into(),
+                "`file` holds one array per layer; `folder` holds one file per layer",
+            );
+        }
+        let source_path = match (file, folder) {
+            (_, Some(folder)) => ActivationSource::Folder(folder),
+            (file, None) => ActivationSource::File(file.unwrap_or_default()),
+        };
+        let layers = table
+            .required("layers", "layers = [\"layer1\", \"layer2\"]")
+            .and_then(|v| v.texts())
+            .unwrap_or_default();
+        let stimuli = table.text("stimuli", "stimuli = \"clips\"");
+        refuse_unknown(&table, "stimuli", &stimuli, stimulus_ids, "stimulus set");
+        refuse_duplicate(
+            &table,
+            "stimuli",
+            &stimuli,
+            all.iter().map(|a| a.stimuli.as_str()),
+            "entry of this model for stimulus set",
+        );
+        let mut by_order = false;
+        table.flag("by_order", &mut by_order);
+        let ids = table.get("ids").and_then(|v| source(&v));
+        refuse_order_and_ids(&table, by_order, ids.is_some());
+        let mut pooling = Pooling::Mean;
+        table.form("pooling", &mut pooling, POOLING);
+        all.push(Activations {
+            source: source_path,
+            positions: read_positions(&table, layers.len()),
+            layers,
+            stimuli,
+            ids,
+            by_order,
+            pooling,
+        });
+    }
+    all
+}
+
+fn read_positions(table: &Reader<'_>, n_layers: usize) -> Option<Vec<f64>> {
+    let value = table.get("positions")?;
+    let positions = read_numbers(&value, f64::MIN, "a finite number")?;
+    if positions.len() != n_layers || positions.windows(2).any(|w| w[0] >= w[1]) {
+        return value.wrong(&format!("one ascending number per layer ({n_layers})"), None);
+    }
+    Some(positions)
+}
+
+fn read_numbers(value: &Value<'_>, least: f64, expected: &str) -> Option<Vec<f64>> {
+    value.items()?.iter().map(|item| item.number(least, f64::MAX, expected)).collect()
+}
+
+fn read_analysis(top: &Reader<'_>, preset: Preset, brain: &[Benchmark]) -> NfasSettings {
+    let mut s = preset.settings();
+    let Some(analysis) = top.get("analysis").and_then(|v| v.table("[analysis]", ANALYSIS)) else { return s };
+    let Some(t) = analysis.get("nfas").and_then(|v| v.table("[analysis.nfas]", NFAS)) else { return s };
+
+    t.form("trajectory", &mut s.trajectory, TRAJECTORY);
+    t.form("layer_map", &mut s.layer_map, LAYER_MAP);
+    t.count("max_width", &mut s.max_width, 1, 65_536);
+    t.flag("align_all", &mut s.align_all);
+    read_centring(&t, &mut s.centring);
+    t.form("scale", &mut s.scale, SCALE);
+    t.form("estimator", &mut s.estimator, ESTIMATOR);
+    t.form("rank", &mut s.rank, RANK);
+    t.form("modes", &mut s.modes, MODES);
+    t.form("amplitude", &mut s.amplitude, AMPLITUDE);
+    t.number("tikhonov", &mut s.tikhonov, 0.0, 1e6, "a number from 0 to 1e6");
+    t.form("select", &mut s.select, SELECT);
+    if let Some(gates) = t.get("gates").and_then(|v| v.table("[analysis.nfas.gates]", GATES)) {
+        read_gates(&gates, &mut s.gates);
+    }
+    t.form("fit_on", &mut s.fit_on, FIT_ON);
+    t.form("clock", &mut s.clock, DMD_CLOCK);
+    t.form("hrf", &mut s.hrf, HRF);
+    read_delays(&t, &mut s.delays_s);
+    t.form("derivatives", &mut s.derivatives, DERIVATIVES);
+    t.form("drift", &mut s.drift, DRIFT);
+    t.form("encoder", &mut s.encoder, ENCODER);
+    read_alphas(&t, &mut s.alphas);
+    t.flag("alpha_per_roi", &mut s.alpha_per_roi);
+    t.flag("equalize_dim", &mut s.equalize_dim);
+    t.count("max_dim", &mut s.max_dim, 1, 65_536);
+    t.count("inner_folds", &mut s.inner_folds, 2, 1000);
+    t.form("outer_folds", &mut s.outer_folds, OUTER_FOLDS);
+    t.number("purge_s", &mut s.purge_s, 0.0, 3600.0, "a number of seconds from 0 to 3600");
+    t.form("score", &mut s.score, SCORE);
+    t.form("ceiling", &mut s.ceiling, CEILING);
+    t.number("min_ceiling", &mut s.min_ceiling, 0.0, 1.0, "a number from 0 to 1");
+    t.form("subjects", &mut s.subjects, SUBJECTS);
+    t.form("embedding", &mut s.embedding, EMBEDDING);
+    read_snci(&t, &mut s.snci);
+    t.form("distance", &mut s.distance, DISTANCE);
+    t.count("permutations", &mut s.permutations, 99, 10_000_000);
+    t.flag("exact", &mut s.exact);
+    t.form("restricted", &mut s.restricted, RESTRICTED);
+    t.count("bootstraps", &mut s.bootstraps, 100, 10_000_000);
+    t.count("shifts", &mut s.shifts, 99, 10_000_000);
+    if let Some(column) = t.get("networks").and_then(|v| v.text()) {
+        s.networks = column;
+    }
+    if let Some(controls) = t.get("controls").and_then(|v| v.table("[analysis.nfas.controls]", CONTROLS)) {
+        read_controls(&controls, &mut s.controls);
+    }
+    check_combinations(&t, &s, preset, brain);
+    s
+}
+
+fn read_centring(t: &Reader<'_>, centring: &mut Centring) {
+    if let Some(value) = t.get("centring")
+        && matches!(value.value.get_ref(), DeValue::String(s) if s == "depth")
+    {
+        t.problem(
+            "centring",
+            "`centring = \"depth\"` is refused: without the mean over layers, DMD of a short trajectory is \
+             a discrete Fourier transform, and its eigenvalues are roots of unity whatever the data"
+                .into(),
+            "use `centring = \"stimuli\"`",
+        );
+        return;
+    }
+    t.form("centring", centring, CENTRING);
+}
+
+fn read_gates(t: &Reader<'_>, gates: &mut Gates) {
+    t.form("action", &mut gates.action, GATE_ACTION);
+    t.number("min_energy", &mut gates.min_energy, 0.0, 1.0, "a share from 0 to 1");
+    t.number("max_residual", &mut gates.max_residual, 0.0, 1e6, "a number of at least 0");
+    t.number("warn_residual", &mut gates.warn_residual, 0.0, 1e6, "a number of at least 0");
+    t.number("max_depth_gain", &mut gates.max_depth_gain, 1.0, 1e6, "a factor from 1 to 1e6");
+    let degrees = "a number of degrees from 0 to 36000";
+    t.number("max_depth_rotation_deg", &mut gates.max_depth_rotation_deg, 0.0, 36e3, degrees);
+    let correlation = "a correlation from -1 to 1";
+    t.number("min_fold_correlation", &mut gates.min_fold_correlation, -1.0, 1.0, correlation);
+    if gates.warn_residual > gates.max_residual {
+        t.problem(
+            "warn_residual",
+            format!(
+                "`warn_residual` ({}) is above `max_residual` ({}) in [analysis.nfas.gates]",
+                gates.warn_residual, gates.max_residual
+            ),
+            "a warning comes before a failed gate: lower `warn_residual`",
+        );
+    }
+}
+
+fn read_delays(t: &Reader<'_>, delays: &mut SecondsRange) {
+    let Some(value) = t.get("delays_s") else { return };
+    let Some(table) = value.table("delays_s", RANGE) else { return };
+    let seconds = "a number of seconds from 0 to 60";
+    table.number("from", &mut delays.from, 0.0, 60.0, seconds);
+    table.number("to", &mut delays.to, 0.0, 60.0, seconds);
+    if delays.from > delays.to {
+        let message = format!("`delays_s` goes from {} to {}", delays.from, delays.to);
+        t.problem("delays_s", message, "`from` must not be above `to`");
+    }
+}
+
+fn read_alphas(t: &Reader<'_>, alphas: &mut Alphas) {
+    let Some(value) = t.get("alphas") else { return };
+    let expected = "an array of penalties, or `{ from = 1e-3, to = 1e6, count = 19 }`";
+    match value.value.get_ref() {
+        DeValue::Array(_) => {
+            let Some(mut list) = read_numbers(&value, 0.0, "a number of at least 0") else { return };
+            list.sort_by(f64::total_cmp);
+            list.dedup();
+            *alphas = Alphas::List(list);
+        }
+        DeValue::Table(_) => {
+            let Some(table) = value.table("alphas", GRID) else { return };
+            let (mut from, mut to, mut count) = (1e-3, 1e6, 19);
+            table.number("from", &mut from, 1e-300, 1e300, "a number above 0");
+            table.number("to", &mut to, 1e-300, 1e300, "a number above 0");
+            table.count("count", &mut count, 2, 1000);
+            if from >= to {
+                let message = format!("`alphas` goes from {from} to {to}");
+                t.problem("alphas", message, "`from` must be below `to`");
+            }
+            *alphas = Alphas::Grid { from, to, count };
+        }
+        _ => value.wrong(expected, None).unwrap_or(()),
+    }
+}
+
+fn read_snci(t: &Reader<'_>, kinds: &mut Vec<SnciKind>) {
+    let Some(value) = t.get("snci") else { return };
+    let found = match value.value.get_ref() {
+        DeValue::Array(_) => value
+            .items()
+            .and_then(|items| items.iter().map(|item| item.form(SNCI)).collect::<Option<Vec<_>>>()),
+        _ => value.form(SNCI).map(|kind| vec![kind]),
+    };
+    let Some(found) = found else { return };
+    if (1..found.len()).any(|i| found[..i].contains(&found[i])) {
+        value.wrong("each kind once", None).unwrap_or(());
+    }
+    *kinds = found;
+}
+
+fn read_controls(t: &Reader<'_>, controls: &mut Controls) {
+    t.count("layer_order", &mut controls.layer_order, 0, 10_000);
+    t.flag("layer_mean", &mut controls.layer_mean);
+    t.flag("first_last", &mut controls.first_last);
+    t.flag("best_layer", &mut controls.best_layer);
+    t.flag("untrained", &mut controls.untrained);
+    t.flag("nuisance", &mut controls.nuisance);
+    t.flag("multiverse", &mut controls.multiverse);
+    t.flag("leave_one_family_out", &mut controls.leave_one_family_out);
+    t.flag("adaptive", &mut controls.adaptive);
+}
+
+/// Choices that exclude each other; the place is the one that the user wrote.
+fn check_combinations(t: &Reader<'_>, s: &NfasSettings, preset: Preset, brain: &[Benchmark]) {
+    let contradict = |first: &str, second: &str, reason: &str, hint: &str| {
+        let (written, other) = if t.get(first).is_some() { (first, second) } else { (second, first) };
+        let origin = if t.get(other).is_some() {
+            String::new()
+        } else {
+            format!(" (from preset `{}`)", preset.name())
+        };
+        t.problem(written, format!("`{written}` contradicts `{other}`{origin}: {reason}"), hint);
+    };
+    if s.ceiling == CeilingKind::None && s.score == Score::Ceiling {
+        let reason = "a score over the ceiling needs a ceiling";
+        contradict("score", "ceiling", reason, "set `ceiling = \"auto\"`, or `score = \"debiased\"`");
+    }
+    if s.ceiling == CeilingKind::None && s.embedding == Embedding::Ceiling {
+        let reason = "coordinates over the ceiling need a ceiling";
+        contradict("embedding", "ceiling", reason, "set `ceiling = \"auto\"`, or `embedding = \"score\"`");
+    }
+    if s.amplitude == Amplitude::Modulus && s.trajectory != Trajectory::Sample {
+        let reason = "the modulus of a mode is not linear in the layers and is offered per sample only";
+        contradict("amplitude", "trajectory", reason, "set `trajectory = \"sample\"`");
+    }
+    if matches!(s.estimator, Estimator::ReducedRank { .. }) && s.trajectory != Trajectory::Pooled {
+        let reason = "reduced-rank regression is for the pooled trajectory only";
+        contradict("estimator", "trajectory", reason, "set `trajectory = \"pooled\"`");
+    }
+    if s.estimator == Estimator::TotalLeastSquares
+        && s.rank == RankRule::Full
+        && s.trajectory != Trajectory::Pooled
+    {
+        let reason = "total least squares needs a rank below the number of layers minus one";
+        contradict("estimator", "rank", reason, "set `rank = \"energy:0.99\"`");
+    }
+    if s.layer_map == LayerMap::Kernel && s.trajectory != Trajectory::Stacked {
+        let reason = "kernels of layers have no single samples";
+        contradict("layer_map", "trajectory", reason, "set `trajectory = \"stacked\"`");
+    }
+    if s.derivatives != Derivatives::None && !matches!(s.hrf, Hrf::Spm | Hrf::Glover) {
+        let reason = "derivatives belong to a convolved response";
+        contradict("derivatives", "hrf", reason, "set `hrf = \"spm\"` or `hrf = \"glover\"`");
+    }
+    if s.encoder == Encoder::Banded && brain.iter().all(|b| b.nuisance.is_empty()) {
+        t.problem(
+            "encoder",
+            "`encoder = \"banded\"` needs nuisance features, but no [[brain]] names any".into(),
+            "add `nuisance = [{ name = \"loudness\", file = \"loudness.npy\" }]`, or use `ridge`",
+        );
+    }
+}
+
+fn path(table: &Reader<'_>, key: &str, example: &str) -> PathBuf {
+    table.required(key, example).and_then(|v| v.path()).unwrap_or_default()
+}
+
+/// `"rois.csv"` is a file, `"roi_names"` an array in the data's own file; a table says it outright.
+fn source(value: &Value<'_>) -> Option<ArraySource> {
+    if let DeValue::Table(_) = value.value.get_ref() {
+        let table = value.table(&value.name, SOURCE)?;
+        let file = table.get("file").map(|v| v.path());
+        let key = table.get("key").map(|v| v.text());
+        return match (file, key) {
+            (Some(file), key) => Some(ArraySource::File { file: file?, key: key.flatten() }),
+            (None, Some(key)) => Some(ArraySource::Key { key: key? }),
+            (None, None) => value.wrong("a table with `file`, `key` or both", None),
+        };
+    }
+    let text = value.text()?;
+    const SUFFIXES: [&str; 8] = [".csv", ".tsv", ".txt", ".npy", ".npz", ".h5", ".hdf5", ".parquet"];
+    let lower = text.to_lowercase();
+    Some(if SUFFIXES.iter().any(|suffix| lower.ends_with(suffix)) {
+        ArraySource::File { file: PathBuf::from(text), key: None }
+    } else {
+        ArraySource::Key { key: text }
+    })
+}
+
+fn refuse_duplicate<'s>(
+    table: &Reader<'_>,
+    key: &str,
+    name: &str,
+    mut before: impl Iterator<Item = &'s str>,
+    what: &str,
+) {
+    if !name.is_empty() && before.any(|other| other == name) {
+        let message = format!("there is a second {what} `{name}`");
+        table.problem(key, message, "results are told apart by this name: give each its own");
+    }
+}
+
+fn refuse_unknown(table: &Reader<'_>, key: &str, name: &str, known: &[&str], what: &str) {
+    if name.is_empty() || known.contains(&name) {
+        return;
+    }
+    let hint = match nearest(name, known.iter().copied()) {
+        Some(near) => format!("did you mean `{near}`?"),
+        None if known.is_empty() => format!("no {what} is declared"),
+        None => format!("declared: {}", known.join(", ")),
+    };
+    table.problem(key, format!("`{key}` names `{name}`, but there is no such {what}"), &hint);
+}
+
+fn refuse_order_and_ids(table: &Reader<'_>, by_order: bool, has_ids: bool) {
+    if by_order && has_ids {
+        table.problem(
+            "ids",
+            "`ids` contradicts `by_order = true`: rows are matched either by id or by order".into(),
+            "drop `by_order`; matching by id is the safer one",
+        );
+    }
+}
+
+const fn share(example: &'static str) -> Argument {
+    Argument { least: 1e-12, most: 1.0, whole: false, unit: "", default: None, expected: example }
+}
+
+const fn whole(least: f64, default: Option<f64>, expected: &'static str) -> Argument {
+    Argument { least, most: 1e6, whole: true, unit: "", default, expected }
+}
+
+const GAIN: Argument = Argument {
+    least: 1.0,
+    most: 1e6,
+    whole: false,
+    unit: "",
+    default: Some(2.0),
+    expected: "a gain of at least 1, as in `band:2`,",
+};
+const SECONDS: Argument = Argument {
+    least: 1e-3,
+    most: 86_400.0,
+    whole: false,
+    unit: "s",
+    default: None,
+    expected: "a length in seconds, as in `segment:20s`,",
+};
+const HERTZ: Argument = Argument {
+    least: 1e-6,
+    most: 100.0,
+    whole: false,
+    unit: "Hz",
+    default: Some(0.01),
+    expected: "a frequency in hertz above 0, as in `dct:0.01`,",
+};
+const RIDGE: Argument = Argument {
+    least: 0.0,
+    most: 1e6,
+    whole: false,
+    unit: "",
+    default: Some(1e-6),
+    expected: "a ridge of at least 0, as in `reduced_rank:1e-6`,",
+};
+
+const PRESET: &[Form<Preset>] =
+    &[word("robust", |_| Preset::Robust), word("paper_literal", |_| Preset::PaperLiteral)];
+const BLOCKS: &[Form<Blocks>] = &[
+    word("stimulus", |_| Blocks::Stimulus),
+    word("run", |_| Blocks::Run),
+    with("segment", SECONDS, |seconds| Blocks::Segment { seconds }),
+];
+const AXIS: &[Form<Axis>] = &[
+    word("stimulus", |_| Axis::Stimulus),
+    word("target", |_| Axis::Target),
+    word("repeat", |_| Axis::Repeat),
+];
+const REPEATS: &[Form<Repeats>] =
+    &[word("none", |_| Repeats::None), word("axis", |_| Repeats::Axis), word("rows", |_| Repeats::Rows)];
+const HEMISPHERE: &[Form<Hemisphere>] =
+    &[word("left", |_| Hemisphere::Left), word("right", |_| Hemisphere::Right)];
+const POOLING: &[Form<Pooling>] = &[
+    word("mean", |_| Pooling::Mean),
+    word("max", |_| Pooling::Max),
+    word("cls", |_| Pooling::Cls),
+    word("last", |_| Pooling::Last),
+    word("flatten", |_| Pooling::Flatten),
+];
+const TRAJECTORY: &[Form<Trajectory>] = &[
+    word("stacked", |_| Trajectory::Stacked),
+    word("sample", |_| Trajectory::Sample),
+    word("pooled", |_| Trajectory::Pooled),
+];
+const LAYER_MAP: &[Form<LayerMap>] = &[
+    word("identity", |_| LayerMap::Identity),
+    word("procrustes", |_| LayerMap::Procrustes),
+    word("pca", |_| LayerMap::Pca),
+    word("kernel", |_| LayerMap::Kernel),
+    word("random_projection", |_| LayerMap::RandomProjection),
+];
+const CENTRING: &[Form<Centring>] =
+    &[word("stimuli", |_| Centring::Stimuli), word("none", |_| Centring::None)];
+const SCALE: &[Form<Scale>] = &[
+    word("frobenius", |_| Scale::Frobenius),
+    word("none", |_| Scale::None),
+    word("pair", |_| Scale::Pair),
+    word("unit_sample", |_| Scale::UnitSample),
+];
+const ESTIMATOR: &[Form<Estimator>] = &[
+    word("standard", |_| Estimator::Standard),
+    word("total_least_squares", |_| Estimator::TotalLeastSquares),
+    word("forward_backward", |_| Estimator::ForwardBackward),
+    word("optimised", |_| Estimator::Optimised),
+    with("bagged", whole(2.0, Some(100.0), "a number of bags, as in `bagged:100`,"), |n| Estimator::Bagged {
+        n_bags: n as usize,
+    }),
+    word("unitary", |_| Estimator::Unitary),
+    word("symmetric", |_| Estimator::Symmetric),
+    with("hankel", whole(2.0, None, "a number of delays of at least 2, as in `hankel:3`,"), |d| {
+        Estimator::Hankel { delays: d as usize }
+    }),
+    with("reduced_rank", RIDGE, |ridge| Estimator::ReducedRank { ridge }),
+];
+const RANK: &[Form<RankRule>] = &[
+    with("energy", share("a share above 0 and at most 1, as in `energy:0.99`,"), RankRule::Energy),
+    with("fixed", whole(1.0, None, "a rank of at least 1, as in `fixed:4`,"), |r| {
+        RankRule::Fixed(r as usize)
+    }),
+    word("hard_threshold", |_| RankRule::HardThreshold),
+    word("full", |_| RankRule::Full),
+    word("consensus", |_| RankRule::Consensus),
+];
+const MODES: &[Form<ModeForm>] =
+    &[word("projected", |_| ModeForm::Projected), word("exact", |_| ModeForm::Exact)];
+const AMPLITUDE: &[Form<Amplitude>] = &[
+    word("optimal", |_| Amplitude::Optimal),
+    word("first", |_| Amplitude::First),
+    word("mode_only", |_| Amplitude::ModeOnly),
+    word("modulus", |_| Amplitude::Modulus),
+];
+const SELECT: &[Form<Selection>] = &[
+    word("closest_to_one", |_| Selection::ClosestToOne),
+    word("unit_circle", |_| Selection::UnitCircle),
+    word("slowest", |_| Selection::Slowest),
+    with("band", GAIN, |gain| Selection::Band { gain }),
+    word("decaying_slowest", |_| Selection::DecayingSlowest),
+    with("max_energy_in_band", GAIN, |gain| Selection::MaxEnergyInBand { gain }),
+    word("min_residual", |_| Selection::MinResidual),
+];
+const GATE_ACTION: &[Form<GateAction>] =
+    &[word("exclude", |_| GateAction::Exclude), word("report", |_| GateAction::Report)];
+const FIT_ON: &[Form<FitOn>] = &[word("train", |_| FitOn::Train), word("all", |_| FitOn::All)];
+const DMD_CLOCK: &[Form<DmdClock>] = &[word("tr", |_| DmdClock::Tr), word("native", |_| DmdClock::Native)];
+const HRF: &[Form<Hrf>] = &[
+    word("auto", |_| Hrf::Auto),
+    word("fir", |_| Hrf::Fir),
+    word("spm", |_| Hrf::Spm),
+    word("glover", |_| Hrf::Glover),
+    word("none", |_| Hrf::None),
+];
+const DERIVATIVES: &[Form<Derivatives>] = &[
+    word("none", |_| Derivatives::None),
+    word("time", |_| Derivatives::Time),
+    word("time_dispersion", |_| Derivatives::TimeDispersion),
+];
+const DRIFT: &[Form<Drift>] = &[
+    with("dct", HERTZ, |high_pass_hz| Drift::Dct { high_pass_hz }),
+    with("polort", whole(0.0, None, "a degree of at least 0, as in `polort:2`,"), |d| Drift::Polort {
+        degree: d as usize,
+    }),
+    word("none", |_| Drift::None),
+];
+const ENCODER: &[Form<Encoder>] =
+    &[word("ridge", |_| Encoder::Ridge), word("ols", |_| Encoder::Ols), word("banded", |_| Encoder::Banded)];
+const OUTER_FOLDS: &[Form<Folds>] = &[
+    word("auto", |_| Folds::Auto),
+    word("leave_run_out", |_| Folds::LeaveRunOut),
+    with("k_fold", whole(2.0, Some(10.0), "a number of folds of at least 2, as in `k_fold:10`,"), |n| {
+        Folds::KFold { folds: n as usize }
+    }),
+    with("blocks", whole(2.0, Some(5.0), "a number of blocks of at least 2, as in `blocks:5`,"), |n| {
+        Folds::Blocks { blocks: n as usize }
+    }),
+];
+const SCORE: &[Form<Score>] = &[
+    word("r2", |_| Score::R2),
+    word("signed", |_| Score::Signed),
+    word("clipped", |_| Score::Clipped),
+    word("ceiling", |_| Score::Ceiling),
+    word("debiased", |_| Score::Debiased),
+];
+const CEILING: &[Form<CeilingKind>] = &[
+    word("auto", |_| CeilingKind::Auto),
+    word("explainable_variance", |_| CeilingKind::ExplainableVariance),
+    word("split_half", |_| CeilingKind::SplitHalf),
+    word("signal_power", |_| CeilingKind::SignalPower),
+    word("isc", |_| CeilingKind::Isc),
+    word("given", |_| CeilingKind::Given),
+    word("none", |_| CeilingKind::None),
+];
+const SUBJECTS: &[Form<SubjectMode>] =
+    &[word("each", |_| SubjectMode::Each), word("group_mean", |_| SubjectMode::GroupMean)];
+const EMBEDDING: &[Form<Embedding>] = &[
+    word("score", |_| Embedding::Score),
+    word("z", |_| Embedding::Z),
+    word("rank", |_| Embedding::Rank),
+    word("ceiling", |_| Embedding::Ceiling),
+    word("response", |_| Embedding::Response),
+];
+const SNCI: &[Form<SnciKind>] = &[
+    word("snr", |_| SnciKind::Snr),
+    word("bounded", |_| SnciKind::Bounded),
+    word("snr2", |_| SnciKind::Snr2),
+    word("snr_c4", |_| SnciKind::SnrC4),
+    word("debiased", |_| SnciKind::Debiased),
+    word("tstat", |_| SnciKind::Tstat),
+    word("profile", |_| SnciKind::Profile),
+    word("profile_snr", |_| SnciKind::ProfileSnr),
+];
+const DISTANCE: &[Form<Distance>] = &[
+    word("euclidean", |_| Distance::Euclidean),
+    word("correlation", |_| Distance::Correlation),
+    word("cosine", |_| Distance::Cosine),
+    word("euclidean_raw", |_| Distance::EuclideanRaw),
+];
+const RESTRICTED: &[Form<Restricted>] = &[
+    word("free", |_| Restricted::Free),
+    word("family", |_| Restricted::Family),
+    word("strata", |_| Restricted::Strata),
+];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const BASE: &str = r#"[study]
+name = "natural-sounds"
+seed = 7
+preset = "robust"
+
+[[stimuli]]
+id = "sounds165"
+ids = "stimuli.csv"
+
+[[brain]]
+benchmark = "norman-haignere"
+stimuli = "sounds165"
+modality = "auditory"
+subjects = [ { id = "group", responses = "responses.npz", key = "response" } ]
+rois = "rois.csv"
+
+[[model]]
+name = "silero-vad"
+modality = "audio"
+family = "silero"
+activations = { file = "silero.npz", layers = ["conv1", "lstm"], stimuli = "sounds165" }
+
+[analysis.nfas]
+"#;
+
+    fn told(text: &str) -> String {
+        parse(text, "study.toml").expect_err("a wrong study").to_string()
+    }
+
+    fn settings(lines: &str) -> NfasSettings {
+        parse(&format!("{BASE}{lines}"), "study.toml").unwrap_or_else(|e| panic!("{e}")).analysis
+    }
+
+    #[test]
+    fn an_unknown_key_names_the_nearest() {
+        assert_eq!(
+            told(&format!("{BASE}estimater = \"standard\"\n")),
+            "error: study.toml:24:1: unknown key `estimater` in [analysis.nfas]\n  \
+             | estimater = \"standard\"\nhint: did you mean `estimator`?"
+        );
+    }
+
+    #[test]
+    fn an_unknown_word_lists_the_choices() {
+        assert_eq!(
+            told(&format!("{BASE}scale = \"frobenus\"")),
+            "error: study.toml:24:9: `scale` in [analysis.nfas] is `\"frobenus\"`, but one of `frobenius`, \
+             `none`, `pair`, `unit_sample` expected\n  | scale = \"frobenus\"\nhint: did you mean \
+             `\"frobenius\"`?"
+        );
+    }
+
+    #[test]
+    fn numbers_after_a_colon_are_checked() {
+        assert_eq!(
+            told(&format!("{BASE}rank = \"energy:1.5\"")),
+            "error: study.toml:24:8: `rank` in [analysis.nfas] is `\"energy:1.5\"`, but a share above 0 and at \
+             most 1, as in `energy:0.99`, expected\n  | rank = \"energy:1.5\""
+        );
+        for wrong in [
+            "rank = \"fixed\"",
+            "rank = \"fixed:2.5\"",
+            "rank = \"fixed:0\"",
+            "rank = \"full:3\"",
+            "rank = \"energy:NaN\"",
+        ] {
+            assert!(told(&format!("{BASE}{wrong}")).contains("24:8"), "{wrong}");
+        }
+        assert_eq!(settings("rank = \"fixed:4\"").rank, RankRule::Fixed(4));
+        assert_eq!(settings("estimator = \"hankel:3\"").estimator, Estimator::Hankel { delays: 3 });
+        assert_eq!(settings("estimator = \"bagged\"").estimator, Estimator::Bagged { n_bags: 100 });
+        assert_eq!(settings("select = \"band:2\"").select, Selection::Band { gain: 2.0 });
+        assert_eq!(settings("drift = \"polort:2\"").drift, Drift::Polort { degree: 2 });
+    }
+
+    #[test]
+    fn centring_over_depth_is_refused_with_the_reason() {
+        let message = told(&format!("{BASE}centring = \"depth\""));
+        assert!(message.contains("study.toml:24:12: `centring = \"depth\"` is refused"), "{message}");
+        assert!(message.contains("discrete Fourier transform"), "{message}");
+        assert!(message.ends_with("hint: use `centring = \"stimuli\"`"), "{message}");
+    }
+
+    #[test]
+    fn all_problems_are_told_in_the_order_of_lines() {
+        let text = BASE
+            .replace("seed = 7", "seed = -7")
+            .replace("modality = \"audio\"\n", "")
+            .replace("stimuli = \"sounds165\"\nmodality", "stimuli = \"sounds156\"\nmodality");
+        let errors = parse(&text, "s.toml").expect_err("three mistakes");
+        let found: Vec<(usize, usize, &str)> =
+            errors.problems.iter().map(|p| (p.line, p.column, p.message.as_str())).collect();
+        assert_eq!(
+            found,
+            [
+                (
+                    3,
+                    8,
+                    "`seed` in [study] is `-7`, but a whole number from 0 to 9223372036854775807 expected"
+                ),
+                (12, 11, "`stimuli` names `sounds156`, but there is no such stimulus set"),
+                (17, 1, "`modality` is missing in [[model]]"),
+            ]
+        );
+        assert_eq!(errors.problems[1].hint.as_deref(), Some("did you mean `sounds165`?"));
+    }
+
+    #[test]
+    fn names_are_unique() {
+        let model = "[[model]]\nname = \"silero-vad\"\nmodality = \"audio\"\nfamily = \"f\"\n\
+                     activations = { folder = \"f\", layers = [\"a\"], stimuli = \"sounds165\" }\n";
+        let message = told(&format!("{BASE}\n{model}"));
+        assert!(
+            message.starts_with("error: study.toml:26:8: there is a second model `silero-vad`\n"),
+            "{message}"
+        );
+        let twice = BASE.replace("\"conv1\", \"lstm\"", "\"lstm\", \"lstm\"");
+        assert!(told(&twice).contains("`layers` in activations names `lstm` twice"));
+        let subjects = BASE
+            .replace("key = \"response\" }", "key = \"response\" }, { id = \"group\", responses = \"b\" }");
+        assert!(told(&subjects).contains("there is a second subject `group`"));
+    }
+
+    #[test]
+    fn twins_must_make_sense() {
+        let own = BASE
+            .replace("family = \"silero\"", "family = \"silero\"\ntwin_of = \"silero-vad\"\ntrained = false");
+        assert!(told(&own).contains("20:11: `twin_of` names `silero-vad`, but there is no such other model"));
+        let untold = BASE.replace("family = \"silero\"", "family = \"silero\"\ntwin_of = \"x\"");
+        assert!(told(&untold).contains("but `trained` is not false"));
+    }
+
+    #[test]
+    fn contradictions_say_where_the_other_side_comes_from() {
+        let text = format!("{BASE}score = \"ceiling\"").replace("\"robust\"", "\"paper_literal\"");
+        assert_eq!(
+            told(&text),
+            "error: study.toml:24:9: `score` contradicts `ceiling` (from preset `paper_literal`): a score over \
+             the ceiling needs a ceiling\n  | score = \"ceiling\"\nhint: set `ceiling = \"auto\"`, or `score = \
+             \"debiased\"`"
+        );
+        assert!(told(&format!("{BASE}encoder = \"banded\"")).contains("needs nuisance features"));
+    }
+
+    #[test]
+    fn a_time_series_is_not_resampled_point_by_point() {
+        let tr = BASE.replace("rois =", "clock = { tr_s = 1.5 }\nrois =");
+        assert!(told(&tr).contains("15:9: `clock` says that the rows are a time series"));
+        let blocks = tr.replace("ids = \"stimuli.csv\"", "ids = \"stimuli.csv\"\nblocks = \"segment:20s\"");
+        let study = parse(&blocks, "s").unwrap_or_else(|e| panic!("{e}"));
+        assert_eq!(study.brain[0].clock, Clock::Tr { tr_s: 1.5 });
+        assert_eq!(study.stimuli[0].blocks, Blocks::Segment { seconds: 20.0 });
+    }
+
+    #[test]
+    fn broken_toml_is_told_with_its_line() {
+        let message = told("[study]\nname = \"a\nseed = 1\n");
+        assert!(message.starts_with("error: study.toml:2:"), "{message}");
+        assert!(message.contains("not valid TOML"), "{message}");
+        assert!(told("").contains("`study` is missing in the top level"));
+    }
+
+    #[test]
+    fn presets_give_defaults_and_choices_override_them() {
+        assert_eq!(settings(""), Preset::Robust.settings());
+        let literal = BASE.replace("\"robust\"", "\"paper_literal\"") + "permutations = 999\n";
+        let found = parse(&literal, "s").unwrap_or_else(|e| panic!("{e}")).analysis;
+        assert_eq!(found, NfasSettings { permutations: 999, ..Preset::PaperLiteral.settings() });
+        assert_eq!((found.score, found.scale, found.layer_map), (Score::R2, Scale::None, LayerMap::Pca));
+        assert!(Preset::PaperLiteral.caveat().is_some_and(|text| text.contains("not a replication")));
+    }
+
+    #[test]
+    fn the_default_penalties_are_half_decades() {
+        let values = settings("").alphas.values();
+        assert_eq!(values.len(), 19);
+        assert!((values[0] / 1e-3 - 1.0).abs() < 1e-12 && (values[18] / 1e6 - 1.0).abs() < 1e-12);
+        assert!((values[7] / 10f64.sqrt() - 1.0).abs() < 1e-12);
+        assert_eq!(settings("alphas = [10, 1.0, 10]").alphas.values(), [1.0, 10.0]);
+    }
+
+    #[test]
+    fn sources_are_files_or_keys() {
+        let key =
+            |text: &str| parse(&BASE.replace("\"rois.csv\"", text), "s").unwrap_or_else(|e| panic!("{e}"));
+        assert_eq!(key("\"names\"").brain[0].rois, Some(ArraySource::Key { key: "names".into() }));
+        let both = ArraySource::File { file: "a.npz".into(), key: Some("names".into()) };
+        assert_eq!(key("{ file = \"a.npz\", key = \"names\" }").brain[0].rois, Some(both));
+    }
+
+    #[test]
+    fn the_json_of_settings_is_frozen_and_goes_round() {
+        let study = parse(BASE, "s").unwrap_or_else(|e| panic!("{e}"));
+        let json = serde_json::to_string(&study).expect("serialises");
+        assert_eq!(serde_json::from_str::<Study>(&json).expect("reads"), study);
+        // Node keys hash this text: a change here makes every stored result a different one.
+        assert_eq!(serde_json::to_string(&study.analysis).expect("serialises"), GOLDEN);
+    }
+
+    const GOLDEN: &str = "";
+}
