@@ -1127,5 +1127,19 @@ activations = { file = "silero.npz", layers = ["conv1", "lstm"], stimuli = "soun
         assert_eq!(serde_json::to_string(&study.analysis).expect("serialises"), GOLDEN);
     }
 
-    const GOLDEN: &str = "";
+    const GOLDEN: &str = concat!(
+        r#"{"trajectory":"stacked","layer_map":"procrustes","max_width":256,"align_all":false,"centri"#,
+        r#"ng":"stimuli","scale":"frobenius","estimator":"standard","rank":{"energy":0.99},"modes":"p"#,
+        r#"rojected","amplitude":"optimal","tikhonov":0.0,"select":"closest_to_one","gates":{"action""#,
+        r#":"exclude","min_energy":0.01,"max_residual":0.6,"warn_residual":0.3,"max_depth_gain":2.0,""#,
+        r#"max_depth_rotation_deg":90.0,"min_fold_correlation":0.95},"fit_on":"train","clock":"tr","h"#,
+        r#"rf":"auto","delays_s":{"from":1.5,"to":9.0},"derivatives":"none","drift":{"dct":{"high_pas"#,
+        r#"s_hz":0.01}},"encoder":"ridge","alphas":{"grid":{"from":0.001,"to":1000000.0,"count":19}},"#,
+        r#""alpha_per_roi":true,"equalize_dim":true,"max_dim":256,"inner_folds":8,"outer_folds":"auto"#,
+        r#"","purge_s":12.0,"score":"debiased","ceiling":"auto","min_ceiling":0.1,"subjects":"each",""#,
+        r#"embedding":"score","snci":["snr","debiased"],"distance":"euclidean","permutations":9999,"e"#,
+        r#"xact":true,"restricted":"family","bootstraps":2000,"shifts":1000,"networks":"network","con"#,
+        r#"trols":{"layer_order":20,"layer_mean":true,"first_last":true,"best_layer":true,"untrained""#,
+        r#":true,"nuisance":true,"multiverse":true,"leave_one_family_out":true,"adaptive":true}}"#,
+    );
 }
