@@ -5,10 +5,21 @@
 //! (specs: nfas-dmd section 4). The data are read once for the moments and once for the
 //! representations.
 
+pub mod fit;
+mod forward_backward;
+pub mod hankel;
 pub mod modes;
+pub mod moments;
+mod operator;
+pub mod rank;
 pub mod reduce;
+mod restricted;
 mod spectrum;
+mod standard;
+mod total_least_squares;
 
+pub use fit::{depth_dmd, depth_dmd_reduced, depth_dmd_scaled, refuse_depth_centring};
+pub use moments::{Centring, DepthGram, DepthMoments, MomentsOptions, ScaledGram, Scaling};
 pub use spectrum::{
     Amplitude, DepthDmdParams, DepthSpectrum, Estimator, ModeForm, RankConsensus, RankRule, Selection,
     StableVerdict, Unstable, UnstableReason,

@@ -1,0 +1,82 @@
+//! Fit the depth operator on states of several stacked layers.
+//!
+//! With d layers per state the Gram matrix of the N = L − d + 1 delayed states needs no data:
+//!
+//! ```text
+//! G^(d)[i, j] = Σ_{q < d} G[i + q, j + q]
+//! ```
+//!
+//! A mode of the delayed space is d layers tall; its first block, Σ_j c_j H_j, is the mode as the other
+//! estimators know it, and its amplitude is fitted again over all L layers.
+//!
+//! Source: Arbabi & Mezić 2017; specs: nfas-dmd 4, 5.7. States of a network are long, so delays are
+//! seldom needed. Cost: O(d L² + L³).
+
+use faer::{Mat, MatRef, c64};
+
+use super::modes::RawModes;
+use super::operator::{Pairs, Pod};
+use super::rank::choose_rank;
+use super::reduce::reduce;
+use super::spectrum::{ModeForm, RankRule};
+use super::standard::standard_dmd;
+use crate::data::{Error, Result};
+
+/// Gram matrix of the states that stack `delays` neighbouring layers ((L − d + 1) × (L − d + 1)).
+///
+/// Errors: no delay, or so many that fewer than 4 states remain.
+pub fn hankel_gram(gram: MatRef<f64>, delays: usize) -> Result<Mat<f64>> {
+    let n_layers = gram.nrows();
+    if delays == 0 || n_layers + 1 < delays + 4 {
+        return Err(Error::Invalid {
+            what: "delays".into(),
+            expected: format!("between 1 and {} for {n_layers} layers", (n_layers + 1).saturating_sub(4)),
+            found: delays.to_string(),
+            hint: "stack fewer layers; at least 4 delayed states must remain".into(),
+        });
+    }
+    let n_states = n_layers - delays + 1;
+    Ok(Mat::from_fn(n_states, n_states, |i, j| (0..delays).map(|q| gram[(i + q, j + q)]).sum()))
+}
+
+pub(super) struct HankelSettings {
+    pub delays: usize,
+    pub rank: RankRule,
+    pub form: ModeForm,
+    pub tikhonov: f64,
+    pub by_length: bool,
+}
+
+pub(super) fn hankel_dmd(gram: MatRef<f64>, epsilon: f64, settings: &HankelSettings) -> Result<RawModes> {
+    let n_layers = gram.nrows();
+    let delayed = reduce(hankel_gram(gram, settings.delays)?.as_ref(), epsilon)?;
+    let pairs = Pairs::new(&delayed, settings.by_length);
+    let singular_values = Pod::full(pairs.x.as_ref())?.s;
+    let choice = choose_rank(settings.rank, &singular_values, delayed.relative_cut, None)?;
+    let raw = standard_dmd(&delayed, &pairs, choice.rank, settings.form, settings.tikhonov)?;
+    let mut warnings = choice.warnings;
+    warnings.extend(raw.warnings);
+    let n_states = delayed.n_layers();
+    let coefficients = Mat::from_fn(n_layers, raw.eigenvalues.len(), |l, k| {
+        if l < n_states { raw.coefficients[(l, k)] } else { c64::new(0.0, 0.0) }
+    });
+    Ok(RawModes { coefficients, warnings, ..raw })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::linalg::gram;
+    use crate::stats::rng::Stream;
+
+    #[test]
+    fn the_shift_sum_is_the_gram_of_the_stacked_states() {
+        let mut stream = Stream::new(4, "hankel tests", 0);
+        let h = Mat::from_fn(11, 9, |_, _| stream.normal());
+        let stacked = Mat::from_fn(33, 7, |i, j| h[(i % 11, j + i / 11)]);
+        let found = hankel_gram(gram(h.as_ref()).as_ref(), 3).unwrap();
+        assert!((found - gram(stacked.as_ref())).norm_max() < 1e-12);
+        assert!(hankel_gram(gram(h.as_ref()).as_ref(), 7).is_err());
+        assert!(hankel_gram(gram(h.as_ref()).as_ref(), 0).is_err());
+    }
+}
