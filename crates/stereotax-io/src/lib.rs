@@ -4,6 +4,34 @@
 //! leave their folder, pickled objects are refused, and results appear under their name only when
 //! they are complete.
 
+pub mod activations;
+pub mod array;
+pub mod atomic;
+pub mod delimited;
+pub mod digest;
+pub mod element;
+pub mod error;
+mod hdf5;
+pub mod names;
+mod npy;
+mod npz;
+pub mod parquet;
+mod positioned;
+pub mod responses;
+pub mod stimuli;
 pub mod table;
+mod tensors;
 
+pub use crate::parquet::{json_lines, read_parquet, write_csv, write_json_lines, write_parquet};
+pub use activations::{FileLayers, Pooling};
+pub use array::{ArrayFile, ArrayInfo, FileFormat, FileInfo, info, keys, read_texts};
+pub use atomic::{AtomicFile, recover_folder, stage_folder, swap_folder, write_atomic};
+pub use delimited::{Delimited, read_csv};
+pub use digest::{FileDigest, digest_bytes, digest_file};
+pub use element::{Element, Endian};
+pub use error::{IoError, IoErrorKind, Result};
+pub use responses::{
+    LoadedResponses, NanPolicy, ResponseAxis, ResponsesParams, RoiInfo, Targets, load_responses, read_rois,
+};
+pub use stimuli::{RowMatch, StimulusTable, match_by_order, match_rows, read_stimuli};
 pub use table::{Column, Table, Values};
