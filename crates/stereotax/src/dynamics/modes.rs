@@ -449,6 +449,36 @@ fn reconstruction_error(
     (missed / reduced.energy()).sqrt()
 }
 
+/// A choice among modes that stand in order, conjugate partners side by side with Im > 0 first.
+pub(super) struct ChosenModes {
+    /// Indices of the stable mode.
+    pub selected: Vec<usize>,
+    /// Second-best choice and how much worse its criterion is.
+    pub runner_up: Option<(usize, f64)>,
+    /// What the choice has to say.
+    pub warnings: Vec<String>,
+}
+
+/// Apply the selection rule to modes of any trajectory.
+pub(super) fn choose_modes(
+    eigenvalues: &[c64],
+    residuals: &[f64],
+    energies: &[f64],
+    n_layers: usize,
+    params: &DepthDmdParams,
+) -> Result<ChosenModes> {
+    let units: Vec<Unit> = (0..eigenvalues.len())
+        .filter(|&k| eigenvalues[k].im >= 0.0)
+        .map(|k| Unit { first: k, second: (eigenvalues[k].im > 0.0).then_some(k + 1) })
+        .collect();
+    let chosen = select(eigenvalues, residuals, energies, &units, n_layers, params)?;
+    Ok(ChosenModes {
+        selected: chosen.units.iter().flat_map(|u| std::iter::once(u.first).chain(u.second)).collect(),
+        runner_up: chosen.runner_up.map(|(unit, margin)| (unit.first, margin)),
+        warnings: chosen.warnings,
+    })
+}
+
 struct Chosen {
     units: Vec<Unit>,
     runner_up: Option<(Unit, f64)>,
