@@ -5,12 +5,16 @@
 //! (specs: nfas-dmd section 4). The data are read once for the moments and once for the
 //! representations.
 
+pub mod bagged;
 pub mod fit;
 mod forward_backward;
 pub mod hankel;
+pub mod layer_map;
 pub mod modes;
 pub mod moments;
 mod operator;
+pub mod optimised;
+pub mod pooled;
 pub mod rank;
 pub mod reduce;
 mod restricted;
