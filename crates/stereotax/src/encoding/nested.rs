@@ -67,8 +67,6 @@ pub struct EncodingParams {
     pub loss: InnerLoss,
     /// Default `Fitted`.
     pub intercept: Intercept,
-    /// Targets worked on at a time; changes no number. Default 128.
-    pub tile: usize,
 }
 
 impl Default for EncodingParams {
@@ -83,7 +81,6 @@ impl Default for EncodingParams {
             alpha_choice: ridge.alpha_choice,
             loss: ridge.loss,
             intercept: ridge.intercept,
-            tile: ridge.tile,
         }
     }
 }
@@ -99,7 +96,6 @@ impl EncodingParams {
             loss: self.loss,
             intercept: self.intercept,
             space: Space::ByShape,
-            tile: self.tile,
         }
     }
 
