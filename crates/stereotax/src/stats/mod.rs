@@ -1,9 +1,13 @@
 //! Randomness, resampling, tests and ceilings that every family shares.
 
+pub mod anova;
+pub mod ceiling;
 pub mod convergence;
 pub mod distance;
 pub mod multiplicity;
+pub mod ordination;
 pub mod permanova;
+pub mod permdisp;
 pub mod resampling;
 pub mod rng;
 pub mod score;

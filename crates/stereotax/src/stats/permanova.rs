@@ -204,7 +204,7 @@ pub(crate) fn restrict(labels: &Labels, objects: &[usize]) -> Labels {
     Labels::new(&names)
 }
 
-fn check_objects(n_objects: usize, n_groups: usize) -> Result<()> {
+pub(crate) fn check_objects(n_objects: usize, n_groups: usize) -> Result<()> {
     if n_objects > n_groups {
         return Ok(());
     }
