@@ -19,6 +19,7 @@ pub mod rank;
 pub mod reduce;
 mod restricted;
 mod spectrum;
+pub mod stability;
 mod standard;
 mod total_least_squares;
 
