@@ -1,1 +1,24 @@
-//! x
+//! Results to one offline HTML page.
+//!
+//! Input is what a run leaves behind (docs/reference/results.md): tables by name and the manifest of
+//! `study.json`. Output is one file that opens from a disk, prints, and needs no network. This crate
+//! computes no statistic: it lays out, counts and words what the tables say. What is undefined there
+//! is shown as a dash with its reason.
+//!
+//! Every name comes from a file and is therefore escaped: in the markup by the template engine, in
+//! the embedded data by writing `<`, `>` and `&` as JSON escapes, and in the figures by the script.
+
+mod cells;
+mod embed;
+mod error;
+mod input;
+mod methods;
+mod page;
+mod references;
+mod schema;
+mod verdict;
+mod warnings;
+
+pub use error::ReportError;
+pub use input::ReportInput;
+pub use page::{SECTIONS, Section, render};

@@ -1,0 +1,464 @@
+//! Write the methods text from the settings: one sentence per choice that was made, with its sources.
+//!
+//! Settings are looked up by key wherever they stand in the manifest's `settings`. A choice that is not
+//! there gets no sentence: the text never claims what the run did not say.
+
+use serde_json::Value;
+
+use crate::input::{ReportInput, find};
+
+/// One paragraph of the methods text.
+#[derive(Debug, Clone, serde::Serialize)]
+pub(crate) struct Paragraph {
+    pub title: &'static str,
+    pub sentences: Vec<Sentence>,
+}
+
+/// A sentence and the keys of its sources.
+#[derive(Debug, Clone, serde::Serialize)]
+pub(crate) struct Sentence {
+    pub text: String,
+    pub keys: Vec<&'static str>,
+}
+
+/// A setting as words: "energy:0.99" for text, `{"energy": 0.99}` and `{"kind": "energy", "value": 0.99}` alike.
+pub(crate) fn words(value: &Value) -> String {
+    match value {
+        Value::String(text) => text.clone(),
+        Value::Bool(flag) => if *flag { "yes" } else { "no" }.into(),
+        Value::Null => "none".into(),
+        Value::Number(n) => n.to_string(),
+        Value::Array(list) => list.iter().map(words).collect::<Vec<_>>().join(", "),
+        Value::Object(map) => {
+            map.iter().map(|(k, v)| format!("{k}:{}", words(v))).collect::<Vec<_>>().join(", ")
+        }
+    }
+}
+
+/// The methods text.
+pub(crate) fn write(input: &ReportInput) -> Vec<Paragraph> {
+    let settings = input.manifest.get("settings").cloned().unwrap_or(Value::Null);
+    let get = |keys: &[&str]| keys.iter().find_map(|k| find(&settings, k)).map(words);
+    let mut paragraphs = vec![Paragraph { title: "Idea", sentences: idea(input) }];
+    let parts: [(&'static str, Vec<Option<Sentence>>); 4] = [
+        (
+            "From layers to one representation",
+            vec![
+                get(&["trajectory"]).and_then(|v| trajectory(&v)),
+                get(&["layer_map"]).and_then(|v| layer_map(&v)),
+                get(&["centre", "center", "centring", "centering"]).and_then(|v| centring(&v)),
+                get(&["scale"]).and_then(|v| scale(&v)),
+                get(&["estimator"]).and_then(|v| estimator(&v)),
+                get(&["rank"]).and_then(|v| rank(&v)),
+                get(&["amplitude", "amplitudes"]).and_then(|v| amplitude(&v)),
+                get(&["select", "selection"]).and_then(|v| select(&v)),
+                find(&settings, "gates").map(|_| say("A mode counts as stable only if it passes every gate: net gain and rotation over the depth, energy, residual, and agreement between folds. A model whose mode fails a gate gets no verdict of stability, whatever its score.", &["drmac2018"])),
+            ],
+        ),
+        (
+            "From representation to brain",
+            vec![
+                get(&["hrf", "haemodynamics"]).and_then(|v| hrf(&v)),
+                get(&["delays", "delays_s"]).map(|v| say(format!("Delays: {v}."), &[])),
+                get(&["encoder", "encoding"]).and_then(|v| encoder(&v)),
+                get(&["alphas", "alpha_grid"]).map(|v| say(format!("Penalties tried: {v}."), &[])),
+                get(&["folds", "cv", "cross_validation"]).map(|v| say(format!("Held-out predictions come from these folds: {v}. Everything that is fitted, the depth decomposition included, sees training stimuli only."), &[])),
+                get(&["score", "score_kind"]).and_then(|v| score(&v)),
+                get(&["subjects", "subject"]).and_then(|v| subjects(&v)),
+                get(&["ceiling", "ceilings"]).map(|v| say(format!("Noise ceiling: {}.", v.replace('_', " ")), &["sahani2003", "schoppe2016"])),
+                get(&["mask_below", "ceiling_mask", "min_ceiling"]).map(|v| say(format!("ROIs with a ceiling below {v} are masked before any group statistic."), &[])),
+            ],
+        ),
+        (
+            "Group statistics",
+            vec![
+                get(&["embedding"]).map(|v| say(format!("Coordinates: {}; planes are for display, tests use the full space.", v.replace('_', " ")), &[])),
+                get(&["snci"]).and_then(|v| snci(&v)),
+                get(&["distance"]).map(|v| say(format!("Distance between models: {}.", v.replace('_', " ")), &[])),
+            ],
+        ),
+        (
+            "Resampling and multiplicity",
+            vec![
+                get(&["n_permutations", "permutations"]).map(|v| say(format!("{v} permutations; p = (1 + number at least as extreme) / (1 + number drawn), with a tolerance for ties."), &["phipson2010"])),
+                get(&["restrict", "restricted", "permute_within", "exchange"]).map(|v| say(format!("Labels are exchanged so: {}.", v.replace('_', " ")), &["anderson2001"])),
+                get(&["n_bootstrap", "bootstrap", "bootstraps"]).map(|v| say(format!("{v} bootstrap draws, over the units that the study declares."), &["efron1987"])),
+                get(&["adjustment", "adjust", "multiplicity"]).and_then(|v| adjustment(&v)),
+                get(&["n_shuffles", "shuffles"]).map(|v| say(format!("The layer order was shuffled {v} times as a control; every shuffle went through the same pipeline."), &[])),
+            ],
+        ),
+    ];
+    for (title, sentences) in parts {
+        let mut sentences: Vec<Sentence> = sentences.into_iter().flatten().collect();
+        if title == "Group statistics" {
+            sentences.extend(tests_run(input));
+        }
+        if !sentences.is_empty() {
+            paragraphs.push(Paragraph { title, sentences });
+        }
+    }
+    let mut about = vec![say(
+        "Figures are drawn with Apache ECharts and own code; the colour map of scores is cividis.",
+        &["li2018", "nunez2018"],
+    )];
+    if input.rows("multiverse").next().is_some() {
+        about.insert(0, say("The analysis was repeated over a grid of credible choices.", &["steegen2016"]));
+    }
+    paragraphs.push(Paragraph { title: "Robustness and display", sentences: about });
+    paragraphs
+}
+
+fn say(text: impl Into<String>, keys: &[&'static str]) -> Sentence {
+    Sentence { text: text.into(), keys: keys.to_vec() }
+}
+
+fn idea(input: &ReportInput) -> Vec<Sentence> {
+    let mut sentences = vec![say(
+        "The layers of each network, taken in order of depth, are treated as the snapshots of a trajectory; dynamic mode decomposition gives its modes, and the mode nearest to persistence is taken as the network’s representation and mapped to brain responses region by region.",
+        &["yan2026", "schmid2010"],
+    )];
+    if input.manifest.get("preset").and_then(Value::as_str) == Some("paper_literal") {
+        sentences.push(say(
+            "The preset paper_literal is a reconstruction from the published abstract and digests, not a replication: several formulas of the original are not public.",
+            &["yan2026"],
+        ));
+    }
+    sentences.push(say(
+        "The stacked form of this representation is a weighted average of layers. Nearness of its eigenvalue to one is no evidence of dynamics by itself, since the mean of any exchangeable sequence is a fixed point; hence the controls.",
+        &["aswani2026"],
+    ));
+    sentences
+}
+
+/// The part before the colon, and the part after it.
+fn split(value: &str) -> (&str, &str) {
+    value.split_once(':').map_or((value, ""), |(head, tail)| (head.trim(), tail.trim()))
+}
+
+fn trajectory(v: &str) -> Option<Sentence> {
+    Some(match split(v).0 {
+        "stacked" => say(
+            "All stimuli are stacked into one snapshot per layer, so that each model has one operator, one spectrum and one stable mode.",
+            &["tu2014"],
+        ),
+        "sample" => say("Each stimulus has its own trajectory over depth and its own spectrum.", &["tu2014"]),
+        "pooled" => say(
+            "All stimuli share one operator, fitted on the pooled pairs of consecutive layers.",
+            &["tu2014"],
+        ),
+        _ => return None,
+    })
+}
+
+fn layer_map(v: &str) -> Option<Sentence> {
+    Some(match split(v).0 {
+        "identity" => say("Layers of equal width are compared unit by unit.", &[]),
+        "procrustes" => say(
+            "Layers are brought to common coordinates by principal components and Procrustes rotations between neighbours, fitted on training stimuli. Such alignment pulls eigenvalues towards one.",
+            &[],
+        ),
+        "pca" => say(
+            "Layers are brought to a common width by principal components; their order and signs are arbitrary between layers, so eigenvalues are hard to interpret.",
+            &[],
+        ),
+        "kernel" => say(
+            "Layers are compared by their normalised linear kernels, whose inner products are linear CKA.",
+            &["kornblith2019"],
+        ),
+        "random_projection" => say("Layers are projected by one shared random map.", &[]),
+        _ => return None,
+    })
+}
+
+fn centring(v: &str) -> Option<Sentence> {
+    Some(match split(v).0 {
+        "stimuli" | "over_stimuli" | "yes" => say(
+            "Units are centred over stimuli within each layer, never over depth, which would turn the decomposition into a Fourier transform.",
+            &["chen2012"],
+        ),
+        "none" | "no" => {
+            say("Units are not centred, so the mean activation is part of the trajectory.", &["chen2012"])
+        }
+        _ => return None,
+    })
+}
+
+fn scale(v: &str) -> Option<Sentence> {
+    Some(match split(v).0 {
+        "frobenius" | "rms" => say(
+            "Each layer is divided by its root mean square, so that eigenvalues speak of persistence of pattern and not of growth in size.",
+            &[],
+        ),
+        "none" => say("Layers are not scaled; growth of activations over depth enters the eigenvalues.", &[]),
+        "pair" => say("Each pair of consecutive layers is scaled by the size of the first.", &["drmac2018"]),
+        "unit_sample" => say("Each stimulus is scaled to unit length in each layer.", &[]),
+        _ => return None,
+    })
+}
+
+fn estimator(v: &str) -> Option<Sentence> {
+    Some(match split(v).0 {
+        "standard" => say(
+            "The operator is estimated by standard (projected) dynamic mode decomposition.",
+            &["schmid2010", "tu2014"],
+        ),
+        "tls" => say(
+            "The operator is estimated by total least squares, which removes the bias of noise towards decay.",
+            &["hemati2017", "dawson2016"],
+        ),
+        "fb" | "forward_backward" => say(
+            "The operator is estimated forwards and backwards on one common basis and averaged.",
+            &["dawson2016"],
+        ),
+        "opt" | "optimised" => {
+            say("Modes and rates are fitted together by variable projection.", &["askham2018"])
+        }
+        "bop" | "bagged" => say(
+            "Modes and rates are fitted together by variable projection and averaged over bags of layers.",
+            &["askham2018", "sashidhar2022"],
+        ),
+        "unitary" => say("The operator is constrained to be unitary.", &["baddoo2023"]),
+        _ => return None,
+    })
+}
+
+fn rank(v: &str) -> Option<Sentence> {
+    let (rule, value) = split(v);
+    Some(match rule {
+        "energy" => say(format!("The rank keeps a share of {value} of the energy."), &[]),
+        "fixed" => say(format!("The rank is fixed at {value}."), &[]),
+        "svht" => say(
+            "The rank is chosen by the optimal hard threshold, which is unreliable with few layers.",
+            &["gavish2014"],
+        ),
+        "full" => say("The rank is full, so that the operator interpolates the layers.", &[]),
+        "consensus" => say("The rank is chosen by agreement over all ranks up to a cap.", &[]),
+        _ => return None,
+    })
+}
+
+fn amplitude(v: &str) -> Option<Sentence> {
+    Some(match split(v).0 {
+        "optimal" => say("Amplitudes are the least-squares ones over all layers.", &["jovanovic2014"]),
+        "first" => say("Amplitudes are those of the first layer.", &[]),
+        _ => return None,
+    })
+}
+
+fn select(v: &str) -> Option<Sentence> {
+    Some(match split(v).0 {
+        "closest_to_one" => say(
+            "The selected mode is the one whose eigenvalue is closest to one; complex pairs count as one unit.",
+            &[],
+        ),
+        "unit_circle" => say(
+            "The selected mode is the one whose eigenvalue is closest to the unit circle, rotating modes included.",
+            &[],
+        ),
+        "slowest" => say("The selected mode is the one with the smallest logarithm of its eigenvalue.", &[]),
+        "band" => {
+            say("All modes within a band of net gain and rotation over the depth are selected together.", &[])
+        }
+        "decaying_slowest" => say("The selected mode is the slowest of those that do not grow.", &[]),
+        "max_energy_in_band" => {
+            say("The selected mode is the one of most energy within the stable band.", &[])
+        }
+        "min_residual" => say("The selected mode is the one of least residual.", &["drmac2018"]),
+        _ => return None,
+    })
+}
+
+fn hrf(v: &str) -> Option<Sentence> {
+    Some(match split(v).0 {
+        "none" => say("Responses are per stimulus, so no haemodynamic model is applied.", &[]),
+        "fir" => say(
+            "Haemodynamics are modelled by delayed copies of the features (finite impulse response) within each run.",
+            &[],
+        ),
+        "spm" | "glover" => {
+            say(format!("Features are convolved with the canonical haemodynamic response ({v})."), &[])
+        }
+        _ => return None,
+    })
+}
+
+fn encoder(v: &str) -> Option<Sentence> {
+    Some(match split(v).0 {
+        "ridge" => say(
+            "A ridge regression, with its penalty chosen per ROI by nested cross-validation, predicts responses from the representation (penalty α in ‖Xb − y‖² + α‖b‖²).",
+            &["hoerl1970"],
+        ),
+        "banded" | "banded_ridge" => say(
+            "A banded ridge regression predicts responses from the representation and low-level features together.",
+            &["nunezelizalde2019"],
+        ),
+        "ols" => say(
+            "Ordinary least squares on principal components predicts responses from the representation.",
+            &[],
+        ),
+        _ => return None,
+    })
+}
+
+fn score(v: &str) -> Option<Sentence> {
+    Some(match split(v).0 {
+        "r2" => say(
+            "The score is r², the squared correlation of held-out prediction and response; its expectation is above zero by chance, and it cannot tell correlation from anti-correlation.",
+            &["yan2026"],
+        ),
+        "signed" => say("The score is r·|r| of held-out prediction and response.", &[]),
+        "clipped" => say(
+            "The score is r² of held-out prediction and response, with negative correlations counted as zero.",
+            &[],
+        ),
+        "ceil" => say("The score is r² divided by the squared noise ceiling.", &["schoppe2016"]),
+        "debiased" => {
+            say("The score is r² less its expectation by chance for the effective number of samples.", &[])
+        }
+        _ => return None,
+    })
+}
+
+fn subjects(v: &str) -> Option<Sentence> {
+    Some(match split(v).0 {
+        "mean_of_scores" | "per_subject" => {
+            say("Models are fitted per subject and scores are averaged.", &[])
+        }
+        "group_mean" => say("Responses are averaged over subjects before fitting.", &[]),
+        _ => return None,
+    })
+}
+
+fn snci(v: &str) -> Option<Sentence> {
+    let kind = split(v).0;
+    let formula = match kind {
+        "snr" => "mean over models divided by their standard deviation",
+        "bounded" => "mean² / (mean² + variance) over models",
+        "snr2" => "mean² / variance over models",
+        "snr_c4" => "mean over models divided by their standard deviation, corrected for few models",
+        "debiased" => "mean² / (mean² + variance) over models, the mean² less its noise floor",
+        "tstat" => "mean over models divided by its standard error",
+        "profile" => "mean correlation between the ROI profiles of a modality’s models",
+        "profile_snr" => {
+            "variance over ROIs of the modality’s mean profile divided by the variance between models"
+        }
+        _ => return None,
+    };
+    Some(say(
+        format!(
+            "SNCI of a modality in an ROI is the {formula} ({kind}); the original formula is not public. Its intervals resample model families, not models."
+        ),
+        &["yan2026"],
+    ))
+}
+
+fn adjustment(v: &str) -> Option<Sentence> {
+    let keys: &[&str] = match split(v).0 {
+        "max_t" | "maxt" => &["westfall1993", "nichols2002"],
+        "bh" | "fdr" => &["benjamini1995"],
+        "by" => &["benjamini2001"],
+        "holm" => &["holm1979"],
+        _ => return None,
+    };
+    Some(say(format!("p-values are adjusted for multiplicity ({}).", v.replace('_', " ")), keys))
+}
+
+/// One sentence per kind of test that stands in `tests`.
+fn tests_run(input: &ReportInput) -> Vec<Sentence> {
+    let names: Vec<String> = input.distinct("tests", "test").iter().map(|t| t.to_lowercase()).collect();
+    let any = |word: &str| names.iter().any(|n| n.contains(word));
+    let mut sentences = Vec::new();
+    if names.iter().any(|n| n == "permanova") {
+        sentences.push(say("Differences between modalities are tested by PERMANOVA.", &["anderson2001"]));
+    }
+    if any("f2") {
+        sentences.push(say("F2 is its variant for groups of unequal spread.", &["anderson2017"]));
+    }
+    if any("permdisp") {
+        sentences.push(say(
+            "Spread itself is tested by PERMDISP: where it differs, PERMANOVA is hard to read.",
+            &["anderson2006"],
+        ));
+    }
+    if any("silhouette") {
+        sentences.push(say("Separation is described by the mean silhouette.", &["rousseeuw1987"]));
+    }
+    if any("pairwise") {
+        sentences
+            .push(say("Pairs of modalities are compared afterwards and adjusted together.", &["holm1979"]));
+    }
+    if any("anova") && names.iter().any(|n| n.starts_with("anova")) {
+        sentences.push(say("Analysis of variance takes its p-values from permutations.", &["freedman1983"]));
+    }
+    if any("leave_one_family_out") || any("leave-one-family-out") {
+        sentences.push(say(
+            "Each model family was left out in turn, to see whether one family carries the result.",
+            &[],
+        ));
+    }
+    sentences
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+    use stereotax_io::Table;
+
+    fn text(settings: Value, preset: &str) -> String {
+        let input =
+            ReportInput { manifest: json!({ "settings": settings, "preset": preset }), ..Default::default() };
+        write(&input).iter().flat_map(|p| &p.sentences).map(|s| s.text.as_str()).collect::<Vec<_>>().join(" ")
+    }
+
+    #[test]
+    fn only_choices_that_were_made_get_a_sentence() {
+        let some = text(json!({ "nfas": { "estimator": "tls", "rank": "energy:0.99" } }), "robust");
+        assert!(
+            some.contains("total least squares") && some.contains("share of 0.99 of the energy"),
+            "{some}"
+        );
+        assert!(!some.contains("ridge") && !some.contains("PERMANOVA"), "{some}");
+        assert_eq!(
+            text(json!({ "rank": { "energy": 0.99 } }), "robust"),
+            text(json!({ "rank": "energy:0.99" }), "robust")
+        );
+    }
+
+    #[test]
+    fn the_literal_preset_is_a_reconstruction() {
+        assert!(
+            text(json!({}), "paper_literal")
+                .contains("a reconstruction from the published abstract and digests, not a replication")
+        );
+        assert!(!text(json!({}), "robust").contains("reconstruction"));
+    }
+
+    #[test]
+    fn every_source_is_in_the_bibliography() {
+        let known: Vec<String> = crate::references::all().into_iter().map(|r| r.key).collect();
+        let source = include_str!("methods.rs");
+        let mut n = 0;
+        for list in source.split("&[\"").skip(1) {
+            let list = list.split(']').next().unwrap();
+            for key in list
+                .split('"')
+                .map(|k| k.trim_matches([',', ' ']))
+                .filter(|k| k.ends_with(|c: char| c.is_ascii_digit()))
+            {
+                assert!(known.iter().any(|k| k == key), "`{key}` is not in references.bib");
+                n += 1;
+            }
+        }
+        assert!(n > 30, "only {n} citations found");
+    }
+
+    #[test]
+    fn tests_that_ran_are_described() {
+        let tests = Table::new().text("test", [Some("permanova"), Some("permdisp")]);
+        let input = ReportInput { tables: [("tests".to_owned(), tests)].into(), manifest: json!({}) };
+        let all: Vec<String> = write(&input).into_iter().flat_map(|p| p.sentences).map(|s| s.text).collect();
+        assert!(all.iter().any(|s| s.contains("PERMDISP")));
+        assert!(!all.iter().any(|s| s.contains("silhouette")));
+    }
+}
