@@ -1,1 +1,671 @@
-"use strict";
+// Draw the figures of the page from the data inside it. Nothing is computed but places on paper.
+// Names come from files: they reach the page as text nodes, or through `esc` in tooltips.
+(function () {
+  "use strict";
+  const root = document.documentElement;
+  const problems = [];
+  function report(where, error) {
+    problems.push(where + ": " + (error && error.message ? error.message : error));
+    root.dataset.errors = String(problems.length);
+    const box = document.createElement("p");
+    box.className = "script-error";
+    box.textContent = "This figure could not be drawn (" + problems[problems.length - 1] + "). The tables hold its numbers.";
+    (document.querySelector('[data-figure="' + where + '"] .plot') || document.querySelector("main")).append(box);
+  }
+  root.dataset.errors = "0";
+  window.addEventListener("error", (e) => report("page", e.error || e.message));
+
+  // ---- data -------------------------------------------------------------------------------------
+  const data = JSON.parse(document.getElementById("stereotax-data").textContent);
+  const cache = new Map();
+  /** The rows of a table as objects; an undefined value is null. */
+  function rows(name) {
+    if (cache.has(name)) return cache.get(name);
+    const table = Object.hasOwn(data.tables, name) ? data.tables[name] : null;
+    const out = [];
+    if (table) {
+      const columns = table.columns.map((c) => {
+        if (c.type === "text") return [c.name, (i) => (c.codes[i] < 0 ? null : c.levels[c.codes[i]])];
+        return [c.name, (i) => (c.values[i] === "inf" ? Infinity : c.values[i] === "-inf" ? -Infinity : c.values[i])];
+      });
+      for (let i = 0; i < table.n_rows; i++) {
+        const row = Object.create(null);
+        for (const [key, get] of columns) row[key] = get(i);
+        out.push(row);
+      }
+    }
+    cache.set(name, out);
+    return out;
+  }
+  const distinct = (list) => [...new Set(list.filter((x) => x !== null && x !== undefined && x !== ""))];
+  const isNumber = (x) => typeof x === "number" && Number.isFinite(x);
+  const esc = (s) => String(s).replace(/[&<>"']/g, (c) => "&#" + c.charCodeAt(0) + ";");
+  const show = (x, digits = 3) => (isNumber(x) ? x.toFixed(digits).replace("-", "−") : x === Infinity ? "∞" : x === -Infinity ? "−∞" : "–");
+  const clip = (s, n) => (s.length > n ? s.slice(0, n - 1) + "…" : s);
+  const NAMES = {
+    stable_mode: "stable mode", adaptive: "adaptive", layer_mean: "layer mean", first_layer: "first layer", last_layer: "last layer",
+    best_layer: "best single layer", pod: "first POD mode", shuffled_order: "shuffled layer order", untrained_twin: "untrained twin",
+    untrained: "untrained twin", layer: "single layers", noise_ceiling: "noise ceiling", ceiling: "noise ceiling",
+  };
+  const nice = (s) => (Object.hasOwn(NAMES, s) ? NAMES[s] : s.startsWith("nuisance:") ? "low-level: " + s.slice(9) : s.replace(/_/g, " "));
+
+  const models = rows("models").filter((m) => m.model !== null);
+  const modelOf = new Map(models.map((m) => [m.model, m]));
+  const noStable = (name) => modelOf.has(name) && modelOf.get(name).verdict !== null && modelOf.get(name).verdict !== "stable";
+  const modalities = data.modalities;
+  const modalityIndex = (m) => Math.max(0, modalities.indexOf(m));
+  const SYMBOLS = ["circle", "triangle", "rect", "diamond", "arrow", "pin", "roundRect"];
+  const symbolOf = (m) => SYMBOLS[modalityIndex(m) % SYMBOLS.length];
+  const modelOrder = [...models].sort((a, b) => modalityIndex(a.modality) - modalityIndex(b.modality));
+
+  // ---- colours and charts -----------------------------------------------------------------------
+  const css = (name) => getComputedStyle(root).getPropertyValue(name).trim();
+  const colourOf = (m) => css("--m" + (modalityIndex(m) % 7));
+  const CIVIDIS = ["#00224e", "#123570", "#3b496c", "#575d6d", "#707173", "#8a8678", "#a59c74", "#c3b369", "#e1cc55", "#fee838"];
+  const charts = [];
+  function text(size) {
+    return { color: css("--ink"), fontFamily: css("--sans"), fontSize: size || 12 };
+  }
+  function axis(extra) {
+    return Object.assign({
+      axisLine: { show: true, lineStyle: { color: css("--zero") } }, axisTick: { show: false },
+      splitLine: { show: true, lineStyle: { color: css("--line"), width: 0.6 } },
+      axisLabel: { color: css("--soft"), fontFamily: css("--sans"), fontSize: 11 },
+      nameTextStyle: { color: css("--soft"), fontFamily: css("--sans"), fontSize: 12 },
+    }, extra);
+  }
+  function tooltip(formatter) {
+    return {
+      confine: true, backgroundColor: css("--paper"), borderColor: css("--line"),
+      textStyle: { color: css("--ink"), fontFamily: css("--sans"), fontSize: 12 }, formatter,
+    };
+  }
+  function chart(plot, height, option, many) {
+    const box = document.createElement("div");
+    box.style.height = height + "px";
+    plot.append(box);
+    const instance = echarts.init(box, null, { renderer: many ? "canvas" : "svg" });
+    instance.setOption(Object.assign({ animation: false, textStyle: text(), aria: { enabled: false } }, option));
+    charts.push(instance);
+    return instance;
+  }
+  function absent(plot, message) {
+    const p = document.createElement("p");
+    p.className = "absent";
+    p.textContent = message;
+    plot.append(p);
+  }
+
+  // ---- own small drawings -----------------------------------------------------------------------
+  const NS = "http://www.w3.org/2000/svg";
+  function svg(tag, attributes, parent, content) {
+    const node = document.createElementNS(NS, tag);
+    for (const key in attributes) node.setAttribute(key, attributes[key]);
+    if (content !== undefined) node.textContent = content;
+    if (parent) parent.append(node);
+    return node;
+  }
+  function titled(node, words) {
+    svg("title", {}, node, words);
+    return node;
+  }
+  /** A symbol around (x, y): the same shapes as in the charts. */
+  function mark(parent, shape, x, y, r, attributes) {
+    const paths = {
+      triangle: `M${x} ${y - r}L${x + r} ${y + r * 0.8}L${x - r} ${y + r * 0.8}Z`,
+      rect: `M${x - r * 0.85} ${y - r * 0.85}h${1.7 * r}v${1.7 * r}h${-1.7 * r}Z`,
+      diamond: `M${x} ${y - r * 1.15}L${x + r} ${y}L${x} ${y + r * 1.15}L${x - r} ${y}Z`,
+      arrow: `M${x} ${y - r}L${x + r * 0.8} ${y + r}L${x} ${y + r * 0.4}L${x - r * 0.8} ${y + r}Z`,
+      pin: `M${x} ${y + r}L${x + r} ${y - r}L${x - r} ${y - r}Z`,
+      cross: `M${x - r} ${y - r}L${x + r} ${y + r}M${x + r} ${y - r}L${x - r} ${y + r}`,
+      plus: `M${x - r} ${y}H${x + r}M${x} ${y - r}V${y + r}`,
+    };
+    if (paths[shape]) return svg("path", Object.assign({ d: paths[shape], fill: "currentColor" }, attributes), parent);
+    return svg("circle", Object.assign({ cx: x, cy: y, r: r, fill: "currentColor" }, attributes), parent);
+  }
+  function multiples(plot) {
+    const grid = document.createElement("div");
+    grid.className = "multiples";
+    plot.append(grid);
+    return (title, sub, fails) => {
+      const cell = document.createElement("div");
+      const head = document.createElement("div");
+      head.className = "title";
+      head.textContent = title;
+      const line = document.createElement("div");
+      line.className = fails ? "sub fails" : "sub";
+      line.textContent = sub;
+      cell.append(head, line);
+      grid.append(cell);
+      return cell;
+    };
+  }
+  const lambdaText = (m) => !isNumber(m.lambda_re) ? "λ unknown" : m.lambda_im ? `λ ${show(m.lambda_re, 2)} ± ${show(Math.abs(m.lambda_im), 2)}i` : `λ ${show(m.lambda_re, 3)}`;
+  function verdictText(m) {
+    if (m.verdict === "stable") return "● stable · " + lambdaText(m);
+    if (m.verdict === "no_stable_mode") return "✕ NO stable mode · " + lambdaText(m);
+    if (m.verdict === "too_shallow") return "○ too shallow";
+    return "○ not known";
+  }
+  function modalityLegend(legend, extra) {
+    for (const m of modalities) legendItem(legend, symbolOf(m), "c" + (modalityIndex(m) % 7), m);
+    for (const [shape, colour, words, attributes] of extra || []) legendItem(legend, shape, colour, words, attributes);
+  }
+  function legendItem(legend, shape, colour, words, attributes) {
+    const item = document.createElement("span");
+    const icon = svg("svg", { viewBox: "0 0 14 14", class: colour, "aria-hidden": "true" }, item);
+    if (shape === "line") svg("path", Object.assign({ d: "M0 7H14", stroke: "currentColor", "stroke-width": 2 }, attributes), icon);
+    else mark(icon, shape, 7, 7, 5, attributes);
+    item.append(words);
+    legend.append(item);
+  }
+
+  // ---- figures ----------------------------------------------------------------------------------
+  const figures = {};
+  /** Remembered choices per figure, so that redrawing for print keeps them. */
+  const chosen = {};
+  /** A select element; returns the current value. Not shown where there is nothing to choose. */
+  function choose(figure, key, label, options, preferred, name) {
+    const state = (chosen[figure.id] = chosen[figure.id] || {});
+    if (!options.includes(state[key])) state[key] = options.includes(preferred) ? preferred : options[0];
+    if (options.length > 1) {
+      const wrap = document.createElement("label");
+      wrap.append(label + " ");
+      const select = document.createElement("select");
+      for (const option of options) select.add(new Option(name ? name(option) : option, option, false, option === state[key]));
+      select.addEventListener("change", () => { state[key] = select.value; draw(figure.dataset.figure); });
+      wrap.append(select);
+      figure.querySelector(".choices").append(wrap);
+    }
+    return state[key];
+  }
+  /** Narrow rows down by the columns that hold more than one value. */
+  function narrow(figure, list, keys, preferred) {
+    for (const [key, label] of keys) {
+      const options = distinct(list.map((r) => r[key]));
+      if (!options.length) continue;
+      const value = choose(figure, key, label, options, preferred && preferred[key], nice);
+      list = list.filter((r) => r[key] === value);
+    }
+    return list;
+  }
+
+  figures["model-space"] = (figure, plot, legend) => {
+    let list = rows("coordinates");
+    if (!list.length) return absent(plot, "No coordinates are among these results.");
+    list = narrow(figure, list, [["space", "Space"], ["representation", "Representation"], ["embedding", "Embedding"]], { representation: "stable_mode" });
+    const points = list.filter((r) => isNumber(r.x) && isNumber(r.y));
+    if (!points.length) return absent(plot, "No model has a point here.");
+    modalityLegend(legend);
+    const K = Math.sqrt(5.991); // radius that holds 95 % of a bivariate normal
+    const ellipse = (p) => {
+      if (!isNumber(p.sd_x) || !isNumber(p.sd_y)) return null;
+      const out = [], rho = isNumber(p.cov_xy) && p.sd_x > 0 && p.sd_y > 0 ? Math.max(-1, Math.min(1, p.cov_xy / (p.sd_x * p.sd_y))) : 0;
+      for (let i = 0; i <= 48; i++) {
+        const u = Math.cos((i * Math.PI) / 24), v = Math.sin((i * Math.PI) / 24);
+        out.push([p.x + K * p.sd_x * u, p.y + K * p.sd_y * (rho * u + Math.sqrt(1 - rho * rho) * v)]);
+      }
+      return out;
+    };
+    const outlines = points.map(ellipse);
+    const xs = points.map((p) => p.x), ys = points.map((p) => p.y);
+    for (const o of outlines) if (o) for (const [x, y] of o) { xs.push(x); ys.push(y); }
+    // One unit is as long on both axes: the plane is a map.
+    const width = plot.clientWidth || 900, height = 520, w = width - 90, h = height - 80;
+    const cx = (Math.min(...xs) + Math.max(...xs)) / 2, cy = (Math.min(...ys) + Math.max(...ys)) / 2;
+    const unit = 1.08 * Math.max((Math.max(...xs) - Math.min(...xs)) / w, (Math.max(...ys) - Math.min(...ys)) / h, 1e-12);
+    const share = (v) => (isNumber(v) ? ` (${(100 * v).toFixed(0)} % of variance)` : "");
+    const round = (v) => Number(v.toPrecision(6));
+    chart(plot, height, {
+      grid: { left: 60, right: 30, top: 16, bottom: 56 },
+      xAxis: axis({ type: "value", min: round(cx - (unit * w) / 2), max: round(cx + (unit * w) / 2), name: "axis 1" + share(points[0].explained_x), nameLocation: "middle", nameGap: 30, axisLabel: { show: true, color: css("--soft"), showMinLabel: false, showMaxLabel: false } }),
+      yAxis: axis({ type: "value", min: round(cy - (unit * h) / 2), max: round(cy + (unit * h) / 2), name: "axis 2" + share(points[0].explained_y), nameLocation: "middle", nameGap: 40, axisLabel: { show: true, color: css("--soft"), showMinLabel: false, showMaxLabel: false } }),
+      tooltip: tooltip((t) => { const p = t.data.row || points[t.dataIndex]; return `<b>${esc(p.model)}</b><br>${esc(p.modality)}${p.family ? " · family " + esc(p.family) : ""}<br>x ${show(p.x)} ± ${show(p.sd_x)}, y ${show(p.y)} ± ${show(p.sd_y)}`; }),
+      series: [{
+        type: "custom", silent: true, clip: true, data: points.map((p, i) => [p.x, p.y, i]),
+        renderItem: (_, api) => {
+          const i = api.value(2), outline = outlines[i];
+          if (!outline) return null;
+          return { type: "polygon", shape: { points: outline.map((q) => api.coord(q)) }, style: { fill: colourOf(points[i].modality), fillOpacity: 0.1, stroke: colourOf(points[i].modality), lineWidth: 1, opacity: 0.8 } };
+        },
+      }, {
+        type: "scatter", z: 3, data: points.map((p) => ({ value: [p.x, p.y], row: p, symbol: symbolOf(p.modality), symbolSize: 12, itemStyle: { color: colourOf(p.modality), borderColor: css("--paper"), borderWidth: 1 } })),
+        label: { show: true, position: "right", distance: 7, formatter: (t) => clip(t.data.row.model, 26), color: css("--ink"), fontSize: 12, fontFamily: css("--sans") },
+        labelLayout: { moveOverlap: "shiftY", hideOverlap: points.length > 40 },
+      }],
+    });
+  };
+
+  const DOTS = {
+    stable_mode: ["circle", 13, "--ink"], adaptive: ["emptyCircle", 9, "--ink"], layer_mean: ["rect", 9, "--m4"], first_layer: ["emptyTriangle", 9, "--m5"],
+    last_layer: ["triangle", 10, "--m0"], best_layer: ["diamond", 12, "--m2"], pod: ["emptyDiamond", 10, "--m3"], shuffled_order: ["path://M-1,-8L1,-8L1,8L-1,8Z", [4, 16], "--m1"],
+    untrained_twin: ["emptyRect", 9, "--m6"], untrained: ["emptyRect", 9, "--m6"],
+  };
+  const CROSS = "path://M0,2L2,0L5,3L8,0L10,2L7,5L10,8L8,10L5,7L2,10L0,8L3,5Z";
+  figures.dots = (figure, plot) => {
+    const controls = rows("controls");
+    if (!controls.length) return absent(plot, "No control is among these results.");
+    const shown = modelOrder.map((m) => m.model).filter((m) => controls.some((c) => c.model === m));
+    const series = [];
+    const at = (name) => shown.indexOf(name);
+    const claims = new Map();
+    for (const c of controls) if (isNumber(c.claim)) claims.set(c.model, c.claim);
+    const means = rows("scores").filter((s) => s.roi === "(mean)" && (s.subject === "(mean)" || s.subject === null));
+    // The range of the shuffles, where the results hold each one's mean.
+    const ranges = new Map();
+    for (const s of means) {
+      if (s.representation && s.representation.startsWith("shuffled_") && isNumber(s.score)) {
+        const range = ranges.get(s.model) || [Infinity, -Infinity];
+        ranges.set(s.model, [Math.min(range[0], s.score), Math.max(range[1], s.score)]);
+      }
+    }
+    if (ranges.size) series.push({
+      type: "custom", name: "range of shuffles", silent: true, itemStyle: { color: css("--m1") },
+      data: [...ranges].filter(([m]) => at(m) >= 0).map(([m, r]) => [r[0], at(m), r[1]]),
+      renderItem: (_, api) => {
+        const a = api.coord([api.value(0), api.value(1)]), b = api.coord([api.value(2), api.value(1)]);
+        return { type: "rect", shape: { x: a[0], y: a[1] - 5, width: Math.max(1, b[0] - a[0]), height: 10 }, style: { fill: css("--m1"), opacity: 0.28 } };
+      },
+      encode: { x: [0, 2], y: 1 },
+    });
+    for (const control of distinct(controls.map((c) => c.control))) {
+      const style = DOTS[control] || (control.startsWith("nuisance:") ? [CROSS, 8, "--zero"] : control.includes("ceiling") ? ["path://M-1,-9L1,-9L1,9L-1,9Z", [2, 20], "--ink"] : ["pin", 10, "--m3"]);
+      series.push({
+        type: "scatter", name: nice(control), symbol: style[0], symbolSize: style[1], itemStyle: { color: css(style[2]) },
+        data: controls.filter((c) => c.control === control && isNumber(c.value) && at(c.model) >= 0).map((c) => ({ value: [c.value, at(c.model)], row: c })),
+      });
+    }
+    const ceilings = means.filter((s) => s.representation === "stable_mode" && isNumber(s.ceiling) && at(s.model) >= 0);
+    if (ceilings.length) series.push({ type: "scatter", name: "noise ceiling", symbol: "path://M-1,-9L1,-9L1,9L-1,9Z", symbolSize: [2, 20], itemStyle: { color: css("--ink") },
+      data: ceilings.map((s) => ({ value: [data.unit.startsWith("r²") && s.ceiling_kind !== "r2" ? s.ceiling * s.ceiling : s.ceiling, at(s.model)], row: { control: "noise_ceiling", model: s.model, value: s.ceiling } })) });
+    series.push({ type: "scatter", name: "stable mode (the claim)", symbol: "circle", symbolSize: 13, z: 5, itemStyle: { color: css("--ink") },
+      data: [...claims].filter(([m]) => at(m) >= 0 && !noStable(m)).map(([m, v]) => ({ value: [v, at(m)], row: { control: "stable_mode", model: m, value: v } })) });
+    const failing = [...claims].filter(([m]) => at(m) >= 0 && noStable(m));
+    if (failing.length) series.push(
+      { type: "scatter", name: "mode that is NOT stable", symbol: "emptyCircle", symbolSize: 13, z: 5, itemStyle: { color: css("--bad"), borderWidth: 2 }, data: failing.map(([m, v]) => ({ value: [v, at(m)], row: { control: "not stable", model: m, value: v } })) },
+      { type: "scatter", symbol: CROSS, symbolSize: 7, z: 6, silent: true, itemStyle: { color: css("--bad") }, data: failing.map(([m, v]) => [v, at(m)]) });
+    const named = series.map((s) => s.name).filter(Boolean).reverse();
+    chart(plot, 84 + 30 * shown.length + 22 * Math.ceil(named.length / 6), {
+      legend: { top: 0, left: 0, right: 0, data: named, textStyle: text(12), itemWidth: 16, itemHeight: 11, itemGap: 14, icon: undefined },
+      grid: { left: 8, right: 24, top: 16 + 22 * Math.ceil(named.length / 5), bottom: 40, containLabel: true },
+      xAxis: axis({ type: "value", name: data.unit, nameLocation: "middle", nameGap: 26 }),
+      yAxis: axis({ type: "category", data: shown, inverse: true, axisLabel: { color: css("--ink"), fontSize: 12, interval: 0, formatter: (n) => (noStable(n) ? "✕ " : "") + clip(n, 30) }, splitLine: { show: true, lineStyle: { color: css("--line"), width: 0.6 } } }),
+      tooltip: tooltip((t) => { const c = t.data.row; if (!c) return ""; return `<b>${esc(c.model)}</b><br>${esc(nice(c.control))}: ${show(c.value)}` + (isNumber(c.difference) ? `<br>claim − control ${show(c.difference)} [${show(c.lower)}, ${show(c.upper)}]` : ""); }),
+      series,
+    });
+  };
+
+  /** ROIs in order of network, masked ones kept. */
+  function roiOrder(names) {
+    const info = new Map(rows("rois").map((r) => [r.roi, r]));
+    const networks = distinct(rows("rois").map((r) => r.network));
+    const place = (n) => { const r = info.get(n); return r && r.network !== null ? networks.indexOf(r.network) : networks.length; };
+    const order = [...names].map((n, i) => [n, place(n), i]).sort((a, b) => a[1] - b[1] || a[2] - b[2]).map((x) => x[0]);
+    return { order, networkOf: (n) => (info.get(n) && info.get(n).network) || "", info };
+  }
+  /** Short rules and names of networks under an axis of ROIs. */
+  function networkBands(order, networkOf) {
+    const bands = [];
+    order.forEach((roi, i) => {
+      const network = networkOf(roi), last = bands[bands.length - 1];
+      if (last && last.network === network) last.to = i;
+      else bands.push({ network, from: i, to: i });
+    });
+    return bands.filter((b) => b.network);
+  }
+  function bandSeries(bands, axisIndex) {
+    return {
+      type: "custom", silent: true, xAxisIndex: axisIndex || 0, yAxisIndex: axisIndex || 0, clip: false, z: 4, data: bands.map((b) => [b.from, 0, b.to]),
+      renderItem: (params, api) => {
+        const band = bands[params.dataIndex], box = params.coordSys;
+        const half = box.width / Math.max(1, params.context.n || (params.context.n = bandCount(bands))) / 2;
+        const a = api.coord([band.from, 0])[0] - half + 1.5, b = api.coord([band.to, 0])[0] + half - 1.5, y = box.y + box.height + 5;
+        const room = Math.floor((b - a) / 6.2);
+        return { type: "group", children: [
+          { type: "line", shape: { x1: a, x2: b, y1: y, y2: y }, style: { stroke: css("--zero"), lineWidth: 1.5 } },
+          { type: "text", style: { x: (a + b) / 2, y: y + 5, text: room >= 2 ? clip(band.network, room) : "", textAlign: "center", fill: css("--soft"), font: "11px " + css("--sans") } },
+        ] };
+      },
+    };
+  }
+  const bandCount = (bands) => bands.reduce((n, b) => Math.max(n, b.to + 1), 0);
+
+  figures.heatmap = (figure, plot) => {
+    let list = rows("scores").filter((s) => s.roi !== null && !s.roi.startsWith("("));
+    if (!list.length) return absent(plot, "No scores are among these results.");
+    const subjects = distinct(list.map((s) => s.subject));
+    if (subjects.length) {
+      const subject = choose(figure, "subject", "Subject", subjects, "(mean)");
+      list = list.filter((s) => s.subject === subject);
+    }
+    if (distinct(list.map((s) => s.measure)).length > 1) list = narrow(figure, list, [["measure", "Measure"]]);
+    const representations = distinct(list.map((s) => s.representation)).filter((r) => r !== "layer");
+    const claim = representations.includes("stable_mode") ? "stable_mode" : representations[0];
+    const others = representations.filter((r) => r !== claim);
+    const control = others.length ? choose(figure, "control", "Control below", others, "layer_mean", nice) : null;
+    const panels = [claim, control].filter((r) => r !== null && r !== undefined);
+    const { order, networkOf, info } = roiOrder(distinct(list.map((s) => s.roi)));
+    const shown = modelOrder.map((m) => m.model).filter((m) => list.some((s) => s.model === m));
+    const column = new Map(order.map((r, i) => [r, i])), line = new Map(shown.map((m, i) => [m, i]));
+    const cells = panels.map(() => []), holes = panels.map(() => []);
+    let top = 0, bottom = 0;
+    for (const s of list) {
+      const p = panels.indexOf(s.representation);
+      if (p < 0 || !line.has(s.model)) continue;
+      const roi = info.get(s.roi), masked = roi && roi.masked === true;
+      if (isNumber(s.score) && !masked) {
+        cells[p].push({ value: [column.get(s.roi), line.get(s.model), s.score], row: s });
+        top = Math.max(top, s.score); bottom = Math.min(bottom, s.score);
+      } else holes[p].push({ value: [column.get(s.roi), line.get(s.model)], row: s, why: masked ? "masked: " + (roi.status && roi.status !== "ok" ? roi.status : "noise ceiling too low") : s.status || "undefined" });
+    }
+    const rowHeight = shown.length > 30 ? 13 : 20, panel = rowHeight * shown.length, gap = 66;
+    const bands = networkBands(order, networkOf);
+    const option = { grid: [], xAxis: [], yAxis: [], series: [], title: [],
+      tooltip: tooltip((t) => { const s = t.data && t.data.row; if (!s) return ""; return `<b>${esc(s.model)}</b> · ${esc(s.roi)}${networkOf(s.roi) ? " (" + esc(networkOf(s.roi)) + ")" : ""}<br>${esc(nice(s.representation))}: ` + (t.data.why ? "– " + esc(t.data.why) : `${show(s.score)} (r ${show(s.r)})` + (isNumber(s.ceiling) ? `<br>ceiling ${show(s.ceiling)}` : "") + (isNumber(s.p_adj) ? `<br>p adj. ${show(s.p_adj, 4)}` : isNumber(s.p) ? `<br>p ${show(s.p, 4)}` : "")); }),
+      visualMap: { type: "continuous", min: bottom, max: top || 1, seriesIndex: panels.map((_, i) => 3 * i), calculable: false, orient: "horizontal", right: 20, top: 0, itemWidth: 12, itemHeight: 150, text: [show(top, 2) + " " + data.unit, show(bottom, 2)], textStyle: text(11), inRange: { color: CIVIDIS } } };
+    panels.forEach((representation, i) => {
+      const y = 34 + i * (panel + gap);
+      option.title.push({ text: nice(representation) + (i === 0 ? " (the claim)" : " (control)"), left: 0, top: y - 24, textStyle: Object.assign(text(12), { fontWeight: 600 }) });
+      option.grid.push({ left: 150, right: 20, top: y, height: panel });
+      option.xAxis.push({ type: "category", gridIndex: i, data: order, axisLabel: { show: false }, axisTick: { show: false }, axisLine: { show: false } });
+      option.yAxis.push({ type: "category", gridIndex: i, data: shown, inverse: true, axisTick: { show: false }, axisLine: { show: false }, axisLabel: { interval: 0, fontSize: shown.length > 30 ? 10 : 12, color: css("--ink"), fontFamily: css("--sans"), formatter: (n) => (noStable(n) ? "✕ " : "") + clip(n, 22) } });
+      option.series.push({ type: "heatmap", xAxisIndex: i, yAxisIndex: i, data: cells[i], itemStyle: { borderWidth: order.length > 120 ? 0 : 0.5, borderColor: css("--paper") } });
+      option.series.push({ type: "custom", xAxisIndex: i, yAxisIndex: i, data: holes[i], renderItem: (_, api) => {
+        const c = api.coord([api.value(0), api.value(1)]), s = api.size([1, 1]), x = c[0] - s[0] / 2, yy = c[1] - s[1] / 2;
+        return { type: "group", children: [
+          { type: "rect", shape: { x: x, y: yy, width: s[0], height: s[1] }, style: { fill: css("--undefined") } },
+          { type: "line", shape: { x1: x + 2, y1: yy + s[1] - 2, x2: x + s[0] - 2, y2: yy + 2 }, style: { stroke: css("--zero"), lineWidth: 0.8 } } ] };
+      } });
+      option.series.push(bandSeries(bands, i));
+    });
+    chart(plot, 34 + panels.length * (panel + gap) - 26, option, panels.length * order.length * shown.length > 6000);
+  };
+
+  const SNCI_KEYS = [["space", "Space"], ["representation", "Representation"], ["kind", "Kind"]];
+  figures.networks = (figure, plot, legend) => {
+    const list = narrow(figure, rows("snci"), SNCI_KEYS, { representation: "stable_mode" });
+    if (!list.length) return absent(plot, "No SNCI is among these results.");
+    const infos = rows("rois");
+    const networkOf = new Map(infos.map((r) => [r.roi, r.network || "(no network)"]));
+    const networks = distinct(infos.map((r) => r.network)).concat(infos.some((r) => r.network) ? [] : ["(no network)"]);
+    modalityLegend(legend, [["line", "cink", "SNCI of the network’s mean scores, with interval"]]);
+    const step = 1 / (modalities.length + 1), series = [];
+    const y = (network, m) => networks.indexOf(network) + step * (modalityIndex(m) + 1) - 0.5;
+    modalities.forEach((m) => {
+      series.push({ type: "scatter", symbol: symbolOf(m), symbolSize: 7, itemStyle: { color: colourOf(m), opacity: 0.55 },
+        data: list.filter((r) => r.modality === m && isNumber(r.value) && networks.includes(networkOf.get(r.roi))).map((r) => ({ value: [r.value, y(networkOf.get(r.roi), m)], row: r })) });
+    });
+    const whole = list.filter((r) => r.roi && r.roi.startsWith("(network) ") && isNumber(r.value) && networks.includes(r.roi.slice(10)));
+    series.push({ type: "custom", data: whole.map((r) => ({ value: [r.value, y(r.roi.slice(10), r.modality), isNumber(r.lower) ? r.lower : r.value, isNumber(r.upper) ? r.upper : r.value], row: r })), z: 4, encode: { x: [0, 2, 3], y: 1 },
+      renderItem: (params, api) => {
+        const c = api.coord([api.value(0), api.value(1)]), a = api.coord([api.value(2), api.value(1)]), b = api.coord([api.value(3), api.value(1)]);
+        return { type: "group", children: [
+          { type: "line", shape: { x1: a[0], x2: b[0], y1: c[1], y2: c[1] }, style: { stroke: css("--ink"), lineWidth: 1.2 } },
+          { type: "line", shape: { x1: c[0], x2: c[0], y1: c[1] - 6, y2: c[1] + 6 }, style: { stroke: css("--ink"), lineWidth: 2.5 } } ] };
+      } });
+    chart(plot, 70 + networks.length * Math.max(36, 17 * modalities.length), {
+      grid: { left: 8, right: 20, top: 8, bottom: 44, containLabel: true },
+      xAxis: axis({ type: "value", name: "SNCI" + (list[0].kind ? ` (${nice(list[0].kind)})` : ""), nameLocation: "middle", nameGap: 28, scale: false }),
+      yAxis: axis({ type: "value", min: -0.5, max: networks.length - 0.5, interval: 0.5, inverse: true, axisLabel: { color: css("--ink"), fontSize: 12, formatter: (v) => (Number.isInteger(v) ? clip(String(networks[v] || ""), 24) : "") }, splitLine: { show: false }, axisLine: { show: false } }),
+      tooltip: tooltip((t) => { const r = t.data.row; return `<b>${esc(r.roi)}</b><br>${esc(r.modality)}: ${show(r.value, 2)}` + (isNumber(r.lower) ? ` [${show(r.lower, 2)}, ${show(r.upper, 2)}]` : "") + (r.n_models !== null && r.n_models !== undefined ? `<br>${r.n_models} models, ${r.n_families} families` : ""); }),
+      series: series.concat({ type: "scatter", silent: true, data: [], markLine: { silent: true, symbol: "none", lineStyle: { color: css("--line"), type: "solid", width: 1 }, label: { show: false }, data: networks.slice(1).map((_, i) => ({ yAxis: i + 0.5 })) } }),
+    }, list.length > 3000);
+  };
+
+  figures.snci = (figure, plot) => {
+    const list = narrow(figure, rows("snci"), SNCI_KEYS, { representation: "stable_mode" });
+    const single = list.filter((r) => r.roi && !r.roi.startsWith("("));
+    if (!single.length) return absent(plot, "No SNCI by ROI is among these results.");
+    const { order, networkOf } = roiOrder(distinct(single.map((r) => r.roi)));
+    const column = new Map(order.map((r, i) => [r, i]));
+    const shown = modalities.filter((m) => list.some((r) => r.modality === m));
+    const bands = networkBands(order, networkOf);
+    const option = { grid: [], xAxis: [], yAxis: [], series: [], title: [], tooltip: tooltip((t) => { const r = t.data && t.data.row; return r ? `<b>${esc(r.roi)}</b> · ${esc(r.modality)}<br>${show(r.value, 2)} [${show(r.lower, 2)}, ${show(r.upper, 2)}]` : ""; }) };
+    const height = 120, gap = 62;
+    shown.forEach((m, i) => {
+      const mine = single.filter((r) => r.modality === m && isNumber(r.value));
+      const undefinedCount = order.length - mine.length;
+      const median = list.find((r) => r.modality === m && r.roi === "(median)");
+      option.title.push({ text: m + (median && isNumber(median.value) ? `   median over ROIs ${show(median.value, 2)} [${show(median.lower, 2)}, ${show(median.upper, 2)}]` : "") + (undefinedCount ? `   ${undefinedCount} of ${order.length} ROIs undefined` : ""), left: 0, top: i * (height + gap), textStyle: Object.assign(text(12), { fontWeight: 600 }) });
+      option.grid.push({ left: 44, right: 10, top: 24 + i * (height + gap), height });
+      option.xAxis.push({ type: "category", gridIndex: i, data: order, axisLabel: { show: false }, axisTick: { show: false }, axisLine: { lineStyle: { color: css("--zero") }, onZero: false } });
+      option.yAxis.push(axis({ type: "value", gridIndex: i, splitNumber: 3 }));
+      option.series.push({ type: "custom", silent: true, xAxisIndex: i, yAxisIndex: i, data: mine.filter((r) => isNumber(r.lower) && isNumber(r.upper)).map((r) => [column.get(r.roi), r.lower, r.upper]), encode: { x: 0, y: [1, 2] },
+        renderItem: (_, api) => { const a = api.coord([api.value(0), api.value(1)]), b = api.coord([api.value(0), api.value(2)]); return { type: "line", shape: { x1: a[0], y1: a[1], x2: b[0], y2: b[1] }, style: { stroke: colourOf(m), lineWidth: 1, opacity: 0.7 } }; } });
+      option.series.push({ type: "scatter", xAxisIndex: i, yAxisIndex: i, symbol: symbolOf(m), symbolSize: order.length > 120 ? 4 : 7, itemStyle: { color: colourOf(m) }, data: mine.map((r) => ({ value: [column.get(r.roi), r.value], row: r })) });
+      option.series.push(bandSeries(bands, i));
+    });
+    chart(plot, shown.length * (height + gap), option, single.length > 1500);
+  };
+
+  figures.convergence = (figure, plot) => {
+    const list = narrow(figure, rows("convergence"), [["space", "Space"], ["representation", "Representation"]], { representation: "stable_mode" });
+    const defined = list.filter((r) => isNumber(r.convergence)).sort((a, b) => b.convergence - a.convergence);
+    if (!defined.length) return absent(plot, list.length ? "Convergence is undefined in every ROI: " + (list[0].status || "no reason given") + "." : "No convergence map is among these results.");
+    const few = defined.length <= 60;
+    const threshold = defined.find((r) => isNumber(r.threshold));
+    chart(plot, few ? 290 : 240, {
+      grid: { left: 44, right: 14, top: 12, bottom: few ? 104 : 34 },
+      xAxis: axis({ type: "category", data: defined.map((r) => r.roi), splitLine: { show: false }, name: few ? "" : "ROIs, ranked", nameLocation: "middle", nameGap: 14, axisLabel: { show: few, rotate: 60, interval: 0, fontSize: 10, color: css("--soft"), formatter: (s) => clip(s, 18) } }),
+      yAxis: axis({ type: "value" }),
+      tooltip: tooltip((t) => { const r = t.data && t.data.row; return r ? `<b>${esc(r.roi)}</b>${r.network ? " · " + esc(r.network) : ""}<br>${show(r.convergence, 2)} [${show(r.lower, 2)}, ${show(r.upper, 2)}]<br>${r.all_above ? "all modalities above the threshold" : "not all modalities above the threshold"}` : ""; }),
+      series: [
+        { type: "custom", silent: true, data: defined.map((r, i) => [i, isNumber(r.lower) ? r.lower : r.convergence, isNumber(r.upper) ? r.upper : r.convergence]), encode: { x: 0, y: [1, 2] },
+          renderItem: (_, api) => { const a = api.coord([api.value(0), api.value(1)]), b = api.coord([api.value(0), api.value(2)]); return { type: "line", shape: { x1: a[0], y1: a[1], x2: b[0], y2: b[1] }, style: { stroke: css("--zero"), lineWidth: 1 } }; } },
+        { type: "scatter", data: defined.map((r, i) => ({ value: [i, r.convergence], row: r, symbol: r.all_above ? "circle" : "emptyCircle" })), symbolSize: few ? 8 : 5, itemStyle: { color: css("--m0") },
+          markLine: threshold ? { silent: true, symbol: "none", lineStyle: { color: css("--bad"), type: "dashed" }, label: { formatter: "threshold " + show(threshold.threshold, 2), position: "insideEndTop", color: css("--bad"), fontSize: 11 }, data: [{ yAxis: threshold.threshold }] } : undefined },
+      ],
+    }, defined.length > 1500);
+  };
+
+  figures.spectra = (figure, plot) => {
+    const list = rows("spectra").filter((r) => isNumber(r.re) && isNumber(r.im));
+    if (!list.length) return absent(plot, "No spectra are among these results.");
+    const cell = multiples(plot);
+    for (const m of modelOrder) {
+      const mine = list.filter((r) => r.model === m.model);
+      if (!mine.length) continue;
+      const box = svg("svg", { viewBox: "-1.32 -1.2 2.64 2.4", role: "img", "aria-label": "eigenvalues of " + m.model }, cell(m.model, verdictText(m), m.verdict === "no_stable_mode"));
+      const scale = Math.min(1, 1.15 / Math.max(1, ...mine.map((r) => Math.hypot(r.re, r.im))));
+      svg("path", { d: "M-1.25 0H1.25M0 -1.15V1.15", class: "axis", "stroke-width": 0.008 }, box);
+      svg("circle", { cx: 0, cy: 0, r: scale, class: "axis", style: "stroke:var(--zero)", "stroke-width": 0.012 }, box);
+      svg("path", { d: `M${scale - 0.07} 0h.14M${scale} -.07v.14`, class: "one", "stroke-width": 0.02, style: "stroke-width:.02" }, box);
+      const g = svg("g", { class: "c" + (modalityIndex(m.modality) % 7) }, box);
+      for (const r of mine) {
+        const average = r.fold === null || r.fold === "(all)" || r.fold === "all" || r.fold === "(mean)";
+        const x = r.re * scale, y = -r.im * scale;
+        titled(mark(g, "circle", x, y, average ? 0.05 : 0.034, { opacity: average ? 1 : r.selected ? 0.8 : 0.4 }), `fold ${r.fold === null ? "all" : r.fold}: ${show(r.re)} ${r.im < 0 ? "−" : "+"} ${show(Math.abs(r.im))}i, energy ${show(r.energy, 2)}, residual ${show(r.residual, 2)}${r.selected ? ", selected" : ""}`);
+        if (r.selected) svg("circle", { cx: x, cy: y, r: 0.085, fill: "none", stroke: "currentColor", "stroke-width": 0.016, opacity: 0.8 }, g);
+      }
+      if (scale < 1) svg("text", { x: -1.28, y: 1.16, style: "font-size:.1px" }, box, "scaled by " + scale.toFixed(2));
+    }
+  };
+
+  /** Axes of a small panel of lines: returns the two mappings. */
+  function panel(parent, label, low, high, words) {
+    const box = svg("svg", { viewBox: "0 0 200 124", role: "img", "aria-label": label }, parent);
+    const span = high - low || 1;
+    const x = (t) => 30 + 164 * t, y = (v) => 104 - 96 * ((v - low) / span);
+    svg("path", { d: "M30 8V104H194", class: "axis" }, box);
+    for (const v of [low, high]) svg("text", { x: 26, y: y(v) + 3, "text-anchor": "end" }, box, show(v, 2));
+    svg("text", { x: 30, y: 118 }, box, words[0]);
+    svg("text", { x: 194, y: 118, "text-anchor": "end" }, box, words[1]);
+    return { box, x, y };
+  }
+  const line = (points) => points.map((p, i) => (i ? "L" : "M") + p[0].toFixed(2) + " " + p[1].toFixed(2)).join("");
+  function groupBy(list, key) {
+    const out = new Map();
+    for (const r of list) { const k = key(r); if (!out.has(k)) out.set(k, []); out.get(k).push(r); }
+    return out;
+  }
+
+  figures.weights = (figure, plot) => {
+    const list = rows("weights").filter((r) => isNumber(r.weight));
+    if (!list.length) return absent(plot, "No layer weights are among these results.");
+    const cell = multiples(plot);
+    for (const m of modelOrder) {
+      const mine = list.filter((r) => r.model === m.model);
+      if (!mine.length) continue;
+      const low = Math.min(0, ...mine.map((r) => r.weight)), high = Math.max(0, ...mine.map((r) => r.weight));
+      const layers = [...groupBy(mine, (r) => r.layer)].map(([name, rs]) => [name, rs[0].position]).sort((a, b) => a[1] - b[1]);
+      const place = new Map(layers.map(([name], i) => [name, layers.length > 1 ? i / (layers.length - 1) : 0]));
+      const p = panel(cell(m.model, isNumber(m.weight_stability) ? "agreement of folds " + show(m.weight_stability, 2) : verdictText(m), m.verdict === "no_stable_mode"), "layer weights of " + m.model, low, high, ["shallow", "deep"]);
+      svg("path", { d: `M30 ${p.y(0)}H194`, class: "axis" }, p.box);
+      if (1 / layers.length < high) svg("path", { d: `M30 ${p.y(1 / layers.length)}H194`, class: "zero" }, p.box);
+      const g = svg("g", { class: "c" + (modalityIndex(m.modality) % 7) }, p.box);
+      for (const [fold, rs] of groupBy(mine, (r) => r.fold)) {
+        rs.sort((a, b) => a.position - b.position);
+        svg("path", { d: line(rs.map((r) => [p.x(place.get(r.layer)), p.y(r.weight)])), fill: "none", stroke: "currentColor", "stroke-width": 1.3, opacity: 0.6 }, g);
+        for (const r of rs) titled(mark(g, symbolOf(m.modality), p.x(place.get(r.layer)), p.y(r.weight), 1.8, { opacity: 0.7 }), `${r.layer}, fold ${fold === null ? "all" : fold}: ${show(r.weight)}`);
+      }
+    }
+  };
+
+  figures.profiles = (figure, plot) => {
+    let list = rows("scores").filter((s) => s.representation === "layer" && s.layer !== null && isNumber(s.score));
+    if (!list.length) return absent(plot, "No scores of single layers are among these results.");
+    const subjects = distinct(list.map((s) => s.subject));
+    const subject = subjects.length ? choose(figure, "subject", "Subject", subjects, "(mean)") : null;
+    if (subject !== null) list = list.filter((s) => s.subject === subject);
+    const networkOf = new Map(rows("rois").map((r) => [r.roi, r.network]));
+    const masked = new Set(rows("rois").filter((r) => r.masked === true).map((r) => r.roi));
+    const networks = distinct(rows("rois").map((r) => r.network));
+    const network = networks.length ? choose(figure, "network", "ROIs of", ["all networks", ...networks], "all networks") : "all networks";
+    const wanted = (roi) => roi === "(mean)" ? network === "all networks" : roi === "(network) " + network || (!roi.startsWith("(") && !masked.has(roi) && (network === "all networks" || networkOf.get(roi) === network));
+    list = list.filter((s) => s.roi !== null && wanted(s.roi));
+    if (!list.length) return absent(plot, "No scores of single layers here.");
+    const controls = rows("controls");
+    const position = new Map();
+    for (const w of rows("weights")) if (isNumber(w.position)) position.set(w.model + "\u0000" + w.layer, w.position);
+    const high = list.reduce((a, s) => Math.max(a, s.score), 0), low = list.reduce((a, s) => Math.min(a, s.score), 0);
+    const byModel = groupBy(list, (s) => s.model);
+    const cell = multiples(plot);
+    for (const m of modelOrder) {
+      const mine = byModel.get(m.model);
+      if (!mine) continue;
+      let layers = distinct(mine.map((s) => s.layer));
+      if (layers.every((l) => position.has(m.model + "\u0000" + l))) layers.sort((a, b) => position.get(m.model + "\u0000" + a) - position.get(m.model + "\u0000" + b));
+      const place = new Map(layers.map((l, i) => [l, layers.length > 1 ? i / (layers.length - 1) : 0.5]));
+      const claim = controls.find((c) => c.model === m.model && isNumber(c.claim));
+      const p = panel(cell(m.model, verdictText(m), m.verdict === "no_stable_mode"), "layer profile of " + m.model, low, high, [clip(layers[0], 14), layers.length > 1 ? clip(layers[layers.length - 1], 14) : ""]);
+      const g = svg("g", { class: "c" + (modalityIndex(m.modality) % 7) }, p.box);
+      const byRoi = [...groupBy(mine, (s) => s.roi)];
+      let faint = "";
+      const strong = [];
+      for (const [roi, rs] of byRoi) {
+        rs.sort((a, b) => place.get(a.layer) - place.get(b.layer));
+        const d = line(rs.map((s) => [p.x(place.get(s.layer)), p.y(s.score)]));
+        if (roi.startsWith("(")) strong.push([rs, d]); else faint += d;
+      }
+      svg("path", { d: faint, fill: "none", stroke: "currentColor", "stroke-width": 0.7, opacity: byRoi.length > 100 ? 0.12 : 0.3 }, g);
+      for (const [rs, d] of strong) {
+        svg("path", { d, fill: "none", stroke: "currentColor", "stroke-width": 2.2 }, g);
+        for (const s of rs) titled(mark(g, symbolOf(m.modality), p.x(place.get(s.layer)), p.y(s.score), 2.8), `${s.layer}: ${show(s.score)}`);
+      }
+      if (claim && network === "all networks") titled(svg("path", { d: `M30 ${p.y(claim.claim)}H194`, class: "one", "stroke-dasharray": "5 3", opacity: noStable(m.model) ? 0.35 : 1 }, p.box), (noStable(m.model) ? "mode that is not stable " : "stable mode ") + show(claim.claim));
+    }
+  };
+
+  figures.multiverse = (figure, plot, legend) => {
+    let list = rows("multiverse").filter((r) => isNumber(r.versus_layer_mean));
+    if (!list.length) return absent(plot, "No cell of the multiverse is defined.");
+    const names = distinct(list.map((r) => r.model));
+    const model = names.length ? choose(figure, "model", "Model", ["all models", ...names], "all models") : "all models";
+    if (model !== "all models") list = list.filter((r) => r.model === model);
+    list = [...list].sort((a, b) => a.versus_layer_mean - b.versus_layer_mean);
+    modalityLegend(legend);
+    const levels = [];
+    for (const key of ["trajectory", "scale", "select", "rank", "estimator"]) {
+      const values = distinct(list.map((r) => r[key]));
+      if (values.length > 1) for (const value of values) levels.push([key, value]);
+    }
+    const top = 190, rowHeight = 15;
+    const modality = (r) => (modelOf.get(r.model) || { modality: "" }).modality;
+    const dot = (r) => ({ symbol: symbolOf(modality(r)), itemStyle: { color: colourOf(modality(r)) } });
+    const words = (t) => { const r = t.data && t.data.row; return r ? `<b>${esc(r.model)}</b><br>` + ["trajectory", "scale", "select", "rank", "estimator"].map((k) => esc(`${k}: ${r[k]}`)).join("<br>") + `<br>stable mode − layer mean ${show(r.versus_layer_mean)}` : ""; };
+    const index = list.map((_, i) => i);
+    chart(plot, top + 40 + levels.length * rowHeight, {
+      grid: [{ left: 168, right: 14, top: 10, height: top - 20 }, { left: 168, right: 14, top: top + 8, height: Math.max(1, levels.length * rowHeight) }],
+      xAxis: [0, 1].map((g) => ({ type: "category", gridIndex: g, data: index, axisLabel: { show: false }, axisTick: { show: false }, axisLine: { show: false } })),
+      yAxis: [axis({ type: "value", gridIndex: 0, name: "stable mode − layer mean", nameLocation: "middle", nameGap: 44 }),
+        { type: "category", gridIndex: 1, inverse: true, data: levels.map((l) => l[0] + ": " + l[1]), axisTick: { show: false }, axisLine: { show: false }, axisLabel: { interval: 0, fontSize: 11, color: css("--soft"), fontFamily: css("--sans"), formatter: (s) => clip(s, 28) } }],
+      tooltip: tooltip(words),
+      series: [
+        { type: "scatter", symbolSize: 6, data: list.map((r, i) => Object.assign({ value: [i, r.versus_layer_mean], row: r }, dot(r))), markLine: { silent: true, symbol: "none", label: { show: false }, lineStyle: { color: css("--ink"), type: "solid", width: 1 }, data: [{ yAxis: 0 }] } },
+        { type: "scatter", xAxisIndex: 1, yAxisIndex: 1, symbol: "rect", symbolSize: [Math.max(1, Math.min(5, 700 / list.length)), 9], itemStyle: { color: css("--ink"), opacity: 0.7 }, data: levels.flatMap(([key, value], y) => list.flatMap((r, i) => (r[key] === value ? [{ value: [i, y], row: r }] : []))) },
+      ],
+    }, list.length * (1 + levels.length) > 6000);
+  };
+
+  figures.surface = (figure) => { figure.hidden = true; };
+
+  // ---- drawing, printing, colours ---------------------------------------------------------------
+  function draw(name) {
+    const figure = document.getElementById("fig-" + name);
+    if (!figure) return;
+    const plot = figure.querySelector(".plot"), legend = figure.querySelector(".legend");
+    for (let i = charts.length - 1; i >= 0; i--) if (plot.contains(charts[i].getDom())) charts.splice(i, 1)[0].dispose();
+    plot.replaceChildren();
+    legend.replaceChildren();
+    figure.querySelector(".choices").replaceChildren();
+    try { figures[name](figure, plot, legend); } catch (error) { report(name, error); console.error(name, error); }
+  }
+  const drawAll = () => { for (const name in figures) draw(name); };
+  drawAll();
+  let resizing = 0;
+  window.addEventListener("resize", () => { clearTimeout(resizing); resizing = setTimeout(drawAll, 200); });
+  window.matchMedia("(prefers-color-scheme: dark)").addEventListener("change", drawAll);
+  // Paper is light and narrower than a screen.
+  window.addEventListener("beforeprint", () => { root.classList.add("light"); document.querySelector("main").style.width = "690px"; drawAll(); });
+  window.addEventListener("afterprint", () => { root.classList.remove("light"); document.querySelector("main").style.width = ""; drawAll(); });
+
+  // ---- tables -----------------------------------------------------------------------------------
+  for (const table of document.querySelectorAll("table.sortable")) {
+    const heads = [...table.tHead.rows[0].cells];
+    heads.forEach((head, column) => {
+      head.tabIndex = 0;
+      const sort = () => {
+        const down = head.getAttribute("aria-sort") === "ascending";
+        heads.forEach((h) => h.removeAttribute("aria-sort"));
+        head.setAttribute("aria-sort", down ? "descending" : "ascending");
+        const key = (row) => { const cell = row.cells[column]; return cell.dataset.sort !== undefined ? cell.dataset.sort : cell.textContent; };
+        const order = (a, b) => {
+          const p = key(a), q = key(b), x = Number(p), y = Number(q);
+          const dash = (s) => s === "–" || s === "";
+          if (dash(p) || dash(q)) return dash(p) - dash(q); // undefined always last
+          const o = p !== "" && q !== "" && !Number.isNaN(x) && !Number.isNaN(y) ? x - y : p.localeCompare(q);
+          return down ? -o : o;
+        };
+        const body = table.tBodies[0];
+        body.append(...[...body.rows].sort(order));
+      };
+      head.addEventListener("click", sort);
+      head.addEventListener("keydown", (e) => { if (e.key === "Enter" || e.key === " ") { e.preventDefault(); sort(); } });
+    });
+  }
+
+  // ---- downloads --------------------------------------------------------------------------------
+  /** One value as CSV; text that a spreadsheet would run as a formula is kept as text. */
+  function field(value) {
+    if (value === null || value === undefined) return "";
+    if (typeof value !== "string") return String(value);
+    const safe = /^[=+\-@\t\r]/.test(value) ? "'" + value : value;
+    return /[",\n\r]/.test(safe) ? '"' + safe.replace(/"/g, '""') + '"' : safe;
+  }
+  function csv(name) {
+    const columns = data.tables[name].columns.map((c) => c.name);
+    return [columns.map(field).join(",")].concat(rows(name).map((r) => columns.map((c) => field(r[c])).join(","))).join("\n") + "\n";
+  }
+  for (const button of document.querySelectorAll("[data-download]")) {
+    button.addEventListener("click", () => {
+      const name = button.dataset.download;
+      const link = document.createElement("a");
+      link.href = URL.createObjectURL(new Blob([csv(name)], { type: "text/csv" }));
+      link.download = name.replace(/[^\w.-]+/g, "_") + ".csv";
+      link.click();
+      setTimeout(() => URL.revokeObjectURL(link.href), 10000);
+    });
+  }
+  root.dataset.figures = String(Object.keys(figures).length);
+  root.dataset.ready = "true";
+})();
