@@ -227,6 +227,9 @@ fn judge_model(row: Row<'_>, controls: &[Row<'_>], unit: &str) -> ModelVerdict {
 
 /// "stable mode .61: above the layer mean (.52); level with …; below …"
 fn read_stable(claim: Option<f64>, compared: &[Compared], unit: &str) -> String {
+    if compared.is_empty() {
+        return "Stable mode found, but no control was run, so this supports no claim.".into();
+    }
     let Some(claim) = claim else { return "Stable mode found; its score is not known.".into() };
     let mut parts = vec![format!("Stable mode {unit} {}", fixed(claim, 2))];
     for (outcome, words) in [
@@ -246,9 +249,6 @@ fn read_stable(claim: Option<f64>, compared: &[Compared], unit: &str) -> String 
         .collect();
     if !untested.is_empty() {
         parts.push(format!("not compared with {}", listed(&untested)));
-    }
-    if compared.is_empty() {
-        parts.push("no control was run, so this supports no claim".into());
     }
     format!("{}.", parts.join("; "))
 }

@@ -22,8 +22,20 @@ fn opened(browser: &Path, input: &ReportInput) -> (String, String) {
     let file = folder.path().join("report.html");
     std::fs::write(&file, render(input).unwrap()).unwrap();
     let output = Command::new(browser)
-        .args(["--headless", "--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-dev-shm-usage"])
-        .args(["--enable-logging=stderr", "--v=0", "--window-size=1300,1000", "--virtual-time-budget=5000", "--dump-dom"])
+        .args([
+            "--headless",
+            "--no-sandbox",
+            "--disable-gpu",
+            "--disable-background-networking",
+            "--disable-dev-shm-usage",
+        ])
+        .args([
+            "--enable-logging=stderr",
+            "--v=0",
+            "--window-size=1300,1000",
+            "--virtual-time-budget=5000",
+            "--dump-dom",
+        ])
         .arg(format!("--user-data-dir={}", folder.path().join("profile").display()))
         .arg(format!("file://{}", file.display()))
         .output()
@@ -55,7 +67,18 @@ fn check(input: &ReportInput) -> Option<String> {
 #[test]
 fn every_figure_is_drawn_without_a_script_error() {
     let Some(dom) = check(&common::sample()) else { return };
-    for figure in ["model-space", "dots", "heatmap", "networks", "snci", "convergence", "spectra", "weights", "profiles", "multiverse"] {
+    for figure in [
+        "model-space",
+        "dots",
+        "heatmap",
+        "networks",
+        "snci",
+        "convergence",
+        "spectra",
+        "weights",
+        "profiles",
+        "multiverse",
+    ] {
         let (_, after) = dom.split_once(&format!("id=\"fig-{figure}\"")).expect(figure);
         let drawn = after.split("<figcaption>").next().unwrap();
         let plot = drawn.split_once("class=\"plot\"").expect(figure).1;
@@ -69,7 +92,8 @@ fn every_figure_is_drawn_without_a_script_error() {
 #[test]
 fn an_almost_empty_page_has_no_script_error() {
     let models = stereotax_io::Table::new().text("model", [Some("a")]).text("modality", [Some("audio")]);
-    let input = ReportInput { tables: [("models".to_owned(), models)].into(), manifest: serde_json::json!({}) };
+    let input =
+        ReportInput { tables: [("models".to_owned(), models)].into(), manifest: serde_json::json!({}) };
     let Some(dom) = check(&input) else { return };
     assert!(dom.contains("No coordinates are among these results."));
 }

@@ -11,7 +11,11 @@ fn every_section_has_its_id_and_title() {
     for section in SECTIONS {
         let opening = format!("<section id=\"{}\">\n<h2>{}</h2>", section.id, section.title);
         assert_eq!(page.matches(&opening).count(), 1, "{}", section.id);
-        assert!(page.contains(&format!("<a href=\"#{}\">", section.id)), "{} is not in the navigation", section.id);
+        assert!(
+            page.contains(&format!("<a href=\"#{}\">", section.id)),
+            "{} is not in the navigation",
+            section.id
+        );
     }
 }
 
@@ -83,7 +87,8 @@ fn undefined_values_are_dashes_with_a_reason() {
 #[test]
 fn the_smallest_input_makes_a_page() {
     let models = stereotax_io::Table::new().text("model", [Some("a")]).text("modality", [Some("audio")]);
-    let input = ReportInput { tables: [("models".to_owned(), models)].into(), manifest: serde_json::json!({}) };
+    let input =
+        ReportInput { tables: [("models".to_owned(), models)].into(), manifest: serde_json::json!({}) };
     let page = render(&input).unwrap();
     for section in SECTIONS {
         assert!(page.contains(&format!("<section id=\"{}\">", section.id)));

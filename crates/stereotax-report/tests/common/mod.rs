@@ -9,7 +9,8 @@ use stereotax_io::Table;
 use stereotax_report::ReportInput;
 
 /// A name that runs a script where it is not escaped.
-pub const NASTY: &str = "aud\"io</script><img src=x onerror=\"document.documentElement.dataset.broken='1'\">&'b";
+pub const NASTY: &str =
+    "aud\"io</script><img src=x onerror=\"document.documentElement.dataset.broken='1'\">&'b";
 
 const NETWORKS: [&str; 7] =
     ["Visual", "Somatomotor", "DorsalAttention", "VentralAttention", "Limbic", "Frontoparietal", "Default"];
@@ -192,7 +193,11 @@ fn scores(models: &[Model]) -> Table {
             ("nuisance:loudness".into(), None, 0.25 * m.level),
         ];
         for k in 1..=5 {
-            representations.push((format!("shuffled_{k:02}"), None, 0.93 * m.level + 0.06 * noise(&[i, k, 77])));
+            representations.push((
+                format!("shuffled_{k:02}"),
+                None,
+                0.93 * m.level + 0.06 * noise(&[i, k, 77]),
+            ));
         }
         for l in 0..m.n_layers {
             let t = l as f64 / (m.n_layers as f64 - 1.0);
@@ -325,7 +330,16 @@ fn convergence() -> Table {
 }
 
 fn tests() -> Table {
-    type Line = (&'static str, &'static str, &'static str, Option<f64>, Option<f64>, Option<f64>, Option<f64>, &'static str);
+    type Line = (
+        &'static str,
+        &'static str,
+        &'static str,
+        Option<f64>,
+        Option<f64>,
+        Option<f64>,
+        Option<f64>,
+        &'static str,
+    );
     let lines: Vec<Line> = vec![
         ("permanova", "modality", "pseudo-F", Some(3.81), Some(0.604), Some(0.0104), None, "ok"),
         ("permanova_f2", "modality", "F2", Some(3.66), None, Some(0.0131), None, "ok"),
@@ -333,9 +347,27 @@ fn tests() -> Table {
         ("silhouette", "modality", "mean s", Some(0.41), None, Some(0.0108), None, "ok"),
         ("pairwise", "audio – vision", "pseudo-F", Some(5.12), Some(0.631), Some(0.1), Some(0.3), "ok"),
         ("pairwise", "audio – language", "pseudo-F", Some(2.87), Some(0.489), Some(0.1), Some(0.3), "ok"),
-        ("pairwise", "vision – language", "pseudo-F", None, None, None, None, "fewer than 3 models in a group"),
+        (
+            "pairwise",
+            "vision – language",
+            "pseudo-F",
+            None,
+            None,
+            None,
+            None,
+            "fewer than 3 models in a group",
+        ),
         ("anova", "modality × network", "F", Some(8.4), Some(0.31), Some(0.0021), None, "ok"),
-        ("leave_one_family_out", "without clip", "pseudo-F", Some(3.02), Some(0.57), Some(0.0333), None, "ok"),
+        (
+            "leave_one_family_out",
+            "without clip",
+            "pseudo-F",
+            Some(3.02),
+            Some(0.57),
+            Some(0.0333),
+            None,
+            "ok",
+        ),
     ];
     let n = lines.len();
     Table::new()
@@ -350,7 +382,10 @@ fn tests() -> Table {
         .number("p", lines.iter().map(|l| l.5))
         .number("p_adj", lines.iter().map(|l| l.6))
         .text("adjustment", lines.iter().map(|l| l.6.map(|_| "holm")))
-        .integer("n_permutations", lines.iter().map(|l| l.5.map(|_| if l.0 == "pairwise" { 10 } else { 9999 })))
+        .integer(
+            "n_permutations",
+            lines.iter().map(|l| l.5.map(|_| if l.0 == "pairwise" { 10 } else { 9999 })),
+        )
         .flag("exact", lines.iter().map(|l| l.5.map(|_| l.0 == "pairwise")))
         .integer("n_objects", lines.iter().map(|_| Some(7)))
         .text("restricted", lines.iter().map(|_| Some("family")))
@@ -395,9 +430,10 @@ fn controls(models: &[Model]) -> Table {
             ));
         }
     }
-    let difference = |r: &(String, String, String, Option<f64>, Option<f64>, Option<f64>, Option<f64>, String)| {
-        Some(r.3? - r.4?)
-    };
+    let difference =
+        |r: &(String, String, String, Option<f64>, Option<f64>, Option<f64>, Option<f64>, String)| {
+            Some(r.3? - r.4?)
+        };
     let n = rows.len();
     Table::new()
         .text("model", rows.iter().map(|r| Some(r.0.clone())))
@@ -440,7 +476,10 @@ fn multiverse(models: &[Model]) -> Table {
         .number("versus_layer_mean", rows.iter().map(|r| r.5))
         .number("lambda_re", rows.iter().map(|_| Some(0.99)))
         .number("lambda_im", rows.iter().map(|_| Some(0.0)))
-        .text("status", rows.iter().map(|r| Some(if r.5.is_some() { "ok" } else { "rank too small for tls" })))
+        .text(
+            "status",
+            rows.iter().map(|r| Some(if r.5.is_some() { "ok" } else { "rank too small for tls" })),
+        )
 }
 
 fn spectra(models: &[Model]) -> Table {
