@@ -5,11 +5,13 @@
 
 use faer::MatRef;
 
+use super::bagged::bagged_dmd;
 use super::forward_backward::forward_backward_dmd;
 use super::hankel::{HankelSettings, hankel_dmd};
 use super::modes::{RawModes, finish};
 use super::moments::ScaledGram;
 use super::operator::{Pairs, Pod};
+use super::optimised::optimised_dmd;
 use super::rank::{choose_rank, rank_cap};
 use super::reduce::{Reduced, reduce};
 use super::restricted::{symmetric_dmd, unitary_dmd};
@@ -134,13 +136,26 @@ fn fit_once(
     finish(reduced, raw, params)
 }
 
-fn continuous(_reduced: &Reduced, _setup: &Setup, params: &DepthDmdParams) -> Result<DepthSpectrum> {
-    Err(Error::Invalid {
-        what: "estimator".into(),
-        expected: "an estimator with a one-step operator".into(),
-        found: format!("{:?}", params.estimator),
-        hint: "use standard".into(),
-    })
+/// Fit exponentials in depth to all snapshots at once; the layers stand at even depths.
+fn continuous(reduced: &Reduced, setup: &Setup, params: &DepthDmdParams) -> Result<DepthSpectrum> {
+    if setup.by_length {
+        return Err(Error::Invalid {
+            what: "scale".into(),
+            expected: "frobenius, none or unit_sample for an estimator that fits all layers at once".into(),
+            found: "pair".into(),
+            hint: "there are no pairs to weight; use the standard estimator".into(),
+        });
+    }
+    let n_layers = reduced.n_layers();
+    let tau: Vec<f64> = (0..n_layers).map(|l| l as f64 / (n_layers as f64 - 1.0)).collect();
+    let singular_values = Pod::full(Pairs::new(reduced, false).x.as_ref())?.s;
+    let choice = choose_rank(params.rank, &singular_values, reduced.relative_cut, setup.state_size)?;
+    let mut spectrum = match params.estimator {
+        Estimator::Bagged { n_bags } => bagged_dmd(reduced, &tau, choice.rank, n_bags, params)?.spectrum,
+        _ => optimised_dmd(reduced, &tau, choice.rank, params)?.spectrum,
+    };
+    spectrum.warnings.splice(0..0, choice.warnings);
+    Ok(spectrum)
 }
 
 /// Fit every rank up to the cap and keep the one whose selected mode has the least residual.
