@@ -344,7 +344,7 @@ fn projections(snapshots: MatRef<f64>, modes: &Mat<c64>) -> Mat<c64> {
 
 /// Solve P b = q for Hermitian positive semidefinite P: by Cholesky where P is well away from
 /// singular, and by the solution of least norm with cut 10⁻¹² where it is not.
-fn solve_hermitian(p: MatRef<c64>, q: &[c64]) -> Result<Vec<c64>> {
+pub(super) fn solve_hermitian(p: MatRef<c64>, q: &[c64]) -> Result<Vec<c64>> {
     let m = q.len();
     // Equilibrate, so that the cut compares directions and not units.
     let scale: Vec<f64> =

@@ -172,12 +172,25 @@ pub fn pooled_moments(
 const TILE: usize = 256;
 
 /// All layers of some samples, centred and scaled (samples × K each).
-pub(super) fn read_states(
+fn read_states(
     source: &dyn TileSource,
     rows: Range<usize>,
     transform: LayerTransform,
 ) -> Result<Vec<Mat<f64>>> {
+    let n = rows.len();
+    let layers = read_states_by_row(source, rows, transform)?;
+    let width = source.layers().first().map_or(0, |l| l.width);
+    Ok(layers.iter().map(|h| Mat::from_fn(n, width, |i, j| h[i * width + j])).collect())
+}
+
+/// The same, row after row.
+pub(super) fn read_states_by_row(
+    source: &dyn TileSource,
+    rows: Range<usize>,
+    transform: LayerTransform,
+) -> Result<Vec<Vec<f64>>> {
     let layers = source.layers();
+    check_transform(source, transform)?;
     (0..layers.len())
         .map(|layer| {
             let width = layers[layer].width;
@@ -192,12 +205,33 @@ pub(super) fn read_states(
                     hint: "drop the sample from all layers, or mask it".into(),
                 });
             }
-            let (means, rms) = (transform.means.map(|m| &m[layer]), transform.rms[layer]);
-            Ok(Mat::from_fn(rows.len(), width, |i, j| {
-                (buffer[i * width + j] - means.map_or(0.0, |m| m[j])) / rms
-            }))
+            let rms = transform.rms[layer];
+            for line in buffer.chunks_exact_mut(width.max(1)) {
+                match transform.means.map(|m| &m[layer]) {
+                    Some(means) => line.iter_mut().zip(means).for_each(|(x, m)| *x = (*x - m) / rms),
+                    None => line.iter_mut().for_each(|x| *x /= rms),
+                }
+            }
+            Ok(buffer)
         })
         .collect()
+}
+
+fn check_transform(source: &dyn TileSource, transform: LayerTransform) -> Result<()> {
+    let layers = source.layers();
+    let means_fit = transform
+        .means
+        .is_none_or(|m| m.len() == layers.len() && m.iter().zip(layers).all(|(m, l)| m.len() == l.width));
+    let rms_fit = transform.rms.len() == layers.len() && transform.rms.iter().all(|r| *r > 0.0);
+    if means_fit && rms_fit {
+        return Ok(());
+    }
+    Err(Error::Shape {
+        what: "transform".into(),
+        expected: format!("{} positive divisors and as many vectors of unit means", layers.len()),
+        found: format!("{} divisors", transform.rms.len()),
+        hint: "take both from the moments of the same layers".into(),
+    })
 }
 
 /// The default settings of the pooled trajectory: those of [`DepthDmdParams`] with total least squares.
