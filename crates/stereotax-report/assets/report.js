@@ -29,7 +29,7 @@
         return [c.name, (i) => (c.values[i] === "inf" ? Infinity : c.values[i] === "-inf" ? -Infinity : c.values[i])];
       });
       for (let i = 0; i < table.n_rows; i++) {
-        const row = Object.create(null);
+        const row = {};
         for (const [key, get] of columns) row[key] = get(i);
         out.push(row);
       }
