@@ -229,7 +229,7 @@
           return { type: "polygon", shape: { points: outline.map((q) => api.coord(q)) }, style: { fill: colourOf(points[i].modality), fillOpacity: 0.1, stroke: colourOf(points[i].modality), lineWidth: 1, opacity: 0.8 } };
         },
       }, {
-        type: "scatter", z: 3, data: points.map((p) => ({ value: [p.x, p.y], row: p, symbol: symbolOf(p.modality), symbolSize: 12, itemStyle: { color: colourOf(p.modality), borderColor: css("--paper"), borderWidth: 1 } })),
+        type: "scatter", z: 3, data: points.map((p) => ({ value: [p.x, p.y], row: p, symbol: symbolOf(p.modality), symbolSize: 12, itemStyle: { opacity: 1, color: colourOf(p.modality), borderColor: css("--paper"), borderWidth: 1 } })),
         label: { show: true, position: "right", distance: 7, formatter: (t) => clip(t.data.row.model, 26), color: css("--ink"), fontSize: 12, fontFamily: css("--sans") },
         labelLayout: { moveOverlap: "shiftY", hideOverlap: points.length > 40 },
       }],
@@ -271,25 +271,27 @@
     for (const control of distinct(controls.map((c) => c.control))) {
       const style = DOTS[control] || (control.startsWith("nuisance:") ? [CROSS, 8, "--zero"] : control.includes("ceiling") ? ["path://M-1,-9L1,-9L1,9L-1,9Z", [2, 20], "--ink"] : ["pin", 10, "--m3"]);
       series.push({
-        type: "scatter", name: nice(control), symbol: style[0], symbolSize: style[1], itemStyle: { color: css(style[2]) },
+        type: "scatter", name: nice(control), symbol: style[0], symbolSize: style[1], itemStyle: { color: css(style[2]), opacity: 1 },
         data: controls.filter((c) => c.control === control && isNumber(c.value) && at(c.model) >= 0).map((c) => ({ value: [c.value, at(c.model)], row: c })),
       });
     }
     const ceilings = means.filter((s) => s.representation === "stable_mode" && isNumber(s.ceiling) && at(s.model) >= 0);
     if (ceilings.length) series.push({ type: "scatter", name: "noise ceiling", symbol: "path://M-1,-9L1,-9L1,9L-1,9Z", symbolSize: [2, 20], itemStyle: { color: css("--ink") },
       data: ceilings.map((s) => ({ value: [data.unit.startsWith("r²") && s.ceiling_kind !== "r2" ? s.ceiling * s.ceiling : s.ceiling, at(s.model)], row: { control: "noise_ceiling", model: s.model, value: s.ceiling } })) });
-    series.push({ type: "scatter", name: "stable mode (the claim)", symbol: "circle", symbolSize: 13, z: 5, itemStyle: { color: css("--ink") },
+    series.push({ type: "scatter", name: "stable mode (the claim)", symbol: "circle", symbolSize: 13, z: 5, itemStyle: { color: css("--ink"), opacity: 1 },
       data: [...claims].filter(([m]) => at(m) >= 0 && !noStable(m)).map(([m, v]) => ({ value: [v, at(m)], row: { control: "stable_mode", model: m, value: v } })) });
     const failing = [...claims].filter(([m]) => at(m) >= 0 && noStable(m));
     if (failing.length) series.push(
-      { type: "scatter", name: "mode that is NOT stable", symbol: "emptyCircle", symbolSize: 13, z: 5, itemStyle: { color: css("--bad"), borderWidth: 2 }, data: failing.map(([m, v]) => ({ value: [v, at(m)], row: { control: "not stable", model: m, value: v } })) },
+      { type: "scatter", name: "mode that is NOT stable", symbol: "emptyCircle", symbolSize: 13, z: 5, itemStyle: { color: css("--bad"), borderWidth: 2, opacity: 1 }, data: failing.map(([m, v]) => ({ value: [v, at(m)], row: { control: "not stable", model: m, value: v } })) },
       { type: "scatter", symbol: CROSS, symbolSize: 7, z: 6, silent: true, itemStyle: { color: css("--bad") }, data: failing.map(([m, v]) => [v, at(m)]) });
-    const named = series.map((s) => s.name).filter(Boolean).reverse();
+    const first = ["stable mode (the claim)", "mode that is NOT stable", "layer mean"];
+    const rank = (n) => (first.includes(n) ? first.indexOf(n) : first.length);
+    const named = series.map((s) => s.name).filter(Boolean).sort((a, b) => rank(a) - rank(b));
     chart(plot, 84 + 30 * shown.length + 22 * Math.ceil(named.length / 6), {
       legend: { top: 0, left: 0, right: 0, data: named, textStyle: text(12), itemWidth: 16, itemHeight: 11, itemGap: 14, icon: undefined },
-      grid: { left: 8, right: 24, top: 16 + 22 * Math.ceil(named.length / 5), bottom: 40, containLabel: true },
-      xAxis: axis({ type: "value", name: data.unit, nameLocation: "middle", nameGap: 26 }),
-      yAxis: axis({ type: "category", data: shown, inverse: true, axisLabel: { color: css("--ink"), fontSize: 12, interval: 0, formatter: (n) => (noStable(n) ? "✕ " : "") + clip(n, 30) }, splitLine: { show: true, lineStyle: { color: css("--line"), width: 0.6 } } }),
+      grid: { left: 190, right: 24, top: 16 + 22 * Math.ceil(named.length / 5), bottom: 40 },
+      xAxis: axis({ type: "value", name: data.unit, nameLocation: "middle", nameGap: 26, boundaryGap: ["2%", "4%"] }),
+      yAxis: axis({ type: "category", data: shown, inverse: true, axisLabel: { color: css("--ink"), fontSize: 12, interval: 0, formatter: (n) => (noStable(n) ? "✕ " : "") + clip(n, 24) }, splitLine: { show: true, lineStyle: { color: css("--line"), width: 0.6 } } }),
       tooltip: tooltip((t) => { const c = t.data.row; if (!c) return ""; return `<b>${esc(c.model)}</b><br>${esc(nice(c.control))}: ${show(c.value)}` + (isNumber(c.difference) ? `<br>claim − control ${show(c.difference)} [${show(c.lower)}, ${show(c.upper)}]` : ""); }),
       series,
     });
@@ -404,9 +406,9 @@
           { type: "line", shape: { x1: c[0], x2: c[0], y1: c[1] - 6, y2: c[1] + 6 }, style: { stroke: css("--ink"), lineWidth: 2.5 } } ] };
       } });
     chart(plot, 70 + networks.length * Math.max(36, 17 * modalities.length), {
-      grid: { left: 8, right: 20, top: 8, bottom: 44, containLabel: true },
-      xAxis: axis({ type: "value", name: "SNCI" + (list[0].kind ? ` (${nice(list[0].kind)})` : ""), nameLocation: "middle", nameGap: 28, scale: false }),
-      yAxis: axis({ type: "value", min: -0.5, max: networks.length - 0.5, interval: 0.5, inverse: true, axisLabel: { color: css("--ink"), fontSize: 12, formatter: (v) => (Number.isInteger(v) ? clip(String(networks[v] || ""), 24) : "") }, splitLine: { show: false }, axisLine: { show: false } }),
+      grid: { left: 150, right: 20, top: 8, bottom: 44 },
+      xAxis: axis({ type: "value", name: "SNCI" + (list[0].kind ? ` (${nice(list[0].kind)})` : ""), nameLocation: "middle", nameGap: 28, axisLine: { show: true, onZero: false, lineStyle: { color: css("--zero") } } }),
+      yAxis: axis({ type: "value", min: -0.5, max: networks.length - 0.5, interval: 0.5, inverse: true, axisLabel: { color: css("--ink"), fontSize: 12, formatter: (v) => (Number.isInteger(v) ? clip(String(networks[v] || ""), 20) : "") }, splitLine: { show: false }, axisLine: { show: false } }),
       tooltip: tooltip((t) => { const r = t.data.row; return `<b>${esc(r.roi)}</b><br>${esc(r.modality)}: ${show(r.value, 2)}` + (isNumber(r.lower) ? ` [${show(r.lower, 2)}, ${show(r.upper, 2)}]` : "") + (r.n_models !== null && r.n_models !== undefined ? `<br>${r.n_models} models, ${r.n_families} families` : ""); }),
       series: series.concat({ type: "scatter", silent: true, data: [], markLine: { silent: true, symbol: "none", lineStyle: { color: css("--line"), type: "solid", width: 1 }, label: { show: false }, data: networks.slice(1).map((_, i) => ({ yAxis: i + 0.5 })) } }),
     }, list.length > 3000);
@@ -432,7 +434,7 @@
       option.yAxis.push(axis({ type: "value", gridIndex: i, splitNumber: 3 }));
       option.series.push({ type: "custom", silent: true, xAxisIndex: i, yAxisIndex: i, data: mine.filter((r) => isNumber(r.lower) && isNumber(r.upper)).map((r) => [column.get(r.roi), r.lower, r.upper]), encode: { x: 0, y: [1, 2] },
         renderItem: (_, api) => { const a = api.coord([api.value(0), api.value(1)]), b = api.coord([api.value(0), api.value(2)]); return { type: "line", shape: { x1: a[0], y1: a[1], x2: b[0], y2: b[1] }, style: { stroke: colourOf(m), lineWidth: 1, opacity: 0.7 } }; } });
-      option.series.push({ type: "scatter", xAxisIndex: i, yAxisIndex: i, symbol: symbolOf(m), symbolSize: order.length > 120 ? 4 : 7, itemStyle: { color: colourOf(m) }, data: mine.map((r) => ({ value: [column.get(r.roi), r.value], row: r })) });
+      option.series.push({ type: "scatter", xAxisIndex: i, yAxisIndex: i, symbol: symbolOf(m), symbolSize: order.length > 120 ? 4 : 7, itemStyle: { color: colourOf(m), opacity: 1 }, data: mine.map((r) => ({ value: [column.get(r.roi), r.value], row: r })) });
       option.series.push(bandSeries(bands, i));
     });
     chart(plot, shown.length * (height + gap), option, single.length > 1500);
@@ -596,8 +598,6 @@
       ],
     }, list.length * (1 + levels.length) > 6000);
   };
-
-  figures.surface = (figure) => { figure.hidden = true; };
 
   // ---- drawing, printing, colours ---------------------------------------------------------------
   function draw(name) {

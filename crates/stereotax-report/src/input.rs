@@ -16,8 +16,8 @@ pub struct ReportInput {
     /// other names are offered for download.
     pub tables: BTreeMap<String, Table>,
     /// The content of `study.json`: name, question (optional), version, preset, seed, settings,
-    /// inputs, warnings, references, simulation; also truth (a list of planted against recovered) and
-    /// surface, where they are known. Every field is optional.
+    /// inputs, warnings, references, simulation; also truth (a list of planted against recovered), where
+    /// it is known. Every field is optional.
     pub manifest: Value,
 }
 

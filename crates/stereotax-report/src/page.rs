@@ -71,7 +71,6 @@ pub fn render(input: &ReportInput) -> Result<String, ReportError> {
         "unit": verdict.unit,
         "modalities": modalities(input),
         "gates": gates(input),
-        "surface": input.manifest.get("surface"),
         "name": name(input),
     });
     let engine_error = |e: minijinja::Error| ReportError::Template { reason: format!("{e:#}") };

@@ -89,7 +89,7 @@ pub(crate) fn judge(input: &ReportInput) -> Verdict {
         }
     }
     let unit = unit(input);
-    let models: Vec<ModelVerdict> = input
+    let mut models: Vec<ModelVerdict> = input
         .rows("models")
         .filter_map(|row| row.text("model").map(|name| (row, name)))
         // An untrained twin is a control of its model, not a model of the claim.
@@ -97,6 +97,12 @@ pub(crate) fn judge(input: &ReportInput) -> Verdict {
         .map(|(row, name)| judge_model(row, controls.get(name).map_or(&[], Vec::as_slice), &unit))
         .collect();
     let (title, class, sentences) = summarise(&models);
+    // Models without a stable mode stand on top, where nobody overlooks them.
+    models.sort_by_key(|m| match m.stable {
+        Stable::No => 0,
+        Stable::TooShallow | Stable::Unknown => 1,
+        Stable::Yes => 2,
+    });
     Verdict { title, class, sentences, models, unit }
 }
 
