@@ -131,7 +131,8 @@
       const cell = document.createElement("div");
       const head = document.createElement("div");
       head.className = "title";
-      head.textContent = title;
+      head.textContent = clip(title, 34);
+      head.title = title;
       const line = document.createElement("div");
       line.className = fails ? "sub fails" : "sub";
       line.textContent = sub;

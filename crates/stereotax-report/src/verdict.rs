@@ -145,10 +145,11 @@ fn counts(control: &str) -> bool {
 /// Compare the claim with one control.
 pub(crate) fn outcome(row: Row<'_>) -> Outcome {
     if row.text("control") == Some("shuffled_order") {
-        return match (row.number("claim"), row.number("value"), row.number("p")) {
-            (Some(claim), Some(value), _) if claim < value => Outcome::Below,
-            (Some(_), Some(_), Some(p)) if p <= ALPHA => Outcome::Above,
-            (Some(_), Some(_), Some(_)) => Outcome::Level,
+        // p is the share of shuffles that score at least as high as the claim.
+        return match (row.number("claim"), row.number("p")) {
+            (Some(_), Some(p)) if p <= ALPHA => Outcome::Above,
+            (Some(_), Some(p)) if p >= 1.0 - ALPHA => Outcome::Below,
+            (Some(_), Some(_)) => Outcome::Level,
             _ => Outcome::Untested,
         };
     }
@@ -489,6 +490,17 @@ mod tests {
         // "c" has no control at all: it is not counted as holding.
         assert_eq!(marks, ["●", "◐", "◐"]);
         assert!(verdict.models[2].reading.contains("no control was run"));
+    }
+
+    #[test]
+    fn shuffles_are_judged_by_the_share_that_score_as_high() {
+        let table = Table::new()
+            .text("control", [Some("shuffled_order"); 4])
+            .number("claim", [Some(0.5), Some(0.5), Some(0.5), None])
+            .number("p", [Some(0.02), Some(0.5), Some(0.99), Some(0.02)]);
+        let input = ReportInput { tables: [("controls".to_owned(), table)].into(), ..Default::default() };
+        let outcomes: Vec<Outcome> = input.rows("controls").map(outcome).collect();
+        assert_eq!(outcomes, [Outcome::Above, Outcome::Level, Outcome::Below, Outcome::Untested]);
     }
 
     #[test]
