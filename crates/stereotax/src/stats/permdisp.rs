@@ -7,8 +7,8 @@
 //! F is the one-way F of z over groups; its p-value permutes the residuals of z from the group means.
 //!
 //! Report it next to every PERMANOVA: where spreads differ, a difference in location is confounded.
-//! Differs from scikit-bio, which drops the negative axes and permutes labels; agrees with vegan's
-//! betadisper and permutest. Source: Anderson 2006; specs: nfas-dmd 11.3.
+//! Both signs of axes and permuted residuals are what vegan's betadisper and permutest document;
+//! scikit-bio drops the negative axes ([`NegativeAxes::Drop`] gives its F) and permutes labels. Source: Anderson 2006; specs: nfas-dmd 11.3.
 //! Cost: O(n³) for the axes, O(n) per permutation.
 
 use faer::Mat;
@@ -48,11 +48,24 @@ pub enum BiasFactor {
     SmallSample,
 }
 
+/// What becomes of axes with negative eigenvalues.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum NegativeAxes {
+    /// Their squared distances are subtracted (the default): distances between objects are kept exactly.
+    #[default]
+    Subtract,
+    /// They are left out, as scikit-bio does.
+    Drop,
+}
+
 /// How the test is carried out.
 #[derive(Debug, Clone, PartialEq, Eq, Default, serde::Serialize, serde::Deserialize)]
 pub struct PermdispParams {
     /// Kind of centre (default spatial median).
     pub centre: Centre,
+    /// Negative axes (default: subtracted).
+    pub negative_axes: NegativeAxes,
     /// Bias factor (default none).
     pub bias_factor: BiasFactor,
     /// The permutations.
@@ -109,7 +122,11 @@ pub fn permdisp(
             _ => 1.0,
         };
         for (k, &i) in members.iter().enumerate() {
-            to_centre[i] = factor * (positive[k] - negative[k]).abs().sqrt();
+            let negative = match params.negative_axes {
+                NegativeAxes::Subtract => negative[k],
+                NegativeAxes::Drop => 0.0,
+            };
+            to_centre[i] = factor * (positive[k] - negative).abs().sqrt();
         }
     }
     let group_mean: Vec<f64> = (0..labels.n_groups())

@@ -109,6 +109,7 @@ struct Kernel {
     n: usize,
     stride: usize,
     members: Vec<Vec<u32>>,
+    sums: Vec<f64>,
     own: Vec<f64>,
     nearest: Vec<f64>,
     silhouettes: Vec<f64>,
@@ -129,6 +130,7 @@ impl Kernel {
             n,
             stride,
             members: vec![Vec::with_capacity(n); n_groups],
+            sums: vec![0.0; stride],
             own: vec![0.0; stride],
             nearest: vec![0.0; stride],
             silhouettes: vec![0.0; stride],
@@ -142,38 +144,38 @@ impl Kernel {
             self.members[code as usize].push(i as u32);
         }
         self.nearest.fill(f64::INFINITY);
-        for (group, members) in self.members.iter().enumerate() {
-            if members.is_empty() {
-                continue;
-            }
-            let to_all = 1.0 / members.len() as f64;
-            // The distance to oneself is zero, so the sum over others is the sum over all.
-            let to_others = 1.0 / (members.len() as f64 - 1.0);
-            for start in (0..self.n).step_by(LANES) {
+        for members in self.members.iter().filter(|m| !m.is_empty()) {
+            // (n_objects): every object's summed distance to this group. Plain comparisons below, since
+            // they become one instruction per lane.
+            for (chunk, out) in self.sums.chunks_exact_mut(LANES).enumerate() {
                 let mut sums = [0.0; LANES];
                 for &j in members {
-                    let at = j as usize * self.stride + start;
+                    let at = j as usize * self.stride + chunk * LANES;
                     let row = &self.distances[at..at + LANES];
                     for lane in 0..LANES {
                         sums[lane] += row[lane];
                     }
                 }
-                for lane in 0..LANES.min(self.n - start) {
-                    let i = start + lane;
-                    let inside = codes[i] as usize == group;
-                    let own = sums[lane] * to_others;
-                    let other = if inside { f64::INFINITY } else { sums[lane] * to_all };
-                    self.own[i] = if inside { own } else { self.own[i] };
-                    self.nearest[i] = self.nearest[i].min(other);
-                }
+                out.copy_from_slice(&sums);
+            }
+            // The distance to oneself is zero, so the sum over others is the sum over all.
+            let to_others = 1.0 / (members.len() as f64 - 1.0);
+            for &i in members {
+                self.own[i as usize] = self.sums[i as usize] * to_others;
+                self.sums[i as usize] = f64::INFINITY;
+            }
+            let to_all = 1.0 / members.len() as f64;
+            for (nearest, sum) in self.nearest.iter_mut().zip(&self.sums) {
+                let other = sum * to_all;
+                *nearest = if other < *nearest { other } else { *nearest };
             }
         }
-        for i in 0..self.n {
-            let (a, b) = (self.own[i], self.nearest[i]);
-            // A single member has a = 0/0; all-zero distances have b − a = 0.
-            let larger = a.max(b);
-            self.silhouettes[i] = if a.is_nan() || larger == 0.0 { 0.0 } else { (b - a) / larger };
+        for ((s, &a), &b) in self.silhouettes.iter_mut().zip(&self.own).zip(&self.nearest) {
+            let larger = if a > b { a } else { b };
+            let ratio = (b - a) / larger;
+            *s = if larger > 0.0 { ratio } else { 0.0 };
         }
+        // The mean distance of a single member to its own group is 0/0.
         for members in self.members.iter().filter(|m| m.len() == 1) {
             self.silhouettes[members[0] as usize] = 0.0;
         }
