@@ -251,7 +251,8 @@ fn json_cell(value: &Value) -> Cell {
         Value::Null => Cell::undefined(None),
         Value::Number(n) => {
             let text = n.as_f64().map_or_else(|| n.to_string(), |x| number(x, 4));
-            Cell { text, sort: n.to_string(), class: "num", title: n.to_string() }
+            // Numbers stand beside words in these columns, so they are not set to the right.
+            Cell { text, sort: n.to_string(), class: "", title: n.to_string() }
         }
         other => Cell::text(Some(methods::words(other)), None),
     }
@@ -751,7 +752,8 @@ fn paragraph(paragraph: &methods::Paragraph, used: &[Used]) -> Value {
                 .filter_map(|k| used.iter().find(|u| u.formatted.key == **k))
                 .map(|u| json!({ "key": u.formatted.key, "cited": u.cited }))
                 .collect();
-            json!({ "text": s.text, "cites": cites })
+            // The citation stands before the full stop, which the template sets.
+            json!({ "text": s.text.trim_end_matches('.'), "cites": cites })
         })
         .collect();
     json!({ "title": paragraph.title, "sentences": sentences })

@@ -105,6 +105,16 @@ fn what_is_missing_is_named() {
 }
 
 #[test]
+fn methods_cite_before_the_full_stop() {
+    let page = render(&sample()).unwrap();
+    assert!(page.contains(
+        "over all layers <span class=\"cite\">(<a href=\"#ref-jovanovic2014\">Jovanović et al. 2014</a>)</span>. "
+    ));
+    assert!(page.contains("<li id=\"ref-jovanovic2014\">"));
+    assert!(page.contains("unknown2031 (named by the study)"));
+}
+
+#[test]
 fn same_input_same_bytes() {
     assert!(render(&sample()).unwrap() == render(&sample()).unwrap());
 }
