@@ -508,13 +508,13 @@ fn gates_table(input: &ReportInput) -> Grid {
             for gate in GATES {
                 let value = row.number(gate.column);
                 let mut cell = Cell::number(value, 2, why);
-                if let (Some(x), Some(threshold)) = (value, thresholds.get(gate.column)) {
-                    if let Some((passed, rule)) = passes(gate, threshold, x) {
-                        let mark = if passed { "✓" } else { "✕" };
-                        cell.text = format!("{} {mark}", cell.text);
-                        cell.title = format!("{x}; passes: {rule}");
-                        cell.class = if passed { "num" } else { "num fails" };
-                    }
+                if let (Some(x), Some(threshold)) = (value, thresholds.get(gate.column))
+                    && let Some((passed, rule)) = passes(gate, threshold, x)
+                {
+                    let mark = if passed { "✓" } else { "✕" };
+                    cell.text = format!("{} {mark}", cell.text);
+                    cell.title = format!("{x}; passes: {rule}");
+                    cell.class = if passed { "num" } else { "num fails" };
                 }
                 cells.push(cell);
             }

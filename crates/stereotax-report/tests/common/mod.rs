@@ -260,7 +260,7 @@ fn coordinates(models: &[Model]) -> Table {
     let at = |i: usize, m: &Model, k: usize| {
         let c = centre(m);
         let shift = 2.4 * (noise(&[i, k, 5]) - 0.5);
-        placed(m).then(|| if k == 0 { c.0 + shift } else { c.1 + shift })
+        placed(m).then_some(if k == 0 { c.0 + shift } else { c.1 + shift })
     };
     let spread = |i: usize, m: &Model, k: usize| placed(m).then(|| 0.12 + 0.25 * noise(&[i, k, 55]));
     let all = |f: &dyn Fn(usize, &Model) -> Option<f64>| -> Vec<Option<f64>> {
@@ -392,9 +392,11 @@ fn tests() -> Table {
         .text("status", lines.iter().map(|l| Some(l.7)))
 }
 
+/// Model, modality, control, claim, value, p, half width of the interval, status.
+type ControlRow = (String, String, String, Option<f64>, Option<f64>, Option<f64>, Option<f64>, String);
+
 fn controls(models: &[Model]) -> Table {
-    let mut rows: Vec<(String, String, String, Option<f64>, Option<f64>, Option<f64>, Option<f64>, String)> =
-        Vec::new();
+    let mut rows: Vec<ControlRow> = Vec::new();
     for (i, m) in models.iter().enumerate().filter(|(_, m)| m.twin_of.is_none()) {
         let claim = m.level + m.gain;
         let mut controls = vec![
@@ -430,10 +432,7 @@ fn controls(models: &[Model]) -> Table {
             ));
         }
     }
-    let difference =
-        |r: &(String, String, String, Option<f64>, Option<f64>, Option<f64>, Option<f64>, String)| {
-            Some(r.3? - r.4?)
-        };
+    let difference = |r: &ControlRow| Some(r.3? - r.4?);
     let n = rows.len();
     Table::new()
         .text("model", rows.iter().map(|r| Some(r.0.clone())))
