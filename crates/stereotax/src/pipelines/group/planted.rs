@@ -1,0 +1,396 @@
+//! Spaces with known structure, and what the group stage must make of them.
+
+use faer::Mat;
+
+use super::*;
+use crate::stats::rng::Stream;
+use crate::stats::summary::median;
+
+/// What is planted.
+#[derive(Clone)]
+struct Plan {
+    /// Modality, models, families, benchmark.
+    groups: Vec<(&'static str, usize, usize, &'static str)>,
+    n_rois: usize,
+    /// How far a modality's profile is from the common one.
+    separation: f64,
+    /// Spread between models.
+    spread: f64,
+    seed: u64,
+}
+
+fn plan() -> Plan {
+    Plan {
+        groups: vec![("audio", 6, 3, "b"), ("text", 6, 3, "b"), ("vision", 6, 3, "b")],
+        n_rois: 12,
+        separation: 0.2,
+        spread: 0.03,
+        seed: 1,
+    }
+}
+
+fn plant(plan: &Plan) -> SpaceInput {
+    let mut stream = Stream::new(plan.seed, "planted space", 0);
+    let common: Vec<f64> = (0..plan.n_rois).map(|_| 0.4 + 0.1 * stream.uniform()).collect();
+    let (mut models, mut means) = (Vec::new(), Vec::new());
+    for (modality, n, n_families, benchmark) in &plan.groups {
+        let own: Vec<f64> = common.iter().map(|c| c + plan.separation * (stream.uniform() - 0.5)).collect();
+        for k in 0..*n {
+            models.push(ModelInfo {
+                name: format!("{modality}_{k}"),
+                modality: modality.to_string(),
+                family: format!("{modality}_f{}", k % n_families),
+                benchmark: benchmark.to_string(),
+                trained: true,
+                twin_of: None,
+                verdict: PointStatus::Placed,
+            });
+            means.push(own.clone());
+        }
+    }
+    let n = models.len();
+    let scored = |name: &str, level: f64| {
+        let mut stream = Stream::new(plan.seed, &format!("planted {name}"), 1);
+        let r = Mat::from_fn(n, plan.n_rois, |i, j| level * means[i][j] + plan.spread * stream.normal());
+        let score = Mat::from_fn(n, plan.n_rois, |i, j| r[(i, j)] * r[(i, j)]);
+        let draws: Vec<Option<Mat<f64>>> = (0..n)
+            .map(|i| Some(Mat::from_fn(50, plan.n_rois, |_, j| score[(i, j)] + 0.01 * stream.normal())))
+            .collect();
+        let null = (0..n)
+            .map(|_| Some((0..99 * plan.n_rois).map(|_| 0.1 * stream.normal() as f32).collect()))
+            .collect();
+        RepresentationScores { representation: name.into(), score, r, draws, null }
+    };
+    SpaceInput {
+        space: "main".into(),
+        rois: (0..plan.n_rois).map(|j| format!("roi_{j:02}")).collect(),
+        networks: (0..plan.n_rois).map(|j| Some(format!("net_{}", j % 3))).collect(),
+        masked: (0..plan.n_rois).map(|j| j == 5).collect(),
+        ceilings: vec![0.8; plan.n_rois],
+        model_ceilings: None,
+        models,
+        scores: vec![scored("stable_mode", 1.0), scored("layer_mean", 0.9)],
+    }
+}
+
+fn params() -> GroupParams {
+    GroupParams { n_permutations: 499, n_bootstraps: 100, ..GroupParams::default() }
+}
+
+fn run(space: &SpaceInput, params: &GroupParams) -> GroupResult {
+    compare_groups(std::slice::from_ref(space), params, &Monitor::silent()).unwrap()
+}
+
+fn test<'a>(result: &'a GroupResult, representation: &str, test: &str, contrast: &str) -> &'a TestRow {
+    result
+        .tests
+        .iter()
+        .find(|row| row.representation == representation && row.test == test && row.contrast == contrast)
+        .unwrap_or_else(|| panic!("no row {representation} {test} {contrast}"))
+}
+
+fn warning<'a>(result: &'a GroupResult, code: &str) -> Option<&'a Warning> {
+    result.warnings.iter().find(|w| w.code == code)
+}
+
+/// Everything but the floats' payload compares as text: NaN equals NaN.
+fn text(result: &GroupResult) -> String {
+    format!("{result:#?}")
+}
+
+#[test]
+fn planted_modalities_are_recovered_and_shuffled_ones_are_not() {
+    let space = plant(&plan());
+    let found = run(&space, &params());
+    let row = test(&found, "stable_mode", "permanova", "modality");
+    assert_eq!((row.status.as_str(), row.restricted, row.exact, row.n_objects), ("ok", true, true, 18));
+    // 9 families, 3 per modality: 9!/(3!)³ = 1680 labellings, 3! of which name the same groups.
+    assert_eq!((row.n_permutations, row.p), (1679, 6.0 / 1680.0));
+    assert!(row.r2 > 0.5, "{}", row.r2);
+    for name in ["permanova_f2", "silhouette"] {
+        assert_eq!(test(&found, "stable_mode", name, "modality").p, 6.0 / 1680.0, "{name}");
+    }
+    let pair = test(&found, "stable_mode", "permanova_pairwise", "audio and vision");
+    assert_eq!((pair.adjustment.as_str(), pair.n_objects), ("holm", 12));
+    // 6 families in two groups: 20 labellings, smallest p 2/20 > 0.05, so models are exchanged freely.
+    assert!(!pair.restricted && pair.status.contains("20 distinct"), "{}", pair.status);
+    assert!(pair.p <= 3.0 / 924.0 && pair.p_adj >= pair.p, "{}", pair.p);
+
+    // The same scores, modalities dealt out by turns over families.
+    let mut mixed = space.clone();
+    for (i, model) in mixed.models.iter_mut().enumerate() {
+        let modality = ["audio", "text", "vision"][i % 3];
+        model.modality = modality.into();
+        model.family = format!("{modality}_f{}", i / 6);
+    }
+    let found = run(&mixed, &params());
+    let row = test(&found, "stable_mode", "permanova", "modality");
+    assert!(row.p > 0.2 && row.omega2 < 0.05, "{row:?}");
+    assert!(test(&found, "stable_mode", "silhouette", "modality").statistic < 0.0);
+}
+
+#[test]
+fn every_model_and_roi_has_its_rows() {
+    let space = plant(&plan());
+    let found = run(&space, &params());
+    assert_eq!(found.coordinates.len(), 2 * 18);
+    assert!(found.coordinates.iter().all(|row| row.status == "ok" && row.sd_x > 0.0 && row.sd_x < 5.0));
+    // Modalities lie apart in the plane too: each model is nearest to a mate of its own modality.
+    let plane: Vec<&CoordinateRow> =
+        found.coordinates.iter().filter(|row| row.representation == "stable_mode").collect();
+    for a in &plane {
+        let distance = |b: &CoordinateRow| (a.x - b.x).hypot(a.y - b.y);
+        let others = plane.iter().filter(|b| b.model != a.model);
+        let nearest = others.min_by(|b, c| distance(b).total_cmp(&distance(c))).unwrap();
+        assert_eq!(nearest.modality, a.modality);
+    }
+    // 2 representations × 3 modalities × 2 kinds × (12 ROIs + median + 3 networks).
+    assert_eq!(found.snci.len(), 2 * 3 * 2 * 16);
+    let masked: Vec<&SnciRow> = found.snci.iter().filter(|row| row.roi == "roi_05").collect();
+    assert!(masked.iter().all(|row| row.value.is_nan() && row.status.starts_with("masked")));
+    let median = found.snci.iter().find(|row| row.roi == "(median)" && row.kind == "snr").unwrap();
+    assert!(median.value > 3.0 && median.lower < median.value && median.status == "ok", "{median:?}");
+    assert_eq!(found.convergence.len(), 2 * 12);
+    let row = &found.convergence[0];
+    assert_eq!((row.all_above, row.n_modalities, row.status.as_str()), (Some(true), 3, "ok"));
+    let least = found.snci.iter().filter(|s| {
+        (s.representation.as_str(), s.kind.as_str(), s.roi.as_str()) == ("stable_mode", "snr", "roi_00")
+    });
+    assert_eq!(row.convergence, least.map(|s| s.value).fold(f64::INFINITY, f64::min));
+    // Without each family in turn, then the range.
+    let without: Vec<&TestRow> = found
+        .tests
+        .iter()
+        .filter(|row| row.test == "permanova_without_family" && row.representation == "stable_mode")
+        .collect();
+    assert_eq!(without.len(), 9 + 2);
+    let least = without[..9].iter().map(|row| row.r2).fold(f64::INFINITY, f64::min);
+    let worst = without[..9].iter().map(|row| row.p).fold(0.0, f64::max);
+    assert_eq!((without[9].r2, without[9].p), (least, worst));
+    assert!(without[10].r2 > least);
+}
+
+#[test]
+fn a_benchmark_per_modality_is_called_out_and_ceilings_take_it_away() {
+    // One true profile for all models; what differs is the ceiling of the benchmark.
+    let confounded = |seed: u64| {
+        let mut plan = Plan { separation: 0.0, n_rois: 30, seed, ..plan() };
+        for (k, group) in plan.groups.iter_mut().enumerate() {
+            group.3 = ["sounds", "stories", "films"][k];
+        }
+        let mut space = plant(&plan);
+        let mut stream = Stream::new(seed, "planted ceilings", 0);
+        let by_modality = Mat::from_fn(3, 30, |_, _| 0.5 + 0.5 * stream.uniform());
+        let ceilings = Mat::from_fn(18, 30, |i, j| by_modality[(i / 6, j)]);
+        for scores in &mut space.scores {
+            scores.r = Mat::from_fn(18, 30, |i, j| scores.r[(i, j)] * ceilings[(i, j)]);
+            scores.score = Mat::from_fn(18, 30, |i, j| scores.r[(i, j)].powi(2));
+        }
+        space.model_ceilings = Some(ceilings);
+        space
+    };
+    let params = GroupParams { n_bootstraps: 0, leave_one_family_out: false, ..params() };
+    let (mut p, mut r2) = (Vec::new(), Vec::new());
+    for seed in 0..8 {
+        let found = run(&confounded(seed), &params);
+        let serious = warning(&found, "benchmark_is_modality").expect("a warning");
+        assert_eq!(serious.severity, Severity::Serious);
+        assert!(serious.text.contains("audio: sounds; text: stories; vision: films"), "{}", serious.text);
+        let raw = test(&found, "stable_mode", "permanova", "modality");
+        let normalised = test(&found, "stable_mode", "permanova", "ceiling-normalised");
+        assert!(raw.p <= 0.01 && raw.r2 > 0.4, "{raw:?}");
+        p.push(normalised.p);
+        r2.push(normalised.r2);
+    }
+    // Chance alone gives R² = 2/17 = 0.12 on average, and p-values that are uniform.
+    let (p, r2) = (median(&p), median(&r2));
+    assert!((0.15..0.9).contains(&p) && (0.05..0.18).contains(&r2), "{p} {r2}");
+
+    let blind = run(&SpaceInput { model_ceilings: None, ..confounded(0) }, &params);
+    let row = test(&blind, "stable_mode", "permanova", "ceiling-normalised");
+    assert!(row.p.is_nan() && row.status.contains("the same for all benchmarks"), "{}", row.status);
+    assert!(warning(&run(&plant(&plan()), &params), "benchmark_is_modality").is_none());
+}
+
+#[test]
+fn one_modality_leaves_reasons_and_no_error() {
+    let space = plant(&Plan { groups: vec![("text", 5, 5, "b")], ..plan() });
+    let found = run(&space, &params());
+    assert!(found.tests.iter().all(|row| row.p.is_nan() && row.status == "only one modality"));
+    assert_eq!(found.tests.len(), 2 * 6);
+    assert!(found.convergence.iter().all(|row| row.convergence.is_nan() && row.all_above.is_none()));
+    assert_eq!(found.convergence[0].status, "only one modality");
+    assert!(found.coordinates.iter().all(|row| row.x.is_finite()));
+
+    let single = plant(&Plan { groups: vec![("text", 5, 5, "b"), ("vision", 1, 1, "b")], ..plan() });
+    let found = run(&single, &params());
+    let row = test(&found, "stable_mode", "permanova", "modality");
+    assert!(row.p.is_nan() && row.status.contains("vision has one model"), "{}", row.status);
+    assert!(found.convergence[0].status.contains("vision has one model"), "{}", found.convergence[0].status);
+    let of_vision = found.snci.iter().find(|row| row.modality == "vision" && row.roi == "(median)").unwrap();
+    assert!(of_vision.value.is_nan() && of_vision.status.contains("needs 3"), "{}", of_vision.status);
+}
+
+#[test]
+fn a_model_without_a_point_is_named_and_takes_part_elsewhere() {
+    let mut space = plant(&plan());
+    let reason = "no stable mode: the mode turns by 84° over the depth";
+    space.models[2].verdict = PointStatus::NoPoint(reason.into());
+    for j in 0..12 {
+        space.scores[0].score[(2, j)] = f64::NAN;
+        space.scores[0].r[(2, j)] = f64::NAN;
+    }
+    space.scores[0].draws[2] = None;
+    space.scores[0].null[2] = None;
+    let found = run(&space, &params());
+    let warning = warning(&found, "models_without_point").expect("a warning");
+    assert!(warning.text.contains("audio_2") && warning.text.contains("84°"), "{}", warning.text);
+    assert_eq!(test(&found, "stable_mode", "permanova", "modality").n_objects, 17);
+    assert_eq!(test(&found, "layer_mean", "permanova", "modality").n_objects, 18);
+    let rows: Vec<&CoordinateRow> = found.coordinates.iter().filter(|row| row.model == "audio_2").collect();
+    assert!(rows[0].x.is_nan() && rows[0].status == reason && rows[1].x.is_finite());
+    let control = found.controls.iter().find(|row| row.model == "audio_2").unwrap();
+    assert!(control.claim.is_nan() && control.value > 0.0 && control.status == reason, "{control:?}");
+}
+
+#[test]
+fn the_order_of_models_and_rois_and_the_threads_change_nothing() {
+    let space = plant(&plan());
+    let once = text(&run(&space, &params()));
+    let models: Vec<usize> = (0..18).map(|i| (i * 7 + 3) % 18).collect();
+    let rois: Vec<usize> = (0..12).map(|j| (j * 5 + 1) % 12).collect();
+    let moved = |x: &Mat<f64>| Mat::from_fn(18, 12, |i, j| x[(models[i], rois[j])]);
+    let turned = SpaceInput {
+        rois: rois.iter().map(|&j| space.rois[j].clone()).collect(),
+        networks: rois.iter().map(|&j| space.networks[j].clone()).collect(),
+        masked: rois.iter().map(|&j| space.masked[j]).collect(),
+        models: models.iter().map(|&i| space.models[i].clone()).collect(),
+        scores: space
+            .scores
+            .iter()
+            .rev()
+            .map(|s| RepresentationScores {
+                representation: s.representation.clone(),
+                score: moved(&s.score),
+                r: moved(&s.r),
+                draws: models
+                    .iter()
+                    .map(|&i| s.draws[i].as_ref().map(|d| Mat::from_fn(50, 12, |b, j| d[(b, rois[j])])))
+                    .collect(),
+                null: models
+                    .iter()
+                    .map(|&i| {
+                        let values = s.null[i].as_ref().unwrap();
+                        Some((0..99 * 12).map(|k| values[k / 12 * 12 + rois[k % 12]]).collect())
+                    })
+                    .collect(),
+            })
+            .collect(),
+        ..space.clone()
+    };
+    assert!(text(&run(&turned, &params())) == once, "the order of the input changed a number");
+    for threads in [1, 3] {
+        let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
+        assert!(pool.install(|| text(&run(&space, &params()))) == once, "{threads} threads changed a number");
+    }
+}
+
+#[test]
+fn controls_by_hand() {
+    let mut space = plant(&Plan { groups: vec![("text", 1, 1, "b")], n_rois: 2, ..plan() });
+    space.masked = vec![false, false];
+    let scored = |name: &str, at: [f64; 2], shift: &[f64]| RepresentationScores {
+        representation: name.into(),
+        score: Mat::from_fn(1, 2, |_, j| at[j]),
+        r: Mat::from_fn(1, 2, |_, j| at[j].sqrt()),
+        draws: vec![(!shift.is_empty()).then(|| Mat::from_fn(shift.len(), 2, |b, j| at[j] + shift[b]))],
+        null: vec![None],
+    };
+    // Paired differences to layer_mean: 0.1 − 0.05, 0.1 + 0.0, 0.1 + 0.05, 0.1 − 0.15.
+    space.scores = vec![
+        scored("stable_mode", [0.3, 0.5], &[0.0, 0.01, 0.05, -0.1]),
+        scored("layer_mean", [0.2, 0.4], &[0.05, 0.01, 0.0, 0.05]),
+        scored("shuffled_01", [0.1, 0.3], &[]),
+        scored("shuffled_02", [0.4, 0.4], &[]),
+        scored("adaptive", [0.4, 0.4], &[0.0; 4]),
+        scored("nuisance:rate", [f64::NAN, 0.2], &[]),
+    ];
+    let found = run(&space, &GroupParams { expected_n_shuffles: 3, ..params() }).controls;
+    let of = |name: &str| found.iter().find(|row| row.control == name).unwrap();
+    let close = |a: f64, b: f64| assert!((a - b).abs() < 1e-12, "{a} against {b}");
+    let row = of("layer_mean");
+    close(row.claim, 0.4);
+    close(row.value, 0.3);
+    close(row.difference, 0.1);
+    // One of four differences is ≤ 0: p = 2·min(2/5, 4/5).
+    close(row.p, 0.8);
+    // Type-7 quantile at 0.025·3 of −0.05, 0.05, 0.1, 0.15.
+    close(row.lower, -0.05 + 0.075 * 0.1);
+    assert_eq!((row.n_rois, row.status.as_str()), (2, "ok"));
+    let row = of("shuffled_order");
+    // Means 0.2 and 0.4; the claim is 0.4: p = (1 + 1)/(1 + 2).
+    close(row.value, 0.3);
+    close(row.p, 2.0 / 3.0);
+    assert!(row.status.contains("2 of 3 shuffles"), "{}", row.status);
+    let row = of("nuisance:rate");
+    close(row.claim, 0.5);
+    assert_eq!(row.n_rois, 1);
+    assert!(row.p.is_nan() && row.status.contains("no interval"), "{}", row.status);
+    let row = of("best_other:stable_mode");
+    assert_eq!(row.claim_representation, "adaptive");
+    close(row.difference, 0.0);
+}
+
+#[test]
+fn the_untrained_twin_stands_beside_its_model() {
+    let mut space = plant(&Plan { groups: vec![("text", 2, 2, "b")], ..plan() });
+    space.models[1].trained = false;
+    space.models[1].twin_of = Some("text_0".into());
+    let found = run(&space, &params());
+    let twins: Vec<&ControlRow> = found.controls.iter().filter(|r| r.control == "untrained_twin").collect();
+    assert_eq!(twins.len(), 1);
+    let mean =
+        |row: usize| (0..12).filter(|&j| j != 5).map(|j| space.scores[0].score[(row, j)]).sum::<f64>() / 11.0;
+    assert!((twins[0].difference - (mean(0) - mean(1))).abs() < 1e-12 && twins[0].status == "ok");
+    assert!(found.coordinates[1].status.starts_with("untrained"));
+    space.models[1].verdict = PointStatus::NoPoint("too shallow".into());
+    let found = run(&space, &params());
+    let row = found.controls.iter().find(|r| r.control == "untrained_twin").unwrap();
+    assert!(row.status.contains("layer mean stands in") && row.p.is_finite(), "{row:?}");
+}
+
+#[test]
+fn significance_is_adjusted_over_models_and_unmasked_rois() {
+    let mut space = plant(&Plan { groups: vec![("text", 2, 2, "b")], n_rois: 3, ..plan() });
+    space.masked = vec![false, false, true];
+    space.scores.truncate(1);
+    space.scores[0].r = Mat::from_fn(2, 3, |i, j| [[0.5, 0.2, 0.9], [0.3, f64::NAN, 0.9]][i][j]);
+    // Three draws for the first model, two for the second: the third is not used.
+    space.scores[0].null = vec![
+        Some(vec![0.1, 0.1, 9.0, 0.2, 0.25, 9.0, 9.0, 9.0, 9.0]),
+        Some(vec![0.4, 0.0, 9.0, 0.1, 0.0, 9.0]),
+    ];
+    let found = run(&space, &params());
+    let of = |model: &str, roi: &str| {
+        found.max_t.iter().find(|row| row.model == model && row.roi == roi).unwrap().p_adj
+    };
+    // Sorted: 0.5, 0.3, 0.2. Draw maxima over these and those below: 0.4, 0.25 | 0.4, 0.25 | 0.1, 0.25.
+    assert_eq!(of("text_0", "roi_00"), 1.0 / 3.0);
+    assert_eq!(of("text_1", "roi_00"), 2.0 / 3.0);
+    assert_eq!(of("text_0", "roi_01"), 2.0 / 3.0);
+    assert!(of("text_1", "roi_01").is_nan() && of("text_0", "roi_02").is_nan());
+    assert_eq!(found.max_t[0].n_permutations, 2);
+    assert!(warning(&found, "null_draws_differ").is_some());
+}
+
+#[test]
+fn tables_that_do_not_agree_are_refused_by_name() {
+    let mut space = plant(&plan());
+    space.ceilings.pop();
+    let error = compare_groups(&[space], &params(), &Monitor::silent()).unwrap_err().to_string();
+    assert!(error.contains("ceilings of space `main`"), "{error}");
+    let mut space = plant(&plan());
+    space.models[1].name = space.models[0].name.clone();
+    let error = compare_groups(&[space], &params(), &Monitor::silent()).unwrap_err().to_string();
+    assert!(error.contains("twice"), "{error}");
+}
