@@ -1,1 +1,38 @@
-//! x
+//! The extension module `stereotax._core`: convert, release the interpreter, map errors.
+//!
+//! No mathematics lives here. Every function borrows NumPy arrays as views, calls the core on a thread
+//! of its own while the interpreter is free (`watch`), and hands back dictionaries of numbers and arrays.
+//! The public, documented names are in `python/stereotax/`.
+
+mod arrays;
+mod convert;
+mod depth;
+mod error;
+mod moments;
+mod options;
+mod stats;
+mod watch;
+
+use pyo3::prelude::*;
+
+/// What `import stereotax` is made of; private.
+#[pymodule]
+mod _core {
+    #[pymodule_export]
+    use crate::depth::{DmdParams, combine_mapped, combine_shared, fit_mapped, fit_moments};
+    #[pymodule_export]
+    use crate::error::StereotaxError;
+    #[pymodule_export]
+    use crate::moments::Moments;
+    #[pymodule_export]
+    use crate::stats::{
+        distances, pairwise_permanova, permanova, permdisp, profile_consistency, silhouette, snci,
+    };
+
+    use super::*;
+
+    #[pymodule_init]
+    fn init(module: &Bound<'_, PyModule>) -> PyResult<()> {
+        module.add("__version__", env!("CARGO_PKG_VERSION"))
+    }
+}

@@ -1,0 +1,293 @@
+//! Depth DMD: fit from moments or from mapped layers, and form the stable representation.
+
+use faer::Mat;
+use numpy::{PyArray1, PyArray2, PyArrayMethods};
+use pyo3::prelude::*;
+use pyo3::types::{PyComplex, PyDict};
+use stereotax::data::TileSource;
+use stereotax::dynamics::layer_map::{LayerMapParams, reduce_layers};
+use stereotax::dynamics::stability::{StableGates, verdict};
+use stereotax::dynamics::{
+    DepthDmdParams, DepthSpectrum, ScaledGram, Scaling, StableVerdict, UnstableReason, depth_dmd_scaled,
+};
+use stereotax::{Error, Result as CoreResult};
+
+use crate::arrays::{Layers, Matrix, to_array};
+use crate::convert::dict;
+use crate::error::Result;
+use crate::moments::Moments;
+use crate::{options, watch};
+
+/// Every choice of a depth DMD, checked.
+#[pyclass(frozen, module = "stereotax._core")]
+#[derive(Debug)]
+pub struct DmdParams {
+    pub(crate) inner: DepthDmdParams,
+    pub(crate) gates: StableGates,
+}
+
+#[pymethods]
+impl DmdParams {
+    #[new]
+    #[pyo3(signature = (
+        *, estimator, rank, modes, amplitude, select, tikhonov, min_energy, max_gain, seed,
+        max_depth_change, max_rotation, max_residual, min_stable_energy, min_weight_correlation
+    ))]
+    fn new(
+        estimator: &str,
+        rank: &str,
+        modes: &str,
+        amplitude: &str,
+        select: &str,
+        tikhonov: f64,
+        min_energy: f64,
+        max_gain: f64,
+        seed: u64,
+        max_depth_change: f64,
+        max_rotation: f64,
+        max_residual: f64,
+        min_stable_energy: f64,
+        min_weight_correlation: f64,
+    ) -> Result<Self> {
+        Ok(DmdParams {
+            inner: DepthDmdParams {
+                estimator: options::estimator(estimator)?,
+                rank: options::rank(rank)?,
+                modes: options::modes(modes)?,
+                amplitude: options::amplitude(amplitude)?,
+                select: options::select(select)?,
+                tikhonov,
+                min_energy,
+                max_gain,
+                seed,
+            },
+            gates: StableGates {
+                max_depth_change,
+                max_rotation,
+                max_residual,
+                min_energy: min_stable_energy,
+                min_weight_correlation,
+            },
+        })
+    }
+
+    /// What was understood, in full.
+    fn __repr__(&self) -> String {
+        format!("{:?} {:?}", self.inner, self.gates)
+    }
+}
+
+/// Fit from moments: layers of equal width that share their state.
+#[pyfunction]
+#[pyo3(signature = (moments, weights, centring, scale, params))]
+pub fn fit_moments<'py>(
+    py: Python<'py>,
+    moments: &Moments,
+    weights: Option<Vec<f64>>,
+    centring: &str,
+    scale: &str,
+    params: &DmdParams,
+) -> Result<Bound<'py, PyDict>> {
+    let (centring, scale) = (options::centring(centring)?, options::scale(scale)?);
+    let fitted = watch::run(py, |_| -> CoreResult<Fitted> {
+        let gram = moments.inner.gram(weights.as_deref(), centring)?.scaled(scale)?;
+        Fitted::new(gram, params)
+    })?;
+    fitted.to_dict(py)
+}
+
+/// Fit after each layer was reduced to principal components (and aligned with the layer before it).
+#[pyfunction]
+#[pyo3(signature = (layers, layer_names, train, layer_map, max_width, unit_rms, scale, params))]
+pub fn fit_mapped<'py>(
+    py: Python<'py>,
+    layers: Vec<Bound<'py, PyAny>>,
+    layer_names: Vec<String>,
+    train: Vec<usize>,
+    layer_map: &str,
+    max_width: usize,
+    unit_rms: bool,
+    scale: &str,
+    params: &DmdParams,
+) -> Result<Bound<'py, PyDict>> {
+    let map = LayerMapParams { map: options::layer_map(layer_map)?, unit_rms, max_width };
+    let scale = options::scale(scale)?;
+    let layers = Layers::new(&layer_names, &layers)?;
+    let source = layers.source()?;
+    let fitted = watch::run(py, |monitor| -> CoreResult<Fitted> {
+        let reduced = reduce_layers(&source, &train, &map, monitor)?;
+        let order: Vec<usize> = (0..layer_names.len()).collect();
+        let aligned = reduced.align(&order)?;
+        let gram = ScaledGram {
+            gram: aligned.gram(&train),
+            divisors: vec![1.0; order.len()],
+            pair: scale == Scaling::Pair,
+            epsilon: source.epsilon(),
+            state_size: Some(train.len() * reduced.width),
+        };
+        Fitted::new(gram, params)
+    })?;
+    fitted.to_dict(py)
+}
+
+/// Σ_l coefficients[l] · (H_l − means[l]) for layers of equal width (samples × K).
+#[pyfunction]
+#[pyo3(signature = (layers, layer_names, coefficients, means))]
+pub fn combine_shared<'py>(
+    py: Python<'py>,
+    layers: Vec<Bound<'py, PyAny>>,
+    layer_names: Vec<String>,
+    coefficients: Vec<f64>,
+    means: &Bound<'py, PyAny>,
+) -> Result<Bound<'py, PyArray2<f64>>> {
+    let layers = Layers::new(&layer_names, &layers)?;
+    let source = layers.source()?;
+    let means = Matrix::new("means", means)?;
+    let means = means.view();
+    let widths: Vec<usize> = source.layers().iter().map(|layer| layer.width).collect();
+    if coefficients.len() != widths.len()
+        || means.nrows() != widths.len()
+        || widths.iter().any(|width| *width != means.ncols())
+    {
+        return Err(Error::Shape {
+            what: "layers".into(),
+            expected: format!("{} layers of {} units (as in `fit`)", means.nrows(), means.ncols()),
+            found: format!("layers of {widths:?} units"),
+            hint: "pass the layers of the same network, in the same order".into(),
+        }
+        .into());
+    }
+    let sum = watch::run(py, |monitor| -> CoreResult<Mat<f64>> {
+        let width = means.ncols();
+        let mut sum = Mat::<f64>::zeros(source.n_samples(), width);
+        let mut row = vec![0.0; width];
+        for sample in 0..source.n_samples() {
+            monitor.check()?;
+            for (layer, coefficient) in coefficients.iter().enumerate() {
+                source.read_rows(layer, sample..sample + 1, &mut row)?;
+                for unit in 0..width {
+                    sum[(sample, unit)] += coefficient * (row[unit] - means[(layer, unit)]);
+                }
+            }
+        }
+        Ok(sum)
+    })?;
+    Ok(to_array(py, sum.as_ref())?)
+}
+
+/// Σ_l weights[l] · Q_l for mapped layers; the map is fitted again on rows `train` of `fitted_layers`,
+/// and the rows of `layers` are what comes back (samples × common width).
+#[pyfunction]
+#[pyo3(signature = (fitted_layers, layers, layer_names, train, layer_map, max_width, unit_rms, weights))]
+pub fn combine_mapped<'py>(
+    py: Python<'py>,
+    fitted_layers: Vec<Bound<'py, PyAny>>,
+    layers: Vec<Bound<'py, PyAny>>,
+    layer_names: Vec<String>,
+    train: Vec<usize>,
+    layer_map: &str,
+    max_width: usize,
+    unit_rms: bool,
+    weights: Vec<f64>,
+) -> Result<Bound<'py, PyArray2<f64>>> {
+    let map = LayerMapParams { map: options::layer_map(layer_map)?, unit_rms, max_width };
+    let fitted_layers = Layers::new(&layer_names, &fitted_layers)?;
+    let layers = Layers::new(&layer_names, &layers)?;
+    let first = fitted_layers.source()?;
+    let n_fitted = first.n_samples();
+    let source = first.then(layers.source()?)?;
+    let sum = watch::run(py, |monitor| -> CoreResult<Mat<f64>> {
+        let reduced = reduce_layers(&source, &train, &map, monitor)?;
+        let order: Vec<usize> = (0..layer_names.len()).collect();
+        reduced.align(&order)?.combine(&weights)
+    })?;
+    Ok(to_array(py, sum.as_ref().get(n_fitted.., ..))?)
+}
+
+/// A spectrum, the divisors that made its Gram matrix, and the verdict.
+struct Fitted {
+    spectrum: DepthSpectrum,
+    gram: ScaledGram,
+    verdict: StableVerdict,
+}
+
+impl Fitted {
+    fn new(gram: ScaledGram, params: &DmdParams) -> CoreResult<Self> {
+        let spectrum = depth_dmd_scaled(&gram, &params.inner)?;
+        let verdict = verdict(std::slice::from_ref(&spectrum), gram.gram.as_ref(), &params.gates)?;
+        Ok(Fitted { spectrum, gram, verdict })
+    }
+
+    fn to_dict<'py>(&self, py: Python<'py>) -> Result<Bound<'py, PyDict>> {
+        let s = &self.spectrum;
+        let coefficients: Vec<_> = (0..s.coefficients.nrows())
+            .flat_map(|l| (0..s.coefficients.ncols()).map(move |k| s.coefficients[(l, k)]))
+            .collect();
+        let lambda = s.selected_eigenvalue();
+        let (runner_up, margin) = match s.runner_up {
+            Some((mode, margin)) => (Some(mode), Some(margin)),
+            None => (None, None),
+        };
+        let (stable, reasons) = tell_verdict(py, &self.verdict)?;
+        let consensus = match &s.consensus {
+            None => None,
+            Some(c) => Some(dict!(py, {
+                "ranks": c.ranks.clone(),
+                "re": c.re.clone(),
+                "im": c.im.clone(),
+                "residuals": c.residuals.clone(),
+                "median_re": c.median_re,
+                "median_im": c.median_im,
+                "spread": c.spread,
+            })),
+        };
+        Ok(dict!(py, {
+            "eigenvalues": PyArray1::from_slice(py, &s.eigenvalues),
+            "coefficients": PyArray1::from_vec(py, coefficients)
+                .reshape([s.coefficients.nrows(), s.coefficients.ncols()])?,
+            "amplitudes": PyArray1::from_slice(py, &s.amplitudes),
+            "energies": PyArray1::from_slice(py, &s.energies),
+            "residuals": PyArray1::from_slice(py, &s.residuals),
+            "selected": s.selected.clone(),
+            "selected_eigenvalue": PyComplex::from_doubles(py, lambda.re, lambda.im),
+            "weights": PyArray1::from_slice(py, &s.weights),
+            "divisors": PyArray1::from_slice(py, &self.gram.divisors),
+            "gram": to_array(py, self.gram.gram.as_ref())?,
+            "rank": s.rank,
+            "numerical_rank": s.numerical_rank,
+            "runner_up": runner_up,
+            "margin": margin,
+            "reconstruction_error": s.reconstruction_error,
+            "depth_gain": s.depth_gain(),
+            "depth_rotation": s.depth_rotation(),
+            "consensus": consensus,
+            "stable": stable,
+            "reasons": reasons,
+            "warnings": s.warnings.clone(),
+        }))
+    }
+}
+
+/// Whether the mode is stable, and the gates it failed.
+pub fn tell_verdict<'py>(
+    py: Python<'py>,
+    verdict: &StableVerdict,
+) -> PyResult<(bool, Vec<Bound<'py, PyDict>>)> {
+    let failed = match verdict {
+        StableVerdict::Stable => return Ok((true, Vec::new())),
+        StableVerdict::NoStableMode(failed) => failed,
+    };
+    let reasons = failed
+        .iter()
+        .map(|gate| {
+            let reason = match gate.reason {
+                UnstableReason::FarFromOne => "far_from_one",
+                UnstableReason::Residual => "residual",
+                UnstableReason::Energy => "energy",
+                UnstableReason::FoldInstability => "fold_instability",
+            };
+            Ok(dict!(py, { "reason": reason, "found": gate.found, "threshold": gate.threshold }))
+        })
+        .collect::<PyResult<_>>()?;
+    Ok((false, reasons))
+}

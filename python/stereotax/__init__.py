@@ -1,0 +1,41 @@
+"""Put artificial neural networks into the coordinates of the brain.
+
+Rows are stimuli (samples) everywhere; columns are units, voxels or ROIs. Layers are ordered from
+shallow to deep. Time is in seconds.
+
+- `DepthMoments`, `DepthDMD`: the depth of a network as a dynamical trajectory, and its stable mode.
+- `NFAS`: how well representations of a network predict brain responses, with their controls.
+- `distances`, `permanova`, `pairwise_permanova`, `permdisp`, `silhouette`: tests between groups of models.
+- `snci`, `profile_consistency`: how consistently the models of a modality score.
+- `Study`: a whole study file, planned, computed and kept; the same as the command `stereotax`.
+- `Table`: what results come as.
+"""
+
+from ._core import StereotaxError, __version__
+from ._depth import DepthDMD
+from ._moments import DepthMoments
+from ._stats import (
+    distances,
+    pairwise_permanova,
+    permanova,
+    permdisp,
+    profile_consistency,
+    silhouette,
+    snci,
+)
+from ._table import Table
+
+__all__ = [
+    "DepthDMD",
+    "DepthMoments",
+    "StereotaxError",
+    "Table",
+    "__version__",
+    "distances",
+    "pairwise_permanova",
+    "permanova",
+    "permdisp",
+    "profile_consistency",
+    "silhouette",
+    "snci",
+]

@@ -1,0 +1,114 @@
+"""Take arrays of any library in, without a copy where the layout allows."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import numpy as np
+
+Array = np.ndarray[Any, np.dtype[Any]]
+
+#: What a layer may keep; converted to float64 tile by tile as it is read.
+LAYER_DTYPES = (np.float64, np.float32, np.float16)
+
+
+def as_matrix(values: Any, name: str) -> Array:
+    """A 2-dimensional float64 array: the caller's own memory if it is float64 already."""
+    array = _two_dimensional(_to_numpy(values, name), name)
+    return _aligned(array.astype(np.float64, copy=False))
+
+
+def as_layer(values: Any, name: str) -> Array:
+    """A 2-dimensional array (samples × units) of float64, float32 or float16, not copied if it is one."""
+    array = _two_dimensional(_to_numpy(values, name), name)
+    if array.dtype not in LAYER_DTYPES:
+        array = array.astype(np.float64)
+    return _aligned(array)
+
+
+def as_layers(layers: Iterable[Any] | Any, names: Sequence[str] | None) -> tuple[list[Array], list[str]]:
+    """Layers and their names; a dictionary names its own layers, a 3-dimensional array is cut up."""
+    if hasattr(layers, "keys") and hasattr(layers, "values"):
+        names = [str(key) for key in layers.keys()] if names is None else names
+        layers = list(layers.values())
+    layers = list(layers)
+    if names is None:
+        names = [f"layer {i}" for i in range(len(layers))]
+    names = [str(name) for name in names]
+    if len(names) != len(layers):
+        raise ValueError(
+            f"`layer_names` has {len(names)} names, but {len(layers)} expected (one per layer)\n"
+            "hint: name every layer once"
+        )
+    return [as_layer(layer, name) for layer, name in zip(layers, names, strict=True)], names
+
+
+def as_names(values: Any, name: str) -> list[str]:
+    """One string per object, from strings, numbers or an array of them."""
+    if isinstance(values, str) or not hasattr(values, "__iter__"):
+        raise ValueError(
+            f"`{name}` is {values!r}, but one name per object expected\n"
+            f"hint: pass a list, such as ['audio', 'vision', 'audio']"
+        )
+    items = _to_numpy(values, name).tolist() if hasattr(values, "dtype") else list(values)
+    return [str(item) for item in items]
+
+
+def optional_names(values: Any, name: str) -> list[str] | None:
+    """`as_names`, or None for None."""
+    return None if values is None else as_names(values, name)
+
+
+def _to_numpy(values: Any, name: str) -> Array:
+    if isinstance(values, np.ndarray):
+        array: Array = values
+    else:
+        array = _from_other(values, name)
+    kind = array.dtype.kind
+    if kind in "OV":
+        raise ValueError(
+            f"`{name}` holds Python objects, but numbers expected\n"
+            "hint: arrays of unequal length cannot be stacked; pass one array per layer"
+        )
+    if name not in _NAMES_ONLY and kind not in "fiub":
+        raise ValueError(f"`{name}` holds {array.dtype} values, but real numbers expected\nhint: convert it first")
+    return array
+
+
+#: Arguments that are names of things, so may be strings.
+_NAMES_ONLY = frozenset({"groups", "families", "strata", "ids", "runs", "stimulus_ids", "roi_names", "blocks"})
+
+
+def _from_other(values: Any, name: str) -> Array:
+    if hasattr(values, "detach"):  # a torch tensor, which may be part of a graph
+        values = values.detach()
+        if getattr(getattr(values, "device", None), "type", "cpu") != "cpu":
+            raise ValueError(
+                f"`{name}` is on the device {values.device}, but memory of the CPU expected\nhint: call .cpu() first"
+            )
+        if str(values.dtype) == "torch.bfloat16":  # which NumPy lacks; float32 holds all its values
+            values = values.float()
+    if hasattr(values, "__array__"):
+        return np.asarray(values)
+    if hasattr(values, "__dlpack__"):
+        return np.from_dlpack(values)
+    try:
+        return np.asarray(values)
+    except ValueError as reason:
+        raise ValueError(f"`{name}` is no array: {reason}\nhint: all rows must have the same length") from None
+
+
+def _two_dimensional(array: Array, name: str) -> Array:
+    if array.ndim != 2:
+        raise ValueError(
+            f"`{name}` has the shape {array.shape}, but two axes (samples × units) expected\n"
+            "hint: flatten or pool all other axes first"
+        )
+    return array
+
+
+def _aligned(array: Array) -> Array:
+    whole = array.flags.aligned and all(stride % array.itemsize == 0 for stride in array.strides)
+    native = array.dtype.newbyteorder("=")
+    return array if whole and array.dtype == native and array.dtype.isnative else array.astype(native)

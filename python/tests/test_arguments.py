@@ -1,0 +1,190 @@
+"""No argument gets lost between a public function and the extension.
+
+Every public function is called twice, with one argument changed; what arrives at `stereotax._core` must
+differ. The extension is wrapped by a recorder, so the functions run as they are.
+"""
+
+import inspect
+
+import numpy as np
+import pytest
+import stereotax as sx
+from stereotax import _core
+
+RNG = np.random.default_rng(3)
+LAYERS = [RNG.normal(size=(60, 9)) for _ in range(7)]
+POINTS = RNG.normal(size=(8, 5))
+D = sx.distances(POINTS).distances
+GROUPS = list("aaaabbbb")
+
+
+class Recorder:
+    """Stands in for `_core` and notes all arguments of every call."""
+
+    def __init__(self):
+        self.calls = []
+
+    def __getattr__(self, name):
+        item = getattr(_core, name)
+        if isinstance(item, type):
+            return RecordedClass(self, item)
+        if not callable(item):
+            return item
+
+        def call(*args, **kwargs):
+            self.calls.append((name, plain(args), plain(kwargs)))
+            return item(*args, **kwargs)
+
+        return call
+
+
+class RecordedClass:
+    def __init__(self, recorder, item):
+        self.recorder, self.item = recorder, item
+
+    def __call__(self, *args, **kwargs):
+        self.recorder.calls.append((self.item.__name__, plain(args), plain(kwargs)))
+        return self.item(*args, **kwargs)
+
+    def __getattr__(self, name):
+        method = getattr(self.item, name)
+
+        def call(*args, **kwargs):
+            self.recorder.calls.append((name, plain(args), plain(kwargs)))
+            return method(*args, **kwargs)
+
+        return call
+
+
+def plain(x):
+    if isinstance(x, np.ndarray):
+        return ("array", x.tobytes(), x.shape)
+    if isinstance(x, list | tuple):
+        return tuple(plain(i) for i in x)
+    if isinstance(x, dict):
+        return {k: plain(v) for k, v in x.items()}
+    return repr(x) if not isinstance(x, str | int | float | bool | type(None) | _core.Moments) else str(x)
+
+
+@pytest.fixture
+def recorded(monkeypatch):
+    def run(function):
+        recorder = Recorder()
+        for module in (sx._stats, sx._depth, sx._moments):
+            monkeypatch.setattr(module, "_core", recorder)
+        function()
+        monkeypatch.undo()
+        return recorder.calls
+
+    return run
+
+
+TESTS = {
+    "D": (D, D * 2),
+    "groups": (GROUPS, list("abababab")),
+    "n_permutations": (9, 19),
+    "families": (None, list("xxyyzzww")),
+    "strata": (None, list("xyxyxyxy")),
+    "seed": (0, 5),
+    "exact_up_to": (100, 1000),
+    "ids": (None, list("hgfedcba")),
+}
+SNCI = {
+    "scores": (np.abs(POINTS), np.abs(POINTS) * 2),
+    "families": (None, list("xxyyzzww")),
+    "kind": ("snr", "bounded"),
+    "sign_policy": ("zero", "carry"),
+    "n_bootstraps": (10, 20),
+    "interval": ("percentile", "bca"),
+    "level": (0.95, 0.9),
+    "included": (None, [True, True, True, True, False]),
+    "seed": (0, 5),
+}
+FUNCTIONS = {
+    "distances": {"coordinates": (POINTS, POINTS * 2), "kind": ("euclidean", "cosine")},
+    "permanova": TESTS,
+    "pairwise_permanova": TESTS,
+    "silhouette": TESTS,
+    "permdisp": {**TESTS, "centre": ("spatial_median", "centroid"), "bias_factor": ("none", "small_sample")},
+    "snci": {**SNCI, "roi_names": None},  # stays in Python: see the test below
+    "profile_consistency": {k: v for k, v in SNCI.items() if k not in ("kind", "sign_policy")},
+}
+
+
+@pytest.mark.parametrize("name", FUNCTIONS)
+def test_every_argument_of_the_functions_arrives(name, recorded):
+    function, values = getattr(sx, name), FUNCTIONS[name]
+    assert set(inspect.signature(function).parameters) == set(values), "a new argument needs two values here"
+    values = {key: pair for key, pair in values.items() if pair is not None}
+    base = {key: pair[0] for key, pair in values.items()}
+    before = recorded(lambda: function(**base))
+    for key, (_, other) in values.items():
+        changed = {**base, key: other}
+        if key == "groups":
+            changed["families"] = None
+        assert recorded(lambda changed=changed: function(**changed)) != before, f"`{key}` of {name} gets lost"
+
+
+def test_names_of_rois_arrive_in_the_table():
+    assert sx.snci(np.abs(POINTS), n_bootstraps=0, roi_names=list("abcde")).rois["roi"].tolist() == list("abcde")
+
+
+SETTINGS = {
+    "estimator": "forward_backward",
+    "rank": 2,
+    "select": "unit_circle",
+    "modes": "exact",
+    "amplitude": "first",
+    "scale": "none",
+    "centring": "none",
+    "layer_map": "procrustes",
+    "max_width": 3,
+    "unit_rms": False,
+    "tikhonov": 0.1,
+    "min_energy": 0.2,
+    "max_gain": 10.0,
+    "seed": 3,
+    "max_depth_change": 0.1,
+    "max_rotation": 0.1,
+    "max_residual": 0.1,
+    "min_stable_energy": 0.2,
+    "min_weight_correlation": 0.5,
+}
+
+
+@pytest.mark.parametrize("name", SETTINGS)
+def test_every_setting_of_depth_dmd_arrives(name, recorded):
+    assert set(SETTINGS) == set(inspect.signature(sx.DepthDMD).parameters)
+    mapped = {"layer_map": "pca"} if name in ("max_width", "unit_rms") else {}
+
+    def run(**settings):
+        depth = sx.DepthDMD(**{**mapped, **settings})
+        return depth.fit(LAYERS).transform(LAYERS)
+
+    assert recorded(lambda: run(**{name: SETTINGS[name]})) != recorded(run)
+
+
+def test_settings_are_understood_as_they_were_meant():
+    text = repr(sx.DepthDMD(**SETTINGS)._params())
+    for word in ("ForwardBackward", "Fixed(2)", "UnitCircle", "Exact", "First", "tikhonov: 0.1", "min_energy: 0.2",
+                 "max_gain: 10.0", "seed: 3", "max_depth_change: 0.1", "max_rotation: 0.1", "max_residual: 0.1",
+                 "min_weight_correlation: 0.5"):
+        assert word in text, f"{word} is missing in {text}"
+
+
+def test_every_argument_of_moments_arrives():
+    base = sx.DepthMoments(["a", "b", "c", "d"], 3, ["x"])
+    assert base.layer_names == ["a", "b", "c", "d"] and base.width == 3 and base.block_names == ["x"]
+    assert sx.DepthMoments(4, 3, unit_sample=True)._core.unit_sample
+    assert sx.DepthMoments(4, 3, precision="bfloat16")._core.epsilon == 2.0**-7
+    layers = LAYERS[:4]
+    made = sx.DepthMoments.from_layers(layers, layer_names=list("pqrs"), blocks=["u", "v"] * 30, unit_sample=True)
+    assert made.layer_names == list("pqrs") and made.block_sizes == {"u": 30, "v": 30} and made._core.unit_sample
+    assert made.n_samples == 60 and made.n_layers == 4
+    for weights in ([1, 0], [2, 1]):
+        assert not np.allclose(made.gram(weights), made.gram())
+        assert not np.allclose(made.layer_means(weights), made.layer_means())
+    assert not np.allclose(made.gram(centring="none"), made.gram())
+    assert not np.allclose(made.gram(scale="none"), made.gram())
+    tiles = sx.DepthMoments.from_tiles([("u", layers)], layer_names=list("pqrs"), unit_sample=True, precision="float16")
+    assert tiles.layer_names == list("pqrs") and tiles._core.unit_sample and tiles._core.epsilon == 2.0**-10

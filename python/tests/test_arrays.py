@@ -1,0 +1,180 @@
+"""Arrays of any layout and library give the same numbers, and are never written to."""
+
+import numpy as np
+import pytest
+import stereotax as sx
+
+RNG = np.random.default_rng(5)
+LAYERS = [RNG.normal(size=(40, 12)) for _ in range(6)]
+POINTS = RNG.normal(size=(9, 4))
+GROUPS = ["a", "b", "c"] * 3
+
+
+def strided(x):
+    wide = np.zeros((2 * x.shape[0], 3 * x.shape[1]))
+    wide[::2, ::3] = x
+    return wide[::2, ::3]
+
+
+def misaligned(x):
+    record = np.zeros(x.shape, dtype=np.dtype([("pad", "i1"), ("value", "f8")]))
+    record["value"] = x
+    return record["value"]
+
+
+LAYOUTS = {
+    "fortran": np.asfortranarray,
+    "reversed rows": lambda x: x[::-1].copy()[::-1],
+    "reversed columns": lambda x: x[:, ::-1].copy()[:, ::-1],
+    "both reversed": lambda x: x[::-1, ::-1].copy()[::-1, ::-1],
+    "strided": strided,
+    "misaligned": misaligned,
+    "other byte order": lambda x: x.astype(">f8"),
+    "read-only": lambda x: np.frombuffer(x.tobytes()).reshape(x.shape),
+    "nested lists": lambda x: x.tolist(),
+    "long double": lambda x: x.astype(np.longdouble),
+}
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_every_layout_gives_the_bits_of_a_contiguous_array(layout):
+    change = LAYOUTS[layout]
+    plain = sx.DepthMoments.from_layers(LAYERS)
+    assert sx.DepthMoments.from_layers([change(x) for x in LAYERS]).to_bytes() == plain.to_bytes()
+    fitted = sx.DepthDMD().fit(LAYERS)
+    np.testing.assert_array_equal(fitted.transform([change(x) for x in LAYERS]), fitted.transform(LAYERS))
+    D = sx.distances(POINTS).distances
+    np.testing.assert_array_equal(sx.distances(change(POINTS)).distances, D)
+    assert sx.permanova(change(D), GROUPS).f == sx.permanova(D, GROUPS).f
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float16])
+def test_narrow_floats_are_read_as_the_numbers_they_are(dtype):
+    narrow = [x.astype(dtype) for x in LAYERS]
+    wide = [x.astype(np.float64) for x in narrow]
+    np.testing.assert_array_equal(
+        sx.DepthMoments.from_layers(narrow).gram(), sx.DepthMoments.from_layers(wide).gram()
+    )
+    # The precision decides what is rank and what is rounding: two equal layers but for rounding.
+    moments = sx.DepthMoments.from_layers(narrow)
+    assert moments._core.epsilon == float(np.finfo(dtype).eps)
+
+
+@pytest.mark.parametrize("dtype", [np.int32, np.uint8, bool])
+def test_whole_numbers_are_converted(dtype):
+    counts = [RNG.integers(0, 2, size=(30, 5)).astype(dtype) for _ in range(5)]
+    expected = sx.DepthMoments.from_layers([x.astype(float) for x in counts]).gram()
+    np.testing.assert_array_equal(sx.DepthMoments.from_layers(counts).gram(), expected)
+
+
+def test_a_broadcast_axis_is_a_view_like_any_other():
+    row = np.broadcast_to(RNG.normal(size=(40, 1)), (40, 12))
+    layers = [*LAYERS[:5], row]
+    expected = sx.DepthMoments.from_layers([*LAYERS[:5], row.copy()])
+    assert sx.DepthMoments.from_layers(layers) == expected
+
+
+class Exports:
+    """An array of a library that NumPy does not know."""
+
+    def __init__(self, array):
+        self.array = array
+
+
+class ByProtocol(Exports):
+    def __array__(self, dtype=None, copy=None):
+        return self.array
+
+
+class ByCapsule(Exports):
+    def __dlpack__(self, **kwargs):
+        return self.array.__dlpack__(**kwargs)
+
+    def __dlpack_device__(self):
+        return self.array.__dlpack_device__()
+
+
+class LikeTorch(ByProtocol):
+    """A tensor that is part of a graph: it refuses to be an array before it is detached."""
+
+    dtype, detached = "torch.float64", False
+
+    def detach(self):
+        out = LikeTorch(self.array)
+        out.detached = True
+        return out
+
+    def __array__(self, dtype=None, copy=None):
+        if not self.detached:
+            raise RuntimeError("call detach first")
+        return self.array
+
+
+@pytest.mark.parametrize("kind", [ByProtocol, ByCapsule, LikeTorch])
+def test_arrays_of_other_libraries_are_taken_by_protocol(kind):
+    expected = sx.DepthMoments.from_layers(LAYERS)
+    assert sx.DepthMoments.from_layers([kind(x) for x in LAYERS]) == expected
+
+
+def test_torch_tensors():
+    torch = pytest.importorskip("torch")
+    tensors = [torch.from_numpy(x).requires_grad_() for x in LAYERS]
+    assert sx.DepthMoments.from_layers(tensors) == sx.DepthMoments.from_layers(LAYERS)
+    halves = [torch.from_numpy(x).to(torch.bfloat16) for x in LAYERS]
+    expected = sx.DepthMoments.from_layers([h.float().numpy() for h in halves])
+    assert sx.DepthMoments.from_layers(halves) == expected
+
+
+def test_a_tensor_on_a_device_is_refused_with_the_way_out():
+    class OnDevice(LikeTorch):
+        class device:
+            type = "cuda"
+
+            def __str__(self):
+                return "cuda:0"
+
+        def detach(self):
+            return self
+
+    with pytest.raises(ValueError, match=r"call \.cpu\(\) first"):
+        sx.DepthMoments.from_layers([OnDevice(x) for x in LAYERS])
+
+
+def test_inputs_are_never_written_to():
+    layers = [x.copy() for x in LAYERS]
+    points, D = POINTS.copy(), sx.distances(POINTS).distances
+    before = D.copy()
+    depth = sx.DepthDMD(layer_map="procrustes").fit(layers)
+    depth.transform(layers)
+    sx.DepthDMD(scale="unit_sample").fit(layers).transform(layers)
+    for test in (sx.permanova, sx.permdisp, sx.silhouette, sx.pairwise_permanova):
+        test(D, GROUPS, 99)
+    sx.snci(np.abs(points), n_bootstraps=9)
+    for x, y in zip(layers, LAYERS, strict=True):
+        np.testing.assert_array_equal(x, y)
+    np.testing.assert_array_equal(points, POINTS)
+    np.testing.assert_array_equal(D, before)
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        (np.array([[1, "a"], [2, None]], dtype=object), "holds Python objects"),
+        (np.ones((3, 3), dtype=complex), "holds complex128 values"),
+        (np.array([["a", "b"]]), "holds <U1 values"),
+        (np.ones(3), r"has the shape \(3,\), but two axes"),
+        (np.ones((2, 2, 2)), r"has the shape \(2, 2, 2\)"),
+        ([[1.0, 2.0], [3.0]], "all rows must have the same length"),
+    ],
+)
+def test_what_is_no_matrix_of_numbers_is_refused(value, text):
+    with pytest.raises(ValueError, match=text):
+        sx.distances(value)
+
+
+def test_the_extension_itself_refuses_what_the_border_would_have_converted():
+    from stereotax import _core
+
+    for wrong in ([[1.0]], np.ones(3), np.ones((2, 2), dtype=np.float32), misaligned(np.ones((2, 2))), None):
+        with pytest.raises(TypeError, match="coordinates"):
+            _core.distances(wrong, "euclidean")
