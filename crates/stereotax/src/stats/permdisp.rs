@@ -316,6 +316,21 @@ mod tests {
     }
 
     #[test]
+    fn distances_to_a_centroid_follow_from_the_distances_alone() {
+        // z² = |mean_j d_ij² − ½ mean_jk d_jk²| within the group, whatever the signs of the axes.
+        let rows = [[0.0, 4.0, 1.0, 2.0], [4.0, 0.0, 1.5, 1.0], [1.0, 1.5, 0.0, 1.0], [2.0, 1.0, 1.0, 0.0]];
+        let d = Distances::new(Mat::from_fn(4, 4, |i, j| rows[i][j])).unwrap();
+        let found = run(&d, &["a", "a", "a", "b"], Centre::Centroid);
+        let squares: Vec<f64> =
+            (0..3).map(|i| (0..3).map(|j| rows[i][j].powi(2)).sum::<f64>() / 3.0).collect();
+        for i in 0..3 {
+            let expected = (squares[i] - 0.5 * mean(&squares)).abs().sqrt();
+            assert!((found.to_centre[i] - expected).abs() < 1e-12, "{:?}", found.to_centre);
+        }
+        assert!(found.n_negative_axes > 0 && found.to_centre[3] == 0.0);
+    }
+
+    #[test]
     fn equal_spreads_are_undefined_not_zero() {
         let found = run(&line(&[0.0, 2.0, 10.0, 12.0]), &["a", "a", "b", "b"], Centre::Centroid);
         assert!(found.f.is_nan() && found.p_value.is_nan() && found.reason.is_some());
