@@ -750,6 +750,10 @@ fn without_family_rows(
         if n_undefined > 0 {
             notes.push(format!("undefined without {n_undefined} of {} families", rows.len()));
         }
+        let n_free = defined.iter().filter(|row| !row.restricted).count();
+        if n_free > 0 && params.restricted != Restriction::Free {
+            notes.push(format!("models were exchanged freely without {n_free} of {} families", rows.len()));
+        }
         row.status = status_of(&notes);
         range.push(row);
     }

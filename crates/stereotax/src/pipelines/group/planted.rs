@@ -394,3 +394,167 @@ fn tables_that_do_not_agree_are_refused_by_name() {
     let error = compare_groups(&[space], &params(), &Monitor::silent()).unwrap_err().to_string();
     assert!(error.contains("twice"), "{error}");
 }
+
+#[test]
+fn two_rois_are_drawn_as_they_are_with_the_spread_of_their_draws() {
+    let mut space = plant(&Plan { n_rois: 2, separation: 0.0, spread: 0.2, ..plan() });
+    space.masked = vec![false, false];
+    let params = GroupParams { distance: DistanceKind::EuclideanRaw, ..params() };
+    let found = run(&space, &params);
+    let rows: Vec<&CoordinateRow> = found.coordinates.iter().take(18).collect();
+    let score = &space.scores[0].score;
+    for i in 0..18 {
+        let drawn = (rows[i].x - rows[0].x).hypot(rows[i].y - rows[0].y);
+        let raw = (score[(i, 0)] - score[(0, 0)]).hypot(score[(i, 1)] - score[(0, 1)]);
+        assert_eq!((rows[i].status.as_str(), rows[i].model.as_str()), ("ok", space.models[i].name.as_str()));
+        assert!((drawn - raw).abs() < 1e-12, "{drawn} {raw}");
+    }
+    assert!((rows[0].explained_x + rows[0].explained_y - 1.0).abs() < 1e-12);
+    // Draws have variance 0.01² per coordinate; alignment takes 3 of 36 degrees of freedom.
+    let variance = rows.iter().map(|row| row.sd_x.powi(2) + row.sd_y.powi(2)).sum::<f64>() / 36.0;
+    assert!((variance / (1e-4 * 33.0 / 36.0) - 1.0).abs() < 0.1, "{variance}");
+}
+
+#[test]
+fn networks_and_profiles_by_hand() {
+    let space = plant(&plan());
+    let snci = vec![Consistency::Index(SnciKind::Snr2), Consistency::Profile, Consistency::ProfileSnr];
+    let found = run(&space, &GroupParams { snci, ..params() });
+    let of = |roi: &str, kind: &str| {
+        let row =
+            |r: &&SnciRow| (r.modality.as_str(), r.roi.as_str(), r.kind.as_str()) == ("text", roi, kind);
+        found.snci.iter().find(row).unwrap()
+    };
+    // Network net_2 has ROIs 2, 8 and 11; ROI 5 is masked. Text models are rows 6 to 11.
+    let score = &space.scores[0].score;
+    let means: Vec<f64> = (6..12).map(|i| (score[(i, 2)] + score[(i, 8)] + score[(i, 11)]) / 3.0).collect();
+    let centre = means.iter().sum::<f64>() / 6.0;
+    let variance = means.iter().map(|m| (m - centre).powi(2)).sum::<f64>() / 5.0;
+    let row = of("(network) net_2", "snr2");
+    assert!((row.value / (centre * centre / variance) - 1.0).abs() < 1e-10, "{row:?}");
+    assert_eq!((row.n_models, row.n_families, row.status.as_str()), (6, 3, "ok"));
+    let profile = of("(profile)", "profile");
+    assert!(profile.value > 0.5 && profile.lower <= profile.value && profile.status == "ok", "{profile:?}");
+    let ratio = of("(profile)", "profile_snr");
+    assert!(ratio.value > 1.0 && ratio.status.contains("no interval"), "{ratio:?}");
+    assert!(found.convergence[0].all_above == Some(true));
+}
+
+#[test]
+fn an_effect_in_one_network_of_one_modality_is_an_interaction() {
+    let mut space = plant(&Plan { separation: 0.0, ..plan() });
+    let scores = &mut space.scores[0].score;
+    for i in 0..18 {
+        for j in 0..12 {
+            // A level per modality, and one network where vision does better.
+            scores[(i, j)] += if i < 6 { 0.2 } else { 0.0 } + if i >= 12 && j % 3 == 0 { 0.1 } else { 0.0 };
+        }
+    }
+    let found = run(&space, &params());
+    let of = |contrast: &str| test(&found, "stable_mode", "anova_two_way", contrast);
+    assert_eq!(of("modality × network").p, 1.0 / 500.0);
+    assert!(of("modality").p.is_nan() && of("modality").statistic > 10.0);
+    assert!(of("modality").status.contains("no independent witnesses"));
+    let other = test(&found, "layer_mean", "anova_two_way", "modality × network");
+    assert!(other.p > 0.05, "{other:?}");
+    assert!(test(&found, "stable_mode", "anova", "modality").p <= 0.01);
+    let pair = test(&found, "stable_mode", "anova_pairwise", "audio minus text");
+    assert!((pair.statistic - 0.2).abs() < 0.03 && pair.adjustment == "holm", "{pair:?}");
+}
+
+#[test]
+fn a_restriction_that_cannot_hold_is_dropped_aloud() {
+    // A family with models of two modalities.
+    let mut space = plant(&plan());
+    space.models[0].family = "text_f0".into();
+    let found = run(&space, &params());
+    let row = test(&found, "stable_mode", "permanova", "modality");
+    assert!(!row.restricted && row.status.contains("family text_f0 has models of several"), "{}", row.status);
+    assert!(warning(&found, "restriction_dropped").is_some());
+    // Within benchmarks that are modalities there is nothing to exchange.
+    let mut space = plant(&plan());
+    for model in &mut space.models {
+        model.benchmark = model.modality.clone();
+    }
+    let strata = GroupParams { restricted: Restriction::Strata, ..params() };
+    let row = run(&space, &strata);
+    let row = test(&row, "stable_mode", "permanova", "modality");
+    assert!(!row.restricted && row.status.contains("leaves 1 distinct"), "{}", row.status);
+    // Within one benchmark for all, everything may be exchanged.
+    let found = run(&plant(&plan()), &strata);
+    let row = test(&found, "stable_mode", "permanova", "modality");
+    assert_eq!((row.restricted, row.exact, row.p, row.status.as_str()), (true, false, 1.0 / 500.0, "ok"));
+}
+
+#[test]
+fn spread_that_passes_for_place_is_called_out() {
+    let mut space = plant(&plan());
+    for scores in &mut space.scores {
+        let centre: Vec<f64> =
+            (0..12).map(|j| (12..18).map(|i| scores.score[(i, j)]).sum::<f64>() / 6.0).collect();
+        for i in 12..18 {
+            for j in 0..12 {
+                scores.score[(i, j)] = centre[j] + 8.0 * (scores.score[(i, j)] - centre[j]);
+            }
+        }
+    }
+    let found = run(&space, &params());
+    assert!(test(&found, "stable_mode", "permdisp", "modality").p <= 0.05);
+    assert!(warning(&found, "dispersion_differs").is_some());
+    assert!(warning(&run(&plant(&plan()), &params()), "dispersion_differs").is_none());
+}
+
+#[test]
+fn ceilings_ranks_and_incomplete_rois() {
+    let mut space = plant(&plan());
+    space.scores[0].score[(3, 0)] = f64::NAN;
+    for embedding in [CoordinateKind::Rank, CoordinateKind::Ceiling, CoordinateKind::Z] {
+        let found = run(&space, &GroupParams { embedding, leave_one_family_out: false, ..params() });
+        assert!(warning(&found, "rois_incomplete").is_some());
+        let row = test(&found, "stable_mode", "permanova", "modality");
+        assert!(row.p < 0.01 && row.n_objects == 18, "{embedding:?} {row:?}");
+        assert_eq!(found.coordinates[0].embedding, embedding.name());
+    }
+    // Without ceilings there are no such coordinates, and that is said.
+    space.ceilings = vec![f64::NAN; 12];
+    let found = run(&space, &GroupParams { embedding: CoordinateKind::Ceiling, ..params() });
+    let row = test(&found, "stable_mode", "permanova", "modality");
+    assert!(row.p.is_nan() && row.status.contains("no ROI has a positive ceiling"), "{}", row.status);
+    assert!(found.coordinates[0].status.contains("no ROI has a positive ceiling"));
+    // A model scored in a few ROIs only does not cost the others their ROIs.
+    for j in 0..8 {
+        space.scores[0].score[(3, j)] = f64::NAN;
+    }
+    let found = run(&space, &params());
+    assert_eq!(test(&found, "stable_mode", "permanova", "modality").n_objects, 17);
+    assert!(found.coordinates[3].status.contains("in only 4 of 11"), "{}", found.coordinates[3].status);
+}
+
+#[test]
+fn nothing_at_all_is_no_error() {
+    let mut space = plant(&plan());
+    space.masked = vec![true; 12];
+    let found = run(&space, &params());
+    assert!(found.tests.iter().all(|row| row.p.is_nan() && row.status == "every ROI is masked"));
+    assert!(found.controls.iter().all(|row| row.claim.is_nan() && row.status != "ok"));
+    for scores in &mut space.scores {
+        scores.score.fill(f64::NAN);
+        scores.null = vec![None; 18];
+        scores.draws = vec![None; 18];
+    }
+    space.masked = vec![false; 12];
+    let found = run(&space, &params());
+    assert!(!found.tests.is_empty() && found.tests.iter().all(|row| row.p.is_nan() && row.status != "ok"));
+    assert!(found.snci.iter().all(|row| row.value.is_nan() && row.status != "ok"));
+    // All models alike: no distance, no spread.
+    for scores in &mut space.scores {
+        scores.score.fill(0.25);
+    }
+    let found = run(&space, &params());
+    assert!(found.coordinates.iter().all(|row| row.x.is_nan() && row.status.contains("same coordinates")));
+    let row = test(&found, "stable_mode", "permanova", "modality");
+    assert!(row.p.is_nan() && row.status.contains("every distance is zero"), "{}", row.status);
+    let undefined = |row: &&TestRow| row.p.is_nan() && row.status == "ok";
+    assert_eq!(found.tests.iter().find(undefined), None);
+    compare_groups(&[], &params(), &Monitor::silent()).unwrap();
+}
