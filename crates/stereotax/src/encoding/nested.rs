@@ -10,7 +10,7 @@
 //! folds by their ids, or contiguous blocks with a purge gap for a single run.
 //!
 //! Source: specs: nfas-dmd 8.5.1–8.5.3, appendix A step e. Cost: that of the reduction plus that of the
-//! plan, plus O(p R (n + folds · alphas · min(p/2, n_f))) for R targets of all subjects.
+//! plan, plus O(p R (n + folds · alphas · min(p, n_f))) for R targets of all subjects.
 
 use faer::{Mat, MatRef};
 use rayon::prelude::*;

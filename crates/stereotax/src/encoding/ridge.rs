@@ -15,8 +15,8 @@
 //! rank are dropped, so α = 0 is the pseudo-inverse.
 //!
 //! The error of a target at one penalty is SSE = yᵀy − 2 bᵀq + bᵀGb with b = diag(1/(W+α)) c,
-//! q = R_fᵀy and G = R_fᵀR_f. Per target, bᵀGb takes k²/2 multiply-adds by one half of G, predictions R_f b
-//! take n_f k. So errors come from moments where k < 2 n_f, for k kept directions, and from predictions
+//! q = R_fᵀy and G = R_fᵀR_f. Per target, Gb takes k² multiply-adds, predictions R_f b
+//! take n_f k. So errors come from moments where k < n_f, for k kept directions, and from predictions
 //! elsewhere. The choice depends on shapes of the design only.
 //!
 //! Inner score of a target and penalty: R² against the training mean, 1 − Σ_f SSE_f / Σ_f SST_f; or the
@@ -24,10 +24,10 @@
 //!
 //! Source: specs: nfas-dmd 8.5.2–8.5.4; Hastie & Tibshirani 2004 for the rotated form. Differs from
 //! himalaya: no test × train resolution matrix per penalty, an intercept by default, and primal or dual
-//! chosen by shape. Cost per inner fold: O(n p² + p³) once, O(p R (n + p + A·min(k/2, n_f))) for R
+//! chosen by shape. Cost per inner fold: O(n p² + p³) once, O(p R (n + p + A·min(k, n_f))) for R
 //! targets and A penalties. Targets run in tiles of fixed width, so memory for work is O(p · tile).
 
-use faer::linalg::matmul::{matmul, triangular};
+use faer::linalg::matmul::matmul;
 use faer::{Accum, Mat, MatRef, Par};
 use rayon::prelude::*;
 
@@ -201,8 +201,8 @@ struct Factor {
     space: Space,
     /// R_f, held-out rows × k.
     rotated: Mat<f64>,
-    /// Lower triangle of R_fᵀR_f with half its diagonal, where errors come from moments.
-    half_moments: Option<Mat<f64>>,
+    /// G = R_fᵀR_f, where errors come from moments.
+    moments_f: Option<Mat<f64>>,
     /// trace(X_cᵀX_c).
     trace: f64,
 }
@@ -434,7 +434,7 @@ impl RidgePlan {
             (0..y.ncols()).map(|j| fold.test.iter().map(|&i| y[(i, j)] * y[(i, j)]).sum::<f64>()).collect();
         let (k, width) = (factor.values.len(), y_test.ncols());
         let mut b = Mat::zeros(k, width);
-        let work_rows = if factor.half_moments.is_some() { k } else { y_test.nrows() };
+        let work_rows = if factor.moments_f.is_some() { k } else { y_test.nrows() };
         let mut work = Mat::zeros(work_rows, width);
         for (a, alpha) in self.alphas.iter().enumerate() {
             let shrink: Vec<f64> = factor.values.iter().map(|w| 1.0 / (w + alpha)).collect();
@@ -442,16 +442,12 @@ impl RidgePlan {
                 let (out, c) = (b.col_as_slice_mut(j), rotated_targets.col_as_slice(j));
                 out.iter_mut().zip(c).zip(&shrink).for_each(|((b, c), s)| *b = c * s);
             }
-            match &factor.half_moments {
-                Some(half) => lower_times(&mut work, half, &b),
-                None => {
-                    matmul(work.as_mut(), Accum::Replace, factor.rotated.as_ref(), b.as_ref(), 1.0, Par::Seq)
-                }
-            }
+            let map = factor.moments_f.as_ref().unwrap_or(&factor.rotated);
+            matmul(work.as_mut(), Accum::Replace, map.as_ref(), b.as_ref(), 1.0, Par::Seq);
             for j in 0..width {
                 let agreement = dot(b.col_as_slice(j), q.col_as_slice(j));
-                let (power, error) = if factor.half_moments.is_some() {
-                    let power = 2.0 * dot(b.col_as_slice(j), work.col_as_slice(j));
+                let (power, error) = if factor.moments_f.is_some() {
+                    let power = dot(b.col_as_slice(j), work.col_as_slice(j));
                     (power, squares[j] - 2.0 * agreement + power)
                 } else {
                     let (y, p) = (y_test.col_as_slice(j), work.col_as_slice(j));
@@ -649,7 +645,7 @@ fn primal_factor(
     let basis = decomposed.vectors.get(.., ..rank).to_owned();
     let rotated = product(minus_means(x_test, &means).as_ref(), basis.as_ref());
     let values = decomposed.values[..rank].to_vec();
-    Ok(Factor { means, n_train: n, values, basis, space: Space::Primal, rotated, half_moments: None, trace })
+    Ok(Factor { means, n_train: n, values, basis, space: Space::Primal, rotated, moments_f: None, trace })
 }
 
 /// Decompose X_cX_cᵀ of the rows `train` from the kernel of all rows; `cross_kernel` is held-out × all.
@@ -683,7 +679,7 @@ fn dual_factor(
         Intercept::None => vec![0.0; x.ncols()],
     };
     let values = decomposed.values[..rank].to_vec();
-    Ok(Factor { means, n_train: n, values, basis, space: Space::Dual, rotated, half_moments: None, trace })
+    Ok(Factor { means, n_train: n, values, basis, space: Space::Dual, rotated, moments_f: None, trace })
 }
 
 /// Centre R_f for correlations, and form its moments where they are the cheaper way to errors.
@@ -692,12 +688,8 @@ fn prepare_scores(mut factor: Factor, loss: InnerLoss) -> Factor {
         factor.rotated = minus_means(factor.rotated.as_ref(), &column_means(factor.rotated.as_ref()));
     }
     let (n_test, k) = (factor.rotated.nrows(), factor.values.len());
-    if k < 2 * n_test {
-        let mut half = gram(factor.rotated.as_ref());
-        for i in 0..k {
-            half[(i, i)] *= 0.5;
-        }
-        factor.half_moments = Some(half);
+    if k < n_test {
+        factor.moments_f = Some(gram(factor.rotated.as_ref()));
     }
     factor
 }
@@ -706,22 +698,6 @@ fn prepare_scores(mut factor: Factor, loss: InnerLoss) -> Factor {
 fn numerical_rank(values: &[f64], dimension: usize) -> usize {
     let cut = dimension as f64 * f64::EPSILON * values.first().copied().unwrap_or(0.0);
     values.iter().take_while(|&&w| w > cut && w > 0.0).count()
-}
-
-/// `out = L·b` with L the lower triangle of `half`.
-fn lower_times(out: &mut Mat<f64>, half: &Mat<f64>, b: &Mat<f64>) {
-    use triangular::BlockStructure::{Rectangular, TriangularLower};
-    triangular::matmul(
-        out.as_mut(),
-        Rectangular,
-        Accum::Replace,
-        half.as_ref(),
-        TriangularLower,
-        b.as_ref(),
-        Rectangular,
-        1.0,
-        Par::Seq,
-    );
 }
 
 /// Σ a·b in four interleaved partial sums: a fixed order that the processor can overlap.
