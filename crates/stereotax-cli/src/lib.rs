@@ -1,1 +1,79 @@
-//! x
+//! The `stereotax` command as a library, so that the binary and the Python wheel are one program.
+//!
+//! Data go to stdout, everything else to stderr. Exit codes: 0 done; 1 failed while running, and what
+//! was finished is kept; 2 wrong input, and nothing was written.
+#![allow(clippy::print_stdout, clippy::print_stderr)]
+
+mod args;
+mod commands;
+mod progress;
+
+use std::ffi::OsString;
+
+use clap::Parser;
+
+use args::{Args, Command};
+
+/// Run one command line and return its exit code.
+pub fn run(arguments: impl IntoIterator<Item = OsString>) -> u8 {
+    let args = match Args::try_parse_from(arguments) {
+        Ok(args) => args,
+        Err(message) => {
+            // Help and version are answers, not mistakes.
+            let code = if message.use_stderr() { 2 } else { 0 };
+            let _ = message.print();
+            return code;
+        }
+    };
+    let outcome = match args.command {
+        Command::Demo(args) => commands::demo::run(&args),
+        Command::Init(args) => commands::init::run(&args),
+        Command::Check(args) => commands::check::run(&args),
+        Command::Plan(args) => commands::plan::run(&args),
+        Command::Run(args) => commands::run::run(&args),
+        Command::Report(args) => commands::report::run(&args),
+        Command::Info(args) => commands::info::run(&args),
+        Command::Why(args) => commands::why::run(&args),
+        Command::Cite(args) => commands::cite::run(&args),
+    };
+    match outcome {
+        Ok(()) => 0,
+        Err(failure) => {
+            eprintln!("error: {}", failure.message.trim_start_matches("error: "));
+            failure.exit_code
+        }
+    }
+}
+
+/// Why a command ended without doing its work.
+#[derive(Debug)]
+pub(crate) struct Failure {
+    message: String,
+    exit_code: u8,
+}
+
+impl From<stereotax_study::StudyError> for Failure {
+    fn from(error: stereotax_study::StudyError) -> Self {
+        Failure { exit_code: error.exit_code(), message: error.to_string() }
+    }
+}
+
+impl From<stereotax_io::IoError> for Failure {
+    fn from(error: stereotax_io::IoError) -> Self {
+        stereotax_study::StudyError::from(error).into()
+    }
+}
+
+impl From<stereotax_report::ReportError> for Failure {
+    fn from(error: stereotax_report::ReportError) -> Self {
+        Failure { message: error.to_string(), exit_code: 1 }
+    }
+}
+
+/// One line of data on stdout; a closed pipe (`| head`) is the reader's right, not an error.
+pub(crate) fn print_line(line: &str) {
+    use std::io::Write;
+    if writeln!(std::io::stdout(), "{line}").is_err() {
+        std::process::exit(0);
+    }
+}

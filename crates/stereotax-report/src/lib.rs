@@ -22,3 +22,12 @@ mod warnings;
 pub use error::ReportError;
 pub use input::ReportInput;
 pub use page::{SECTIONS, Section, render};
+
+/// The references of these keys as text, one line each, in the order of keys; unknown keys are left out.
+pub fn bibliography(keys: &[String]) -> Vec<String> {
+    let known = references::all();
+    keys.iter()
+        .filter_map(|key| known.iter().map(|r| r.formatted()).find(|r| r.key == *key))
+        .map(|r| if r.url.is_empty() { r.text } else { format!("{} {}", r.text, r.url) })
+        .collect()
+}

@@ -20,3 +20,8 @@ pub use study::{
     Voxels,
 };
 pub use template::TEMPLATE;
+
+/// The commented study file that `stereotax init` writes.
+pub fn template() -> &'static str {
+    TEMPLATE
+}

@@ -1055,7 +1055,7 @@ activations = { file = "silero.npz", layers = ["conv1", "lstm"], stimuli = "soun
     fn twins_must_make_sense() {
         let own = BASE
             .replace("family = \"silero\"", "family = \"silero\"\ntwin_of = \"silero-vad\"\ntrained = false");
-        assert!(told(&own).contains("20:11: `twin_of` names `silero-vad`, but there is no such other model"));
+        assert!(told(&own).contains("21:11: `twin_of` names `silero-vad`, but there is no such other model"));
         let untold = BASE.replace("family = \"silero\"", "family = \"silero\"\ntwin_of = \"x\"");
         assert!(told(&untold).contains("but `trained` is not false"));
     }
@@ -1131,8 +1131,8 @@ activations = { file = "silero.npz", layers = ["conv1", "lstm"], stimuli = "soun
         r#"{"trajectory":"stacked","layer_map":"procrustes","max_width":256,"align_all":false,"centri"#,
         r#"ng":"stimuli","scale":"frobenius","estimator":"standard","rank":{"energy":0.99},"modes":"p"#,
         r#"rojected","amplitude":"optimal","tikhonov":0.0,"select":"closest_to_one","gates":{"action""#,
-        r#":"exclude","min_energy":0.01,"max_residual":0.6,"warn_residual":0.3,"max_depth_gain":2.0,""#,
-        r#"max_depth_rotation_deg":90.0,"min_fold_correlation":0.95},"fit_on":"train","clock":"tr","h"#,
+        r#":"exclude","min_energy":0.1,"max_residual":0.5,"warn_residual":0.3,"max_depth_gain":2.0,""#,
+        r#"max_depth_rotation_deg":45.0,"min_fold_correlation":0.95},"fit_on":"train","clock":"tr","h"#,
         r#"rf":"auto","delays_s":{"from":1.5,"to":9.0},"derivatives":"none","drift":{"dct":{"high_pas"#,
         r#"s_hz":0.01}},"encoder":"ridge","alphas":{"grid":{"from":0.001,"to":1000000.0,"count":19}},"#,
         r#""alpha_per_roi":true,"equalize_dim":true,"max_dim":256,"inner_folds":8,"outer_folds":"auto"#,

@@ -1,3 +1,18 @@
 //! The only code that composes families: whole analyses from reductions to group statistics.
 
+mod bootstrap;
+pub mod depth;
+mod design;
+mod evaluate;
 pub mod group;
+pub mod model;
+mod represent;
+mod representation;
+
+pub use bootstrap::bootstrap_correlations;
+pub use depth::{DepthParams, DepthResult};
+pub use design::{Clock, Pieces, SampleDesign};
+pub use evaluate::{Cell, Draws, EvaluateParams, InnerRule, held_out_order, predict, score_cell};
+pub use model::{CellRequest, ModelData, evaluate_model};
+pub use represent::{Features, single_layer, weighted_sums};
+pub use representation::Representation;

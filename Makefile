@@ -1,0 +1,56 @@
+# Every target does all its own set-up; nothing needs to be installed by hand beyond Rust, Python and make.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+OUT ?= stereotax-demo
+
+.PHONY: demo test test-rust test-python lint oracles calibrate bench docs clean
+
+demo:
+	cargo build --release --quiet -p stereotax-cli
+	target/release/stereotax demo --out $(OUT)
+
+test: lint test-rust test-python
+
+lint:
+	cargo fmt --all --check
+	cargo clippy --workspace --all-targets --quiet -- -D warnings
+
+test-rust:
+	cargo test --workspace --exclude stereotax-python --quiet
+
+# The extension is built in the development profile: the same code, with its assertions on.
+test-python: $(VENV)/.ready
+	$(BIN)/maturin develop --quiet
+	$(BIN)/ruff check python validation benches
+	$(BIN)/python -m mypy.stubtest stereotax._core --ignore-missing-stub --allowlist python/stubtest-allow.txt
+	$(BIN)/python -m pytest -q python/tests
+
+$(VENV)/.ready: python/requirements/test.txt
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --upgrade pip
+	$(BIN)/python -m pip install --quiet -r python/requirements/test.txt
+	touch $@
+
+# Live peers, side by side with us.
+oracles: $(VENV)/.oracles
+	$(BIN)/maturin develop --quiet --release
+	$(BIN)/python -m pytest -q validation
+
+$(VENV)/.oracles: $(VENV)/.ready python/requirements/oracles.txt
+	$(BIN)/python -m pip install --quiet -r python/requirements/oracles.txt
+	touch $@
+
+# Many seeds: p-values uniform under the null, intervals covering at their rate.
+calibrate:
+	STEREOTAX_CALIBRATE=1 cargo test --release --workspace --exclude stereotax-python --quiet calibrate
+
+bench: $(VENV)/.oracles
+	$(BIN)/maturin develop --quiet --release
+	$(BIN)/python benches/peers/run.py
+
+docs:
+	cargo doc --no-deps --workspace --exclude stereotax-python
+
+clean:
+	rm -rf target $(VENV) $(OUT)

@@ -1,0 +1,178 @@
+//! The command line: every flag is defined once, here, with its help text.
+
+use std::path::PathBuf;
+
+use clap::{Parser, Subcommand};
+
+/// Put artificial neural networks into the coordinates of the brain.
+#[derive(Debug, Parser)]
+#[command(name = "stereotax", version, max_term_width = 100)]
+pub(crate) struct Args {
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Run a complete study on a simulated cortex with planted truth; needs no file
+    Demo(DemoArgs),
+    /// Write a commented study.toml to start from
+    Init(InitArgs),
+    /// Read everything a study names, say what is wrong, compute nothing
+    Check(CheckArgs),
+    /// Show what a run would compute, with seconds and gigabytes
+    Plan(PlanArgs),
+    /// Compute what is missing, write the results and the report
+    Run(RunArgs),
+    /// Write the report again from finished results
+    Report(ReportArgs),
+    /// Say what is inside a data file
+    Info(InfoArgs),
+    /// Say what a finished node came from
+    Why(WhyArgs),
+    /// Print the references for the methods a study uses
+    Cite(CiteArgs),
+}
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct DemoArgs {
+    /// Folder for data, results and report; an unfinished demo there is continued
+    #[arg(long, default_value = "stereotax-demo")]
+    pub(crate) out: PathBuf,
+    /// Seed of the simulation
+    #[arg(long, default_value_t = 7)]
+    pub(crate) seed: u64,
+    #[command(flatten)]
+    pub(crate) resources: Resources,
+}
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct InitArgs {
+    /// File to write
+    #[arg(default_value = "study.toml")]
+    pub(crate) file: PathBuf,
+    /// Replace the file if it exists
+    #[arg(long)]
+    pub(crate) force: bool,
+}
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct CheckArgs {
+    /// The study file
+    pub(crate) study: PathBuf,
+    /// One JSON object per finding on stdout
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct PlanArgs {
+    /// The study file
+    pub(crate) study: PathBuf,
+    /// Folder whose finished nodes count as done
+    #[arg(long, default_value = "stereotax-out")]
+    pub(crate) out: PathBuf,
+    #[command(flatten)]
+    pub(crate) resources: Resources,
+    /// One JSON object per node on stdout
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct RunArgs {
+    /// The study file
+    pub(crate) study: PathBuf,
+    /// Folder for nodes, results and report; an unfinished run there is continued
+    #[arg(long, default_value = "stereotax-out")]
+    pub(crate) out: PathBuf,
+    #[command(flatten)]
+    pub(crate) resources: Resources,
+    /// Read input files again even where size and time are as before
+    #[arg(long)]
+    pub(crate) recheck: bool,
+    /// One JSON object at the end on stdout: where results and report are
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct Resources {
+    /// Memory to stay within, such as 8G or 500M
+    #[arg(long, value_parser = parse_memory, default_value = "4G")]
+    pub(crate) max_memory: u64,
+    /// Threads; results do not depend on it [default: all cores]
+    #[arg(long)]
+    pub(crate) threads: Option<usize>,
+}
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct ReportArgs {
+    /// Folder of a finished run
+    pub(crate) out: PathBuf,
+}
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct InfoArgs {
+    /// An .npy, .npz, .safetensors, HDF5 or CSV file
+    pub(crate) file: PathBuf,
+    /// One JSON object on stdout
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct WhyArgs {
+    /// The beginning of a node's key, as `plan` prints it
+    pub(crate) node: String,
+    /// Folder of the run
+    #[arg(long, default_value = "stereotax-out")]
+    pub(crate) out: PathBuf,
+}
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct CiteArgs {
+    /// The study file; without it, the references of the default analysis
+    pub(crate) study: Option<PathBuf>,
+}
+
+/// "8G", "500M", "2.5G" or bytes.
+fn parse_memory(text: &str) -> Result<u64, String> {
+    let (digits, unit) =
+        match text.trim_end_matches(['b', 'B', 'i']).strip_suffix(['K', 'M', 'G', 'k', 'm', 'g']) {
+            Some(digits) => {
+                let scale = match text.as_bytes()[digits.len()].to_ascii_uppercase() {
+                    b'K' => 1u64 << 10,
+                    b'M' => 1 << 20,
+                    _ => 1 << 30,
+                };
+                (digits, scale)
+            }
+            None => (text, 1),
+        };
+    match digits.trim().parse::<f64>() {
+        Ok(number) if number > 0.0 && number.is_finite() => Ok((number * unit as f64) as u64),
+        _ => Err("expected a size such as 8G, 500M or 2.5G".into()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_flags_are_consistent() {
+        use clap::CommandFactory;
+        Args::command().debug_assert();
+    }
+
+    #[test]
+    fn memory_sizes() {
+        assert_eq!(parse_memory("8G"), Ok(8 << 30));
+        assert_eq!(parse_memory("500M"), Ok(500 << 20));
+        assert_eq!(parse_memory("2.5GiB"), Ok(5 << 29));
+        assert_eq!(parse_memory("1024"), Ok(1024));
+        assert!(parse_memory("much").is_err());
+        assert!(parse_memory("-1G").is_err());
+    }
+}

@@ -1,0 +1,488 @@
+//! Lay out the staged plan: which nodes a study consists of, and what a run of the missing ones takes.
+//!
+//! Per model and benchmark: `moments` (where layers share their state) → `depth` → one `cell` per
+//! representation and subject → `selected` cells (best layer, adaptive), whose inner scores come from the
+//! other cells. Per benchmark: `ceiling` and `nuisance` cells. Group statistics are not nodes: they are
+//! always rerun from the cells.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::time::Instant;
+
+use faer::Mat;
+use serde_json::json;
+use stereotax::data::TileSource;
+use stereotax::pipelines::depth::{StateKind, state_kind};
+use stereotax::pipelines::{DepthParams, EvaluateParams, Pieces, Representation};
+
+use crate::config::NfasSettings;
+use crate::digests::Digests;
+use crate::inputs::{self, BenchmarkInput, Inputs, ModelInput};
+use crate::node::{NodeSpec, digest_of_json};
+use crate::store::Store;
+use crate::{Options, Study, StudyError, settings};
+
+/// Versions of the kernels: raised whenever their numbers change (golden tests guard them).
+mod version {
+    pub(super) const MOMENTS: u32 = 1;
+    pub(super) const DEPTH: u32 = 1;
+    pub(super) const CELL: u32 = 1;
+    pub(super) const NUISANCE: u32 = 1;
+    pub(super) const CEILING: u32 = 1;
+}
+
+/// Fewest layers that have depth dynamics.
+pub const MIN_LAYERS: usize = 4;
+
+/// The whole study as work on its inputs.
+#[derive(Debug)]
+pub struct Grid {
+    /// One entry per model and benchmark that share stimuli.
+    pub pairs: Vec<Pair>,
+    /// One entry per benchmark, in order.
+    pub benchmarks: Vec<BenchmarkWork>,
+    /// The depth fit's choices.
+    pub depth_params: DepthParams,
+}
+
+/// What is computed once per benchmark.
+#[derive(Debug)]
+pub struct BenchmarkWork {
+    /// The encoding model and its draws on this benchmark.
+    pub evaluate: EvaluateParams,
+    /// The division of samples for moments.
+    pub pieces: Pieces,
+    /// Noise ceilings.
+    pub ceiling: NodeSpec,
+    /// Per nuisance set and subject.
+    pub nuisance: Vec<Vec<NodeSpec>>,
+}
+
+/// One model on one benchmark.
+#[derive(Debug)]
+pub struct Pair {
+    /// Index of the model.
+    pub model: usize,
+    /// Index of the benchmark.
+    pub benchmark: usize,
+    /// Index of the model's activations.
+    pub activation: usize,
+    /// The moments; only where layers are taken as they are.
+    pub moments: Option<NodeSpec>,
+    /// The depth fit; none for a model that is too shallow.
+    pub depth: Option<NodeSpec>,
+    /// Cells that are scored directly, per representation and subject.
+    pub cells: Vec<(Representation, Vec<NodeSpec>)>,
+    /// Cells chosen by inner scores, per representation: its candidates and the node of each subject.
+    pub selected: Vec<(Representation, Vec<Representation>, Vec<NodeSpec>)>,
+}
+
+impl Grid {
+    /// Lay out the work; pure, given the inputs' digests.
+    pub fn new(study: &Study, inputs: &Inputs) -> Self {
+        let analysis = &study.file.analysis;
+        let depth_params = settings::depth(analysis, study.file.seed);
+        let benchmarks: Vec<BenchmarkWork> =
+            inputs.benchmarks.iter().map(|b| benchmark_work(study, b)).collect();
+        let mut pairs = Vec::new();
+        for (benchmark_idx, benchmark) in inputs.benchmarks.iter().enumerate() {
+            let allowed = &study.file.brain[benchmark_idx].model_modalities;
+            for (model_idx, model) in inputs.models.iter().enumerate() {
+                if !allowed.is_empty() && !allowed.contains(&model.model.modality) {
+                    continue;
+                }
+                let found = model.activations.iter().position(|a| a.stimuli == benchmark.stimuli);
+                if let Some(activation) = found {
+                    let work = &benchmarks[benchmark_idx];
+                    let mut pair = pair(analysis, &depth_params, benchmark, work, model, activation);
+                    pair.model = model_idx;
+                    pair.benchmark = benchmark_idx;
+                    pairs.push(pair);
+                }
+            }
+        }
+        Grid { pairs, benchmarks, depth_params }
+    }
+
+    /// Every node, in the order of work.
+    pub fn specs(&self) -> impl Iterator<Item = &NodeSpec> {
+        let benchmarks = self
+            .benchmarks
+            .iter()
+            .flat_map(|b| std::iter::once(&b.ceiling).chain(b.nuisance.iter().flatten()));
+        let pairs = self.pairs.iter().flat_map(|pair| {
+            let cells = pair.cells.iter().flat_map(|(_, specs)| specs);
+            let selected = pair.selected.iter().flat_map(|(_, _, specs)| specs);
+            pair.moments.iter().chain(&pair.depth).chain(cells).chain(selected)
+        });
+        benchmarks.chain(pairs)
+    }
+
+    /// How many nodes there are.
+    pub fn n_nodes(&self) -> usize {
+        self.specs().count()
+    }
+
+    /// Every node with what it is called and what it costs, in the order of work.
+    fn nodes(&self, inputs: &Inputs) -> Vec<(&NodeSpec, Cost)> {
+        let mut nodes: Vec<(&NodeSpec, Cost)> = Vec::new();
+        for (work, benchmark) in self.benchmarks.iter().zip(&inputs.benchmarks) {
+            let n = benchmark.design.n_samples() as f64;
+            let rois = benchmark.rois.len() as f64;
+            nodes.push((&work.ceiling, Cost { flops: 4e3 * n * rois, bytes: 8.0 * rois }));
+            for (nuisance, specs) in benchmark.nuisance.iter().zip(&work.nuisance) {
+                let cost = cell_cost(benchmark, nuisance.values.ncols(), work, true);
+                nodes.extend(specs.iter().map(|spec| (spec, cost)));
+            }
+        }
+        for pair in &self.pairs {
+            let benchmark = &inputs.benchmarks[pair.benchmark];
+            let work = &self.benchmarks[pair.benchmark];
+            let layers = inputs.models[pair.model].activations[pair.activation].layers.layers();
+            let width = layers.iter().map(|l| l.width).max().unwrap_or(0);
+            let (n, k, l) = (benchmark.design.n_samples() as f64, width as f64, layers.len() as f64);
+            if let Some(spec) = &pair.moments {
+                let pieces = work.pieces.names.len() as f64;
+                nodes.push((spec, Cost { flops: 4.0 * n * k * l * l, bytes: 8.0 * pieces * l * k }));
+            }
+            if let Some(spec) = &pair.depth {
+                let folds = benchmark.design.folds.len() as f64;
+                let fits = folds * (25.0 + self.depth_params.n_shuffles as f64) + 100.0;
+                let mapping = if pair.moments.is_none() { folds * l * n * k * k.min(n) * 4.0 } else { 0.0 };
+                nodes.push((spec, Cost { flops: fits * 300.0 * l * l * l + mapping, bytes: 1e5 }));
+            }
+            for (representation, specs) in &pair.cells {
+                let cost = cell_cost(benchmark, width, work, representation.keeps_draws(layers.len()));
+                nodes.extend(specs.iter().map(|spec| (spec, cost)));
+            }
+            for (_, _, specs) in &pair.selected {
+                let cost = cell_cost(benchmark, width, work, true);
+                nodes.extend(specs.iter().map(|spec| (spec, cost)));
+            }
+        }
+        nodes
+    }
+}
+
+fn benchmark_work(study: &Study, benchmark: &BenchmarkInput) -> BenchmarkWork {
+    let analysis = &study.file.analysis;
+    let evaluate =
+        settings::evaluate(analysis, study.file.seed, &benchmark.design, &benchmark.hrf, benchmark.gap);
+    let subjects: Vec<&String> = benchmark.subjects.iter().map(|s| &s.digest).collect();
+    let ceiling = NodeSpec {
+        kind: "ceiling".into(),
+        kernel_version: version::CEILING,
+        params: json!({"kind": analysis.ceiling, "given": benchmark.given_ceilings, "seed": study.file.seed}),
+        inputs: BTreeMap::from([
+            ("design".into(), benchmark.digest.clone()),
+            ("subjects".into(), digest_of_json(&json!(subjects))),
+        ]),
+        label: format!("ceiling: {}", benchmark.id),
+    };
+    let nuisance = if analysis.controls.nuisance { benchmark.nuisance.as_slice() } else { &[] }
+        .iter()
+        .map(|nuisance| {
+            benchmark
+                .subjects
+                .iter()
+                .map(|subject| NodeSpec {
+                    kind: "nuisance".into(),
+                    kernel_version: version::NUISANCE,
+                    params: json!({"evaluate": evaluate}),
+                    inputs: BTreeMap::from([
+                        ("design".into(), benchmark.digest.clone()),
+                        ("features".into(), nuisance.digest.clone()),
+                        ("responses".into(), subject.digest.clone()),
+                    ]),
+                    label: format!("nuisance: {} · {} · {}", nuisance.name, benchmark.id, subject.id),
+                })
+                .collect()
+        })
+        .collect();
+    BenchmarkWork { evaluate, pieces: benchmark.design.pieces(), ceiling, nuisance }
+}
+
+fn pair(
+    analysis: &NfasSettings,
+    depth_params: &DepthParams,
+    benchmark: &BenchmarkInput,
+    work: &BenchmarkWork,
+    model: &ModelInput,
+    activation: usize,
+) -> Pair {
+    let input = &model.activations[activation];
+    let n_layers = input.layers.layers().len();
+    let state = (n_layers >= MIN_LAYERS).then(|| state_kind(&input.layers, depth_params));
+    let of = |what: &str| format!("{what}: {} · {}", model.model.name, benchmark.id);
+    let base = BTreeMap::from([
+        ("activations".to_owned(), input.digest.clone()),
+        ("design".to_owned(), benchmark.digest.clone()),
+    ]);
+    let moments = (state == Some(StateKind::Shared)).then(|| NodeSpec {
+        kind: "moments".into(),
+        kernel_version: version::MOMENTS,
+        params: json!({"scaling": depth_params.scaling}),
+        inputs: base.clone(),
+        label: of("moments"),
+    });
+    let depth = state.map(|_| {
+        let mut inputs = base.clone();
+        if let Some(moments) = &moments {
+            inputs = BTreeMap::from([
+                ("design".to_owned(), benchmark.digest.clone()),
+                ("moments".to_owned(), moments.key()),
+            ]);
+        }
+        NodeSpec {
+            kind: "depth".into(),
+            kernel_version: version::DEPTH,
+            params: json!(depth_params),
+            inputs,
+            label: of("depth"),
+        }
+    });
+    let cell = |representation: &Representation, extra: Option<String>| -> Vec<NodeSpec> {
+        benchmark
+            .subjects
+            .iter()
+            .map(|subject| {
+                let mut inputs = base.clone();
+                inputs.insert("responses".into(), subject.digest.clone());
+                if let Some(depth) =
+                    depth.as_ref().filter(|_| !matches!(representation, Representation::Layer(_)))
+                {
+                    inputs.insert("depth".into(), depth.key());
+                }
+                if let Some(extra) = &extra {
+                    inputs.insert("candidates".into(), extra.clone());
+                }
+                let layer = match representation {
+                    Representation::Layer(layer) => Some(*layer),
+                    _ => None,
+                };
+                let name = layer
+                    .map_or_else(|| representation.name(), |layer| input.layers.layers()[layer].name.clone());
+                NodeSpec {
+                    kind: "cell".into(),
+                    kernel_version: version::CELL,
+                    params: json!({
+                        "representation": representation.name(), "layer": layer, "evaluate": work.evaluate,
+                        "draws": representation.keeps_draws(n_layers),
+                    }),
+                    inputs,
+                    label: format!("cell: {} · {name} · {} · {}", model.model.name, benchmark.id, subject.id),
+                }
+            })
+            .collect()
+    };
+    let controls = &analysis.controls;
+    let mut wanted = Vec::new();
+    if depth.is_some() {
+        wanted.push(Representation::StableMode);
+        wanted.push(Representation::Pod);
+    }
+    let equal = input.layers.layers().iter().all(|l| l.width == input.layers.layers()[0].width);
+    // Layers of unequal width have a mean only in a common state.
+    if (controls.layer_mean || controls.adaptive) && (depth.is_some() || equal) {
+        wanted.push(Representation::LayerMean);
+    }
+    if depth.is_some() {
+        wanted.extend((0..depth_params.n_shuffles).map(Representation::Shuffled));
+        if depth_params.multiverse && state == Some(StateKind::Shared) {
+            wanted.extend((0..stereotax::pipelines::depth::N_ALTERNATIVES).map(Representation::Alternative));
+        }
+    }
+    if controls.best_layer || controls.adaptive {
+        wanted.extend((0..n_layers).map(Representation::Layer));
+    } else if controls.first_last {
+        wanted.extend([0, n_layers - 1].map(Representation::Layer));
+    }
+    let cells: Vec<(Representation, Vec<NodeSpec>)> =
+        wanted.into_iter().map(|r| (r.clone(), cell(&r, None))).collect();
+    let mut selected = Vec::new();
+    let choose = |representation: Representation, among: &dyn Fn(&Representation) -> bool| {
+        let (candidates, keys): (Vec<Representation>, Vec<Vec<String>>) = cells
+            .iter()
+            .filter(|(r, _)| among(r))
+            .map(|(r, specs)| (r.clone(), specs.iter().map(NodeSpec::key).collect()))
+            .unzip();
+        let nodes = cell(&representation, Some(digest_of_json(&json!(keys))));
+        (representation, candidates, nodes)
+    };
+    if controls.best_layer {
+        selected.push(choose(Representation::BestLayer, &|r| matches!(r, Representation::Layer(_))));
+    }
+    if controls.adaptive {
+        selected.push(choose(Representation::Adaptive, &|r| {
+            matches!(
+                r,
+                Representation::Layer(_)
+                    | Representation::StableMode
+                    | Representation::LayerMean
+                    | Representation::Pod
+            )
+        }));
+    }
+    Pair { model: 0, benchmark: 0, activation, moments, depth, cells, selected }
+}
+
+/// What a node takes.
+#[derive(Debug, Clone, Copy, PartialEq)]
+struct Cost {
+    flops: f64,
+    bytes: f64,
+}
+
+fn cell_cost(benchmark: &BenchmarkInput, width: usize, work: &BenchmarkWork, draws: bool) -> Cost {
+    let n = benchmark.design.n_samples() as f64;
+    let rois = benchmark.rois.len() as f64;
+    let folds = benchmark.design.folds.len() as f64;
+    let subjects = benchmark.subjects.len().max(1) as f64;
+    let k = (width as f64).min(n);
+    let q = work.evaluate.encoding.reduce.map_or(k, |r| (r.max_components as f64).min(k).min(n / 8.0));
+    let p = q * stereotax::signal::n_columns(&benchmark.hrf) as f64;
+    let (inner, alphas) = (5.0, work.evaluate.encoding.alphas.values.len() as f64);
+    // Features are shared by subjects; eigendecompositions cost about 9 k³.
+    let features =
+        n * width as f64 * k + 9.0 * k * k * k + 2.0 * n * width as f64 * q + inner * 9.0 * p * p * p;
+    let fits = 2.0 * n * p * rois * (2.0 + alphas);
+    let (b, s) = (work.evaluate.n_bootstraps as f64, work.evaluate.n_shifts as f64);
+    let blocks = benchmark.design.block_names.len() as f64;
+    let resampling = if draws { rois * (10.0 * b * blocks + 2.0 * s * n) } else { 0.0 };
+    let bytes = if draws { 4.0 * rois * (n + b + s) } else { 24.0 * rois * folds };
+    Cost { flops: folds * (features / subjects + fits) + resampling, bytes }
+}
+
+/// What a run would do.
+#[derive(Debug, Clone, serde::Serialize)]
+pub struct Plan {
+    /// Every node, in the order of work.
+    pub nodes: Vec<PlannedNode>,
+    /// What the missing ones take.
+    pub forecast: Forecast,
+}
+
+/// One node of a plan.
+#[derive(Debug, Clone, serde::Serialize)]
+pub struct PlannedNode {
+    /// Its key.
+    pub key: String,
+    /// Its kernel.
+    pub kind: String,
+    /// What a person calls it.
+    pub label: String,
+    /// Whether it is finished.
+    pub done: bool,
+    /// Seconds it would take on this machine, by its flops.
+    pub seconds: f64,
+}
+
+/// What a run would take.
+#[derive(Debug, Clone, Copy, serde::Serialize)]
+pub struct Forecast {
+    /// Seconds, from the flops of missing nodes and the rate of products measured now.
+    pub seconds: f64,
+    /// Peak memory in bytes.
+    pub memory_bytes: u64,
+    /// Bytes that the missing nodes will take on disk.
+    pub disk_bytes: u64,
+    /// Floating-point operations of the missing nodes.
+    pub flops: f64,
+}
+
+/// Say what a run of `study` into `out` would compute; nothing is computed or written.
+pub fn plan(study: &Study, out: &Path, options: &Options) -> Result<Plan, StudyError> {
+    let mut digests = Digests::open(out, options.recheck);
+    let inputs = inputs::load(study, &mut digests)?;
+    let grid = Grid::new(study, &inputs);
+    let store = Store::at(out);
+    let threads =
+        options.threads.unwrap_or_else(|| std::thread::available_parallelism().map_or(1, usize::from));
+    // Small decompositions and copies run below the rate of large products.
+    let rate = 0.35 * product_rate() * threads as f64;
+    let mut forecast =
+        Forecast { seconds: 0.0, memory_bytes: memory(&grid, &inputs, options), disk_bytes: 0, flops: 0.0 };
+    let mut nodes = Vec::new();
+    for (spec, cost) in grid.nodes(&inputs) {
+        let done = store.holds(spec);
+        let seconds = cost.flops / rate + 2e-3;
+        if !done {
+            forecast.seconds += seconds;
+            forecast.disk_bytes += cost.bytes as u64 + 2048;
+            forecast.flops += cost.flops;
+        }
+        nodes.push(PlannedNode {
+            key: spec.key(),
+            kind: spec.kind.clone(),
+            label: spec.label.clone(),
+            done,
+            seconds,
+        });
+    }
+    Ok(Plan { nodes, forecast })
+}
+
+/// Peak memory: the responses, and one model's working set.
+pub fn memory(grid: &Grid, inputs: &Inputs, options: &Options) -> u64 {
+    let responses: f64 = inputs
+        .benchmarks
+        .iter()
+        .map(|b| {
+            let per = 8.0 * b.design.n_samples() as f64 * b.rois.len() as f64;
+            b.subjects.iter().map(|s| per * (1 + s.repeats.len()) as f64).sum::<f64>()
+        })
+        .sum();
+    let threads =
+        options.threads.unwrap_or_else(|| std::thread::available_parallelism().map_or(1, usize::from));
+    let working = grid
+        .pairs
+        .iter()
+        .map(|pair| {
+            let need = pair_memory(pair, inputs, threads);
+            need.fixed + need.per_representation.max((options.max_memory as f64 * 0.5).min(need.all))
+        })
+        .fold(0.0, f64::max);
+    (responses + working + 64e6) as u64
+}
+
+/// Bytes that scoring one pair takes.
+#[derive(Debug, Clone, Copy)]
+pub struct PairMemory {
+    /// Whatever the batch: moments, tiles and the threads' own matrices.
+    pub fixed: f64,
+    /// One representation in all folds.
+    pub per_representation: f64,
+    /// All representations at once.
+    pub all: f64,
+}
+
+/// Bytes that scoring one pair takes, by its sizes.
+pub fn pair_memory(pair: &Pair, inputs: &Inputs, threads: usize) -> PairMemory {
+    let benchmark = &inputs.benchmarks[pair.benchmark];
+    let layers = inputs.models[pair.model].activations[pair.activation].layers.layers();
+    let (n, l) = (benchmark.design.n_samples() as f64, layers.len() as f64);
+    let k = layers.iter().map(|layer| layer.width).max().unwrap_or(0) as f64;
+    let folds = benchmark.design.folds.len() as f64;
+    let small = k.min(n);
+    let moments = if pair.moments.is_some() { 8.0 * 64.0 * l * k } else { 8.0 * n * k.min(256.0) * l };
+    // Per thread: the training rows, their Gram matrix, its vectors, components and delays.
+    let thread = 8.0 * (n * k + 3.0 * small * small + 6.0 * n * 256.0) + 16e6;
+    let per_representation = 8.0 * n * (folds * k + 2.0 * benchmark.rois.len() as f64);
+    PairMemory {
+        fixed: 2.0 * moments + threads as f64 * thread,
+        per_representation,
+        all: per_representation * (pair.cells.len().max(1)) as f64,
+    }
+}
+
+/// Floating-point operations per second of a product on one thread, measured in a few milliseconds.
+fn product_rate() -> f64 {
+    let a = Mat::<f64>::from_fn(384, 384, |i, j| (i * 7 + j * 3) as f64 % 11.0);
+    let begin = Instant::now();
+    let mut rounds = 0;
+    while rounds < 3 || begin.elapsed().as_secs_f64() < 0.02 {
+        std::hint::black_box(stereotax::linalg::product(a.as_ref(), a.as_ref()));
+        rounds += 1;
+    }
+    2.0 * 384f64.powi(3) * f64::from(rounds) / begin.elapsed().as_secs_f64()
+}

@@ -1,0 +1,544 @@
+//! Run a study: compute the missing nodes, then the group statistics, then write the results.
+
+use std::collections::BTreeMap;
+use std::fs::{File, OpenOptions};
+use std::path::Path;
+
+use faer::{Mat, MatRef};
+use rayon::prelude::*;
+use serde_json::json;
+use stereotax::data::{Event, Monitor};
+use stereotax::dynamics::DepthMoments;
+use stereotax::encoding::{Candidate, choose};
+use stereotax::pipelines::depth::{DepthResult, depth_moments, depth_of_mapped, depth_of_moments};
+use stereotax::pipelines::{
+    Cell, CellRequest, Features, ModelData, Representation, evaluate_model, predict, score_cell,
+};
+use stereotax::stats::ceiling::{CeilingMethod, CeilingParams, NoiseCeiling, noise_ceiling};
+
+use crate::config::CeilingKind;
+use crate::digests::Digests;
+use crate::inputs::{self, BenchmarkInput, Inputs};
+use crate::node::NodeSpec;
+use crate::plan::{self, Grid, Pair};
+use crate::store::{Payload, Store};
+use crate::tables::{self, Scored};
+use crate::{Finding, Options, Study, StudyError, results};
+
+/// What a run did.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Outcome {
+    /// Nodes computed now.
+    pub computed: usize,
+    /// Nodes found finished.
+    pub reused: usize,
+    /// Warnings for the person at the terminal.
+    pub warnings: Vec<String>,
+}
+
+/// Compute what is missing in `out` and write `out/results/`.
+///
+/// Errors: wrong input, before anything is written; failures while writing, with everything finished
+/// kept; a stop request, likewise. Results do not depend on `options`.
+pub fn run(study: &Study, out: &Path, options: &Options, monitor: &Monitor) -> Result<Outcome, StudyError> {
+    let pool = rayon::ThreadPoolBuilder::new()
+        .num_threads(options.threads.unwrap_or(0))
+        .build()
+        .map_err(|e| StudyError::Internal { what: format!("no threads: {e}") })?;
+    pool.install(|| run_inside(study, out, options, monitor))
+}
+
+fn run_inside(
+    study: &Study,
+    out: &Path,
+    options: &Options,
+    monitor: &Monitor,
+) -> Result<Outcome, StudyError> {
+    let mut digests = Digests::open(out, options.recheck);
+    let inputs = inputs::load(study, &mut digests)?;
+    if !digests.all_verified() {
+        inputs::verify(&inputs, monitor)?;
+    }
+    let grid = Grid::new(study, &inputs);
+    preflight(&inputs, &grid)?;
+    refuse_small_memory(&grid, &inputs, options)?;
+
+    // From here on things are written.
+    std::fs::create_dir_all(out).map_err(|e| StudyError::write(out, &e))?;
+    let _lock = lock(out)?;
+    let store = Store::open(out)?;
+    digests.save(out)?;
+    let worker = Worker { study, inputs: &inputs, grid: &grid, store: &store, options, monitor };
+    let total = grid.n_nodes();
+    let missing = grid.specs().filter(|spec| !store.holds(spec)).count();
+    monitor.tell(Event::Started { task: study.file.name.clone(), total: missing as u64 });
+    for benchmark_idx in 0..inputs.benchmarks.len() {
+        worker.benchmark(benchmark_idx)?;
+    }
+    for pair in &grid.pairs {
+        worker.pair(pair)?;
+    }
+    monitor.tell(Event::Finished { task: study.file.name.clone() });
+    let scored = worker.collect()?;
+    let made = tables::make(study, &inputs, &grid, &scored, monitor)?;
+    results::write(out, &made.tables, &made.manifest)?;
+    let warnings = made.findings.iter().filter(|f| f.severity != "note").map(|f| f.text.clone()).collect();
+    Ok(Outcome { computed: missing, reused: total - missing, warnings })
+}
+
+/// Find before anything is written what would fail later: runs too short, folds too small, widths that
+/// have no common state.
+fn preflight(inputs: &Inputs, grid: &Grid) -> Result<(), StudyError> {
+    for (benchmark, work) in inputs.benchmarks.iter().zip(&grid.benchmarks) {
+        let context = format!("benchmark `{}`", benchmark.id);
+        let n = benchmark.design.n_samples();
+        let probe = Mat::<f64>::from_fn(n, 1, |i, _| (i as f64 * 0.7).sin() + (i as f64 * 0.13).cos());
+        let features = Features::from_matrix(probe.as_ref());
+        let mut params = work.evaluate.clone();
+        params.encoding.reduce = None;
+        for fold in benchmark.design.folds.iter() {
+            predict(&features, fold, &benchmark.design, &[probe.as_ref()], &params)
+                .map_err(StudyError::in_context(&context))?;
+        }
+    }
+    for pair in &grid.pairs {
+        if pair.moments.is_some() {
+            let model = &inputs.models[pair.model];
+            let layers = &model.activations[pair.activation].layers;
+            let names = &grid.benchmarks[pair.benchmark].pieces.names;
+            DepthMoments::new(
+                stereotax::data::TileSource::layers(layers),
+                names,
+                stereotax::dynamics::MomentsOptions::default(),
+            )
+            .map_err(StudyError::in_context(&format!("model `{}`", model.model.name)))?;
+        }
+    }
+    Ok(())
+}
+
+fn refuse_small_memory(grid: &Grid, inputs: &Inputs, options: &Options) -> Result<(), StudyError> {
+    for pair in &grid.pairs {
+        let need = plan::pair_memory(pair, inputs, rayon::current_num_threads());
+        let least = need.fixed + need.per_representation;
+        if least > options.max_memory as f64 {
+            return Err(StudyError::Memory {
+                what: format!("model `{}`", inputs.models[pair.model].model.name),
+                needed_mb: (least / 1e6).ceil() as u64,
+                allowed_mb: options.max_memory / 1_000_000,
+            });
+        }
+    }
+    Ok(())
+}
+
+/// Hold the folder for this run; the lock ends with the process, however it ends.
+fn lock(out: &Path) -> Result<File, StudyError> {
+    let path = out.join(".lock");
+    let file = OpenOptions::new()
+        .create(true)
+        .truncate(false)
+        .write(true)
+        .open(&path)
+        .map_err(|e| StudyError::write(&path, &e))?;
+    match file.try_lock() {
+        Ok(()) => Ok(file),
+        Err(std::fs::TryLockError::WouldBlock) => Err(StudyError::Locked { path: out.display().to_string() }),
+        Err(std::fs::TryLockError::Error(e)) => Err(StudyError::write(&path, &e)),
+    }
+}
+
+/// One run over one store.
+struct Worker<'a> {
+    study: &'a Study,
+    inputs: &'a Inputs,
+    grid: &'a Grid,
+    store: &'a Store,
+    options: &'a Options,
+    monitor: &'a Monitor<'a>,
+}
+
+impl Worker<'_> {
+    fn finish(&self, spec: &NodeSpec, payload: &Payload) -> Result<(), StudyError> {
+        self.store.save(spec, payload)?;
+        self.monitor.tell(Event::Advanced { done: 1 });
+        Ok(())
+    }
+
+    /// Ceilings and nuisance cells.
+    fn benchmark(&self, index: usize) -> Result<(), StudyError> {
+        let (benchmark, work) = (&self.inputs.benchmarks[index], &self.grid.benchmarks[index]);
+        let context = format!("benchmark `{}`", benchmark.id);
+        if self.store.load(&work.ceiling).is_none() {
+            let payload = ceiling(benchmark, self.study.file.analysis.ceiling, self.study.file.seed)
+                .map_err(StudyError::in_context(&context))?;
+            self.finish(&work.ceiling, &payload)?;
+        }
+        for (nuisance, specs) in benchmark.nuisance.iter().zip(&work.nuisance) {
+            let features = Features::from_matrix(nuisance.values.as_ref());
+            for (subject, spec) in benchmark.subjects.iter().zip(specs) {
+                if self.store.load(spec).is_some() {
+                    continue;
+                }
+                let responses = subject.responses.as_ref();
+                let attempt = || {
+                    let folds = benchmark
+                        .design
+                        .folds
+                        .iter()
+                        .map(|fold| predict(&features, fold, &benchmark.design, &[responses], &work.evaluate))
+                        .collect::<stereotax::Result<Vec<_>>>()?;
+                    let folds: Vec<_> = folds.iter().map(|fold| &fold[0]).collect();
+                    score_cell(&folds, responses, &benchmark.design, true, &work.evaluate, self.monitor)
+                };
+                let cell = attempt().map_err(StudyError::in_context(&context))?;
+                self.finish(spec, &cell_payload(&cell, None))?;
+            }
+        }
+        Ok(())
+    }
+
+    /// The depth fit and all cells of one model on one benchmark.
+    fn pair(&self, pair: &Pair) -> Result<(), StudyError> {
+        let benchmark = &self.inputs.benchmarks[pair.benchmark];
+        let model = &self.inputs.models[pair.model];
+        let context = format!("model `{}` on `{}`", model.model.name, benchmark.id);
+        let depth = self.depth(pair, &context)?;
+        let responses: Vec<MatRef<f64>> = benchmark.subjects.iter().map(|s| s.responses.as_ref()).collect();
+        let data = ModelData {
+            source: &model.activations[pair.activation].layers,
+            design: &benchmark.design,
+            responses: &responses,
+            depth: depth.as_ref(),
+            depth_params: &self.grid.depth_params,
+        };
+        let n_folds = benchmark.design.folds.len();
+        let mut requests = Vec::new();
+        let mut specs: Vec<(&NodeSpec, Option<Vec<String>>)> = Vec::new();
+        for (representation, nodes) in &pair.cells {
+            if let (Representation::Alternative(index), Some(depth)) = (representation, &depth)
+                && depth.alternatives[*index].coefficients.is_none()
+            {
+                for spec in nodes.iter().filter(|spec| self.store.load(spec).is_none()) {
+                    let status = &depth.alternatives[*index].status;
+                    self.finish(spec, &Payload::of(json!({"status": status})))?;
+                }
+                continue;
+            }
+            for (subject, spec) in nodes.iter().enumerate() {
+                if self.store.load(spec).is_none() {
+                    let per_fold = vec![representation.clone(); n_folds];
+                    requests.push(self.request(pair, subject, representation, per_fold));
+                    specs.push((spec, None));
+                }
+            }
+        }
+        self.evaluate(pair, &data, &requests, &specs, &context)?;
+
+        let (mut requests, mut specs) = (Vec::new(), Vec::new());
+        for (representation, candidates, nodes) in &pair.selected {
+            for (subject, spec) in nodes.iter().enumerate() {
+                if self.store.load(spec).is_none() {
+                    let per_fold = self.choose(pair, candidates, subject, n_folds)?;
+                    let chosen = per_fold.iter().map(|r| self.layer_name(pair, r)).collect();
+                    requests.push(self.request(pair, subject, representation, per_fold));
+                    specs.push((spec, Some(chosen)));
+                }
+            }
+        }
+        self.evaluate(pair, &data, &requests, &specs, &context)
+    }
+
+    fn depth(&self, pair: &Pair, context: &str) -> Result<Option<DepthResult>, StudyError> {
+        let Some(spec) = &pair.depth else { return Ok(None) };
+        let known = self.store.load(spec).and_then(|p| serde_json::from_value(p.facts).ok());
+        if known.is_some() {
+            return Ok(known);
+        }
+        let benchmark = &self.inputs.benchmarks[pair.benchmark];
+        let source = &self.inputs.models[pair.model].activations[pair.activation].layers;
+        let pieces = &self.grid.benchmarks[pair.benchmark].pieces;
+        let params = &self.grid.depth_params;
+        let fitted = match &pair.moments {
+            Some(moments_spec) => {
+                let known = self
+                    .store
+                    .load(moments_spec)
+                    .and_then(|p| DepthMoments::from_bytes(p.get_bytes("moments")?).ok());
+                let moments = match known {
+                    Some(moments) => moments,
+                    None => {
+                        let moments = depth_moments(source, pieces, params, self.monitor)
+                            .map_err(StudyError::in_context(context))?;
+                        let mut payload = Payload::of(json!({"layers": moments.layer_names()}));
+                        payload.put_bytes("moments", &moments.to_bytes());
+                        self.finish(moments_spec, &payload)?;
+                        moments
+                    }
+                };
+                depth_of_moments(&moments, pieces, &benchmark.design, params, self.monitor)
+            }
+            None => depth_of_mapped(source, &benchmark.design, params, self.monitor),
+        }
+        .map_err(StudyError::in_context(context))?;
+        let facts = serde_json::to_value(&fitted)
+            .map_err(|e| StudyError::Internal { what: format!("the depth fit cannot be kept: {e}") })?;
+        self.finish(spec, &Payload::of(facts))?;
+        Ok(Some(fitted))
+    }
+
+    fn request(
+        &self,
+        pair: &Pair,
+        subject: usize,
+        representation: &Representation,
+        per_fold: Vec<Representation>,
+    ) -> CellRequest {
+        let source = &self.inputs.models[pair.model].activations[pair.activation].layers;
+        let n_layers = stereotax::data::TileSource::layers(source).len();
+        CellRequest { subject, per_fold, keep_draws: representation.keeps_draws(n_layers) }
+    }
+
+    fn evaluate(
+        &self,
+        pair: &Pair,
+        data: &ModelData<'_>,
+        requests: &[CellRequest],
+        specs: &[(&NodeSpec, Option<Vec<String>>)],
+        context: &str,
+    ) -> Result<(), StudyError> {
+        if requests.is_empty() {
+            return Ok(());
+        }
+        let need = plan::pair_memory(pair, self.inputs, rayon::current_num_threads());
+        let budget = (0.5 * self.options.max_memory as f64).min(self.options.max_memory as f64 - need.fixed);
+        let params = &self.grid.benchmarks[pair.benchmark].evaluate;
+        evaluate_model(data, requests, params, budget.max(0.0) as usize, self.monitor, |at, cell| {
+            let (spec, chosen) = &specs[at];
+            self.finish(spec, &cell_payload(&cell, chosen.as_deref())).map_err(Stop::Study)
+        })
+        .map_err(|stop: Stop| match stop {
+            Stop::Core(error) => StudyError::in_context(context)(error),
+            Stop::Study(error) => error,
+        })
+    }
+
+    /// The candidate with the best inner score in each fold, from training rows only.
+    fn choose(
+        &self,
+        pair: &Pair,
+        candidates: &[Representation],
+        subject: usize,
+        n_folds: usize,
+    ) -> Result<Vec<Representation>, StudyError> {
+        let mut inner: Vec<(&Representation, String, Vec<f64>)> = Vec::new();
+        for candidate in candidates {
+            let spec = pair.cells.iter().find(|(r, _)| r == candidate).map(|(_, specs)| &specs[subject]);
+            if let Some(scores) = spec.and_then(|s| self.store.load(s)).and_then(|p| p.get("inner_scores")) {
+                inner.push((candidate, self.layer_name(pair, candidate), scores));
+            }
+        }
+        let n_rois = self.inputs.benchmarks[pair.benchmark].rois.len();
+        (0..n_folds)
+            .map(|fold| {
+                let scored: Vec<Candidate> = inner
+                    .iter()
+                    .map(|(_, name, scores)| Candidate {
+                        name,
+                        inner_scores: &scores[fold * n_rois..(fold + 1) * n_rois],
+                    })
+                    .collect();
+                let choice =
+                    choose(&scored).map_err(StudyError::in_context("nested selection of representations"))?;
+                // Where no candidate has a defined inner score, the first one is as good as any.
+                Ok(inner[choice.winner.unwrap_or(0)].0.clone())
+            })
+            .collect()
+    }
+
+    fn layer_name(&self, pair: &Pair, representation: &Representation) -> String {
+        let source = &self.inputs.models[pair.model].activations[pair.activation].layers;
+        match representation {
+            Representation::Layer(layer) => stereotax::data::TileSource::layers(source)[*layer].name.clone(),
+            other => other.name(),
+        }
+    }
+
+    /// Read back everything that tables and group statistics need.
+    fn collect(&self) -> Result<Scored, StudyError> {
+        let lost = |spec: &NodeSpec| StudyError::Internal {
+            what: format!("node `{}` was finished and cannot be read back", spec.label),
+        };
+        let load = |spec: &NodeSpec| self.store.load(spec).ok_or_else(|| lost(spec));
+        let ceilings =
+            self.grid.benchmarks.iter().map(|work| load(&work.ceiling)).collect::<Result<_, _>>()?;
+        let nuisance = self
+            .grid
+            .benchmarks
+            .iter()
+            .map(|work| work.nuisance.iter().map(|specs| specs.iter().map(load).collect()).collect())
+            .collect::<Result<Vec<Vec<Vec<Payload>>>, _>>()?;
+        let pairs = self
+            .grid
+            .pairs
+            .par_iter()
+            .map(|pair| {
+                let depth = pair
+                    .depth
+                    .as_ref()
+                    .map(|spec| serde_json::from_value(load(spec)?.facts).map_err(|_| lost(spec)))
+                    .transpose()?;
+                let direct = pair.cells.iter().map(|(r, specs)| (r, specs));
+                let selected = pair.selected.iter().map(|(r, _, specs)| (r, specs));
+                let cells = direct
+                    .chain(selected)
+                    .map(|(r, specs)| Ok((r.clone(), specs.iter().map(load).collect::<Result<Vec<_>, _>>()?)))
+                    .collect::<Result<BTreeMap<_, _>, StudyError>>()?;
+                Ok((depth, cells))
+            })
+            .collect::<Result<Vec<_>, StudyError>>()?;
+        Ok(Scored { ceilings, nuisance, pairs })
+    }
+}
+
+enum Stop {
+    Core(stereotax::Error),
+    Study(StudyError),
+}
+
+impl From<stereotax::Error> for Stop {
+    fn from(error: stereotax::Error) -> Self {
+        Stop::Core(error)
+    }
+}
+
+fn cell_payload(cell: &Cell, chosen: Option<&[String]>) -> Payload {
+    let n_rois = cell.r.len();
+    let mut payload = Payload::of(json!({
+        "n_samples": cell.n_samples,
+        "share_at_edge": cell.share_at_edge,
+        "n_components": cell.n_components,
+        "chosen": chosen,
+        "note": cell.draws.as_ref().and_then(|d| d.note.clone()),
+    }));
+    payload.put("r", &[n_rois], &cell.r);
+    payload.put("n_eff", &[n_rois], &cell.n_eff);
+    put_matrix(&mut payload, "alphas", cell.alphas.as_ref());
+    put_matrix(&mut payload, "inner_scores", cell.inner_scores.as_ref());
+    if let Some(draws) = &cell.draws {
+        put_single(&mut payload, "predictions", draws.predictions.as_ref());
+        put_single(&mut payload, "bootstrap", draws.bootstrap.as_ref());
+        let n_draws = draws.null.len() / n_rois.max(1);
+        payload.put_single("null", &[n_draws, n_rois], draws.null.iter().copied());
+        payload.put("p", &[n_rois], &draws.p_value);
+    }
+    payload
+}
+
+fn put_matrix(payload: &mut Payload, name: &str, m: MatRef<f64>) {
+    let rows: Vec<f64> = (0..m.nrows()).flat_map(|i| (0..m.ncols()).map(move |j| m[(i, j)])).collect();
+    payload.put(name, &[m.nrows(), m.ncols()], &rows);
+}
+
+fn put_single(payload: &mut Payload, name: &str, m: MatRef<f64>) {
+    let rows = (0..m.nrows()).flat_map(|i| (0..m.ncols()).map(move |j| m[(i, j)] as f32));
+    payload.put_single(name, &[m.nrows(), m.ncols()], rows);
+}
+
+/// Ceilings of every subject and ROI, as correlations with the responses that are predicted.
+fn ceiling(benchmark: &BenchmarkInput, rule: CeilingKind, seed: u64) -> stereotax::Result<Payload> {
+    let n_rois = benchmark.rois.len();
+    let subjects = &benchmark.subjects;
+    let have_repeats = subjects.iter().all(|s| s.repeats.len() > 1);
+    let rule = match rule {
+        CeilingKind::Auto if benchmark.given_ceilings.is_some() => CeilingKind::Given,
+        CeilingKind::Auto if have_repeats => CeilingKind::SplitHalf,
+        CeilingKind::Auto if subjects.len() > 1 => CeilingKind::Isc,
+        CeilingKind::Auto => CeilingKind::None,
+        chosen => chosen,
+    };
+    let from_repeats = |method: CeilingMethod| -> stereotax::Result<Vec<NoiseCeiling>> {
+        let params = CeilingParams { method, seed, n_bootstraps: 0, ..CeilingParams::default() };
+        subjects
+            .iter()
+            .map(|subject| {
+                let repeats: Vec<MatRef<f64>> = subject.repeats.iter().map(|m| m.as_ref()).collect();
+                noise_ceiling(&repeats, &benchmark.design.runs, &params)
+            })
+            .collect()
+    };
+    let undefined = |why: &str| (vec![vec![f64::NAN; n_rois]; subjects.len()], why.to_owned());
+    let of = |ceilings: Vec<NoiseCeiling>| {
+        (ceilings.iter().map(NoiseCeiling::as_correlations).collect::<Vec<_>>(), "ok".to_owned())
+    };
+    let (name, (values, status)) = match rule {
+        CeilingKind::Given => match &benchmark.given_ceilings {
+            Some(given) => ("given", (vec![given.clone(); subjects.len()], "ok".to_owned())),
+            None => ("given", undefined("the ROI table has no column `ceiling`")),
+        },
+        CeilingKind::SplitHalf if have_repeats => ("split_half", of(from_repeats(CeilingMethod::SplitHalf)?)),
+        CeilingKind::ExplainableVariance if have_repeats => {
+            ("explainable_variance", of(from_repeats(CeilingMethod::ExplainableVariance)?))
+        }
+        CeilingKind::SignalPower if have_repeats => {
+            ("signal_power", of(from_repeats(CeilingMethod::SignalPower)?))
+        }
+        CeilingKind::Isc if subjects.len() > 1 => {
+            let series: Vec<MatRef<f64>> = subjects.iter().map(|s| s.responses.as_ref()).collect();
+            let params = CeilingParams {
+                method: CeilingMethod::IscSingle,
+                seed,
+                n_bootstraps: 0,
+                ..Default::default()
+            };
+            let ceiling = noise_ceiling(&series, &benchmark.design.runs, &params)?;
+            ("isc", of(vec![ceiling; subjects.len()]))
+        }
+        CeilingKind::None => ("none", undefined("the study asks for no ceiling")),
+        CeilingKind::Isc => ("isc", undefined("an inter-subject ceiling needs two subjects")),
+        _ => ("none", undefined("a ceiling needs repeats, several subjects, or a given column")),
+    };
+    let mut payload = Payload::of(json!({"kind": name, "status": status}));
+    payload.put("ceiling", &[subjects.len(), n_rois], &values.concat());
+    Ok(payload)
+}
+
+/// What a finished node came from: its kernel, parameters, inputs, and the nodes among them.
+///
+/// Errors: no such node.
+pub fn why(out: &Path, prefix: &str) -> Result<Vec<NodeSpec>, StudyError> {
+    let store = Store::at(out);
+    let found = store.find(prefix);
+    if found.is_empty() {
+        return Err(StudyError::Input {
+            what: format!("no finished node in `{}` has a key that begins with `{prefix}`", out.display()),
+            hint: "`stereotax plan study.toml --out …` lists the keys".into(),
+        });
+    }
+    let mut chain = found;
+    let mut next = 0;
+    while next < chain.len() {
+        for input in chain[next].inputs.clone().values() {
+            for upstream in store.find(input) {
+                if !chain.contains(&upstream) {
+                    chain.push(upstream);
+                }
+            }
+        }
+        next += 1;
+    }
+    Ok(chain)
+}
+
+/// Keys of `references.bib` for the methods that a study uses; without one, of the default analysis.
+pub fn references(study: Option<&Study>) -> Vec<String> {
+    let default = crate::config::NfasSettings::default();
+    tables::references(study.map_or(&default, |s| &s.file.analysis))
+}
+
+/// Findings as they stand in the manifest: each once, sorted.
+pub(crate) fn sorted(mut findings: Vec<Finding>) -> Vec<Finding> {
+    findings.sort();
+    findings.dedup();
+    findings
+}

@@ -1,0 +1,182 @@
+//! Turn the words of a study file into the parameters of the core.
+
+use stereotax::Error;
+use stereotax::dynamics::layer_map::{LayerMap, LayerMapParams};
+use stereotax::dynamics::stability::StableGates;
+use stereotax::dynamics::{Centring, DepthDmdParams, Scaling};
+use stereotax::encoding::{AlphaChoice, AlphaGrid, AlphaScale, EncodingParams, ReduceParams, Solver};
+use stereotax::pipelines::{Clock, DepthParams, EvaluateParams, InnerRule, SampleDesign};
+use stereotax::signal::{self, Drift, Hrf};
+use stereotax_io::Pooling;
+
+use crate::config::{self, NfasSettings};
+use crate::error::StudyError;
+
+/// Bootstrap draws for the spread of an eigenvalue.
+const LAMBDA_BOOTSTRAPS: usize = 100;
+/// Least circular shift of a null draw, in seconds.
+const MIN_SHIFT_S: f64 = 20.0;
+
+/// Refuse choices that the register names and this version does not build.
+pub fn refuse_unbuilt(s: &NfasSettings) -> Result<(), StudyError> {
+    let refused = |what: &str, hint: &str| {
+        Err(StudyError::Input { what: format!("[analysis.nfas] {what} is not built yet"), hint: hint.into() })
+    };
+    if s.trajectory != config::Trajectory::Stacked {
+        return refused(
+            "trajectory = \"sample\" or \"pooled\" in a study",
+            "use \"stacked\"; single models can be fitted through the core",
+        );
+    }
+    if s.clock == config::DmdClock::Native {
+        return refused("clock = \"native\"", "bring features to the scanner's clock and use \"tr\"");
+    }
+    if s.encoder == config::Encoder::Banded {
+        return refused("encoder = \"banded\"", "use \"ridge\"; nuisance sets are scored beside it");
+    }
+    if s.embedding == config::Embedding::Response {
+        return refused("embedding = \"response\"", "use \"score\", \"z\", \"rank\" or \"ceiling\"");
+    }
+    Ok(())
+}
+
+/// The depth fit.
+pub fn depth(s: &NfasSettings, seed: u64) -> DepthParams {
+    let map = match s.layer_map {
+        config::LayerMap::Identity => LayerMap::Identity,
+        config::LayerMap::Procrustes => LayerMap::Procrustes,
+        config::LayerMap::Pca => LayerMap::Pca,
+        config::LayerMap::Kernel => LayerMap::Kernel,
+        config::LayerMap::RandomProjection => LayerMap::RandomProjection { width: s.max_width, seed },
+    };
+    let scaling = match s.scale {
+        config::Scale::Frobenius => Scaling::Frobenius,
+        config::Scale::None => Scaling::None,
+        config::Scale::Pair => Scaling::Pair,
+        config::Scale::UnitSample => Scaling::UnitSample,
+    };
+    let gates = StableGates {
+        max_depth_change: s.gates.max_depth_gain.ln(),
+        max_rotation: s.gates.max_depth_rotation_deg.to_radians(),
+        max_residual: s.gates.max_residual,
+        min_energy: s.gates.min_energy,
+        min_weight_correlation: s.gates.min_fold_correlation,
+    };
+    DepthParams {
+        dmd: DepthDmdParams {
+            estimator: s.estimator,
+            rank: s.rank,
+            modes: s.modes,
+            amplitude: s.amplitude,
+            select: s.select,
+            tikhonov: s.tikhonov,
+            seed,
+            ..DepthDmdParams::default()
+        },
+        layer_map: LayerMapParams {
+            map,
+            unit_rms: s.scale == config::Scale::Frobenius,
+            max_width: s.max_width,
+        },
+        align_all: s.align_all,
+        scaling,
+        centring: match s.centring {
+            config::Centring::Stimuli => Centring::Stimuli,
+            config::Centring::None => Centring::None,
+        },
+        fit_on_all: s.fit_on == config::FitOn::All,
+        gates,
+        n_shuffles: s.controls.layer_order,
+        n_bootstraps: LAMBDA_BOOTSTRAPS,
+        multiverse: s.controls.multiverse,
+        seed,
+    }
+}
+
+/// Haemodynamics on a clock.
+pub fn hrf(s: &NfasSettings, clock: Clock) -> Result<Hrf, Error> {
+    let Clock::Tr { tr_s } = clock else { return Ok(Hrf::None) };
+    let derivatives = match s.derivatives {
+        config::Derivatives::None => signal::Derivatives::None,
+        config::Derivatives::Time => signal::Derivatives::Time,
+        config::Derivatives::TimeDispersion => signal::Derivatives::TimeDispersion,
+    };
+    Ok(match s.hrf {
+        config::Hrf::Auto | config::Hrf::Fir => {
+            let from = (s.delays_s.from / tr_s - 1e-9).ceil() as usize;
+            let to = (s.delays_s.to / tr_s + 1e-9).floor() as usize;
+            let delays: Vec<usize> = (from..=to).collect();
+            if delays.is_empty() {
+                return Err(Error::Invalid {
+                    what: "delays_s".into(),
+                    expected: format!("a range that holds a multiple of the TR ({tr_s} s)"),
+                    found: format!("{} to {} s", s.delays_s.from, s.delays_s.to),
+                    hint: "widen the range".into(),
+                });
+            }
+            Hrf::Fir { delays }
+        }
+        config::Hrf::Spm => Hrf::Spm { derivatives },
+        config::Hrf::Glover => Hrf::Glover { derivatives },
+        config::Hrf::None => Hrf::None,
+    })
+}
+
+/// Samples purged on both sides of a held-out block of a time series.
+pub fn purge_gap(s: &NfasSettings, clock: Clock, hrf: &Hrf) -> usize {
+    match clock {
+        Clock::Stimulus => 0,
+        Clock::Tr { tr_s } => {
+            (signal::max_delay_s(hrf, tr_s).max(s.purge_s) / tr_s - 1e-9).ceil().max(0.0) as usize
+        }
+    }
+}
+
+/// Drift of responses.
+pub fn drift(s: &NfasSettings) -> Drift {
+    match s.drift {
+        config::Drift::Dct { high_pass_hz } => Drift::Cosine { high_pass_hz },
+        config::Drift::Polort { degree } => Drift::Polynomial { polort: degree },
+        config::Drift::None => Drift::Mean,
+    }
+}
+
+/// Pooling of activations.
+pub fn pooling(pooling: config::Pooling) -> Pooling {
+    match pooling {
+        config::Pooling::Mean => Pooling::Mean,
+        config::Pooling::Max => Pooling::Max,
+        config::Pooling::Cls => Pooling::First,
+        config::Pooling::Last => Pooling::Last,
+        config::Pooling::Flatten => Pooling::Flatten,
+    }
+}
+
+/// The encoding model and its draws.
+pub fn evaluate(s: &NfasSettings, seed: u64, design: &SampleDesign, hrf: &Hrf, gap: usize) -> EvaluateParams {
+    let inner = match design.clock {
+        Clock::Stimulus if design.runs.n_runs() < 3 => InnerRule::Units(s.inner_folds),
+        _ if design.runs.n_runs() >= 3 => InnerRule::Runs(s.inner_folds),
+        _ => InnerRule::Blocks { n_folds: s.inner_folds.min(4), gap },
+    };
+    EvaluateParams {
+        encoding: EncodingParams {
+            reduce: s
+                .equalize_dim
+                .then(|| ReduceParams { max_components: s.max_dim, ..ReduceParams::default() }),
+            hrf: hrf.clone(),
+            solver: match s.encoder {
+                config::Encoder::Ols => Solver::LeastSquares,
+                config::Encoder::Ridge | config::Encoder::Banded => Solver::Ridge,
+            },
+            alphas: AlphaGrid { values: s.alphas.values(), scale: AlphaScale::MeanSquare },
+            alpha_choice: if s.alpha_per_roi { AlphaChoice::PerTarget } else { AlphaChoice::Shared },
+            ..EncodingParams::default()
+        },
+        inner,
+        seed,
+        n_bootstraps: s.bootstraps,
+        n_shifts: s.shifts,
+        min_shift_s: MIN_SHIFT_S,
+    }
+}

@@ -1,0 +1,1200 @@
+//! Turn finished nodes into spaces, group statistics and the tables of `results/`.
+
+use std::collections::BTreeMap;
+
+use faer::Mat;
+use serde_json::{Value, json};
+use stereotax::data::{Monitor, TileSource};
+use stereotax::dynamics::{StableVerdict, Unstable, UnstableReason};
+use stereotax::pipelines::Representation;
+use stereotax::pipelines::depth::DepthResult;
+use stereotax::pipelines::group::{
+    Consistency, CoordinateKind, GroupParams, GroupResult, ModelInfo, PointStatus, RepresentationScores,
+    Restriction, Severity, SpaceInput, compare_groups,
+};
+use stereotax::stats::distance::DistanceKind;
+use stereotax::stats::score::ScoreKind;
+use stereotax::stats::snci::SnciKind;
+use stereotax::stats::summary::{fisher_mean, median};
+use stereotax_io::Table;
+
+use crate::config::{self, GateAction, NfasSettings};
+use crate::inputs::{BenchmarkInput, Inputs};
+use crate::plan::{Grid, Pair};
+use crate::run::sorted;
+use crate::store::Payload;
+use crate::{Finding, Study, StudyError};
+
+/// Everything that was computed, read back.
+pub(crate) struct Scored {
+    /// Per benchmark.
+    pub(crate) ceilings: Vec<Payload>,
+    /// Per benchmark, nuisance set and subject.
+    pub(crate) nuisance: Vec<Vec<Vec<Payload>>>,
+    /// Per pair: the depth fit, and the cells of every representation, one per subject.
+    pub(crate) pairs: Vec<(Option<DepthResult>, BTreeMap<Representation, Vec<Payload>>)>,
+}
+
+/// What `results/` holds.
+pub(crate) struct Made {
+    pub(crate) tables: BTreeMap<String, Table>,
+    pub(crate) manifest: Value,
+    pub(crate) findings: Vec<Finding>,
+}
+
+/// Scores of one representation of one model on one benchmark.
+struct Summary {
+    /// Per subject: r, score, n_eff and p per ROI.
+    subjects: Vec<SubjectScores>,
+    r: Vec<f64>,
+    score: Vec<f64>,
+    /// Draws × ROIs, averaged over subjects.
+    draws: Option<Mat<f64>>,
+    null: Option<Vec<f32>>,
+}
+
+struct SubjectScores {
+    r: Vec<f64>,
+    score: Vec<f64>,
+    n_eff: Vec<f64>,
+    p: Vec<f64>,
+    alpha: Vec<f64>,
+    n: f64,
+}
+
+/// Ceilings of one benchmark.
+struct Ceilings {
+    kind: String,
+    status: String,
+    /// Per subject and ROI.
+    subjects: Vec<Vec<f64>>,
+    /// Mean over subjects.
+    mean: Vec<f64>,
+    masked: Vec<bool>,
+}
+
+pub(crate) fn make(
+    study: &Study,
+    inputs: &Inputs,
+    grid: &Grid,
+    scored: &Scored,
+    monitor: &Monitor,
+) -> Result<Made, StudyError> {
+    let analysis = &study.file.analysis;
+    let kind = score_kind(analysis.score);
+    let mut findings = inputs.findings.clone();
+    let ceilings: Vec<Ceilings> = inputs
+        .benchmarks
+        .iter()
+        .zip(&scored.ceilings)
+        .map(|(benchmark, payload)| read_ceilings(benchmark, payload, analysis.min_ceiling))
+        .collect();
+    let mut summaries: Vec<BTreeMap<Representation, Summary>> = Vec::new();
+    for (pair, (_, cells)) in grid.pairs.iter().zip(&scored.pairs) {
+        let ceiling = &ceilings[pair.benchmark];
+        summaries.push(
+            cells
+                .iter()
+                .filter_map(|(r, payloads)| Some((r.clone(), summarise(payloads, kind, ceiling)?)))
+                .collect(),
+        );
+        edge_warning(inputs, pair, cells, &mut findings);
+    }
+    let spaces = spaces(study, inputs, grid, scored, &summaries, &ceilings, kind);
+    let params = group_params(study);
+    let group =
+        compare_groups(&spaces, &params, monitor).map_err(StudyError::in_context("group statistics"))?;
+    findings.extend(group.warnings.iter().map(|w| {
+        let severity = match w.severity {
+            Severity::Note => "note",
+            Severity::Warning => "caution",
+            Severity::Serious => "serious",
+        };
+        Finding::new(severity, &w.code, w.text.clone())
+    }));
+    if kind == ScoreKind::Ceil && ceilings.iter().any(|c| c.status != "ok") {
+        findings.push(Finding::caution(
+            "no_ceiling",
+            "scores are divided by noise ceilings, but a benchmark has none; its scores are undefined",
+        ));
+    }
+    let space_of = space_names(inputs);
+    let mut tables = group_tables(&group);
+    tables.insert("models".into(), models_table(study, inputs, grid, scored, &space_of, &mut findings));
+    tables.insert(
+        "scores".into(),
+        scores_table(study, inputs, grid, &summaries, &ceilings, &group, scored, kind),
+    );
+    tables.insert("spectra".into(), spectra_table(inputs, grid, scored));
+    tables.insert("weights".into(), weights_table(inputs, grid, scored));
+    tables.insert("rois".into(), rois_table(inputs, &ceilings, &space_of));
+    tables.insert("multiverse".into(), multiverse_table(inputs, grid, scored, &summaries, &ceilings));
+    if let Some(caveat) = study.file.preset.caveat() {
+        findings.push(Finding::note("reconstruction", caveat));
+    }
+    let findings = sorted(findings);
+    let manifest = manifest(study, inputs, &findings);
+    Ok(Made { tables, manifest, findings })
+}
+
+fn score_kind(score: config::Score) -> ScoreKind {
+    match score {
+        config::Score::R2 => ScoreKind::R2,
+        config::Score::Signed => ScoreKind::Signed,
+        config::Score::Clipped => ScoreKind::Clipped,
+        config::Score::Ceiling => ScoreKind::Ceil,
+        config::Score::Debiased => ScoreKind::Debiased,
+    }
+}
+
+fn score_name(kind: ScoreKind) -> &'static str {
+    match kind {
+        ScoreKind::R2 => "r2",
+        ScoreKind::Signed => "signed",
+        ScoreKind::Clipped => "clipped",
+        ScoreKind::Ceil => "ceiling",
+        ScoreKind::Debiased => "debiased",
+    }
+}
+
+fn read_ceilings(benchmark: &BenchmarkInput, payload: &Payload, least: f64) -> Ceilings {
+    let n_rois = benchmark.rois.len();
+    let values = payload.get("ceiling").unwrap_or_default();
+    let subjects: Vec<Vec<f64>> = values.chunks_exact(n_rois.max(1)).map(<[f64]>::to_vec).collect();
+    let mean: Vec<f64> = (0..n_rois)
+        .map(|j| {
+            let defined: Vec<f64> = subjects.iter().map(|s| s[j]).filter(|c| c.is_finite()).collect();
+            if defined.is_empty() { f64::NAN } else { defined.iter().sum::<f64>() / defined.len() as f64 }
+        })
+        .collect();
+    let status = payload.facts["status"].as_str().unwrap_or("ok").to_owned();
+    // Where there are ceilings, an ROI without one cannot be shown to reach the threshold.
+    let known = status == "ok";
+    let masked = mean.iter().map(|&c| known && least > 0.0 && (c.is_nan() || c < least)).collect();
+    let kind = payload.facts["kind"].as_str().unwrap_or("none").to_owned();
+    Ceilings { kind, status, subjects, mean, masked }
+}
+
+/// Average the cells of a representation over subjects; `None` where it could not be computed.
+fn summarise(payloads: &[Payload], kind: ScoreKind, ceiling: &Ceilings) -> Option<Summary> {
+    let subjects: Vec<SubjectScores> = payloads
+        .iter()
+        .enumerate()
+        .map(|(subject, payload)| {
+            let (r, n_eff) = (payload.get("r")?, payload.get("n_eff")?);
+            let ceilings = &ceiling.subjects[subject.min(ceiling.subjects.len() - 1)];
+            let score = (0..r.len()).map(|j| kind.of(r[j], ceilings[j], n_eff[j])).collect();
+            let alphas = payload.get("alphas")?;
+            let n_folds = alphas.len() / r.len().max(1);
+            let alpha = (0..r.len())
+                .map(|j| {
+                    let folds: Vec<f64> =
+                        (0..n_folds).map(|f| alphas[f * r.len() + j]).filter(|a| a.is_finite()).collect();
+                    if folds.is_empty() { f64::NAN } else { median(&folds) }
+                })
+                .collect();
+            let p = payload.get("p").unwrap_or_else(|| vec![f64::NAN; r.len()]);
+            let n = payload.facts["n_samples"].as_f64().unwrap_or(f64::NAN);
+            Some(SubjectScores { r, score, n_eff, p, alpha, n })
+        })
+        .collect::<Option<_>>()?;
+    let n_rois = subjects.first()?.r.len();
+    let defined = |of: &dyn Fn(&SubjectScores) -> f64| -> Vec<f64> {
+        subjects.iter().map(of).filter(|x| !x.is_nan()).collect()
+    };
+    let r = (0..n_rois).map(|j| fisher_mean(&defined(&|s| s.r[j]))).collect();
+    let score = (0..n_rois).map(|j| mean(&defined(&|s| s.score[j]))).collect();
+    Some(Summary {
+        draws: average_draws(payloads, &subjects, kind, ceiling),
+        null: average_nulls(payloads),
+        r,
+        score,
+        subjects,
+    })
+}
+
+fn mean(x: &[f64]) -> f64 {
+    if x.is_empty() { f64::NAN } else { x.iter().sum::<f64>() / x.len() as f64 }
+}
+
+/// Bootstrap draws of the score, averaged over subjects draw by draw.
+fn average_draws(
+    payloads: &[Payload],
+    subjects: &[SubjectScores],
+    kind: ScoreKind,
+    ceiling: &Ceilings,
+) -> Option<Mat<f64>> {
+    let n_rois = subjects.first()?.r.len();
+    let mut total: Option<Mat<f64>> = None;
+    for (subject, payload) in payloads.iter().enumerate() {
+        let values = payload.get("bootstrap")?;
+        let ceilings = &ceiling.subjects[subject.min(ceiling.subjects.len() - 1)];
+        let n_eff = &subjects[subject].n_eff;
+        let scores = Mat::from_fn(values.len() / n_rois, n_rois, |b, j| {
+            kind.of(values[b * n_rois + j], ceilings[j], n_eff[j])
+        });
+        total = Some(match total {
+            Some(sum) if sum.nrows() == scores.nrows() => sum + scores,
+            Some(_) => return None,
+            None => scores,
+        });
+    }
+    total.map(|sum| sum * faer::Scale(1.0 / payloads.len() as f64))
+}
+
+/// Null draws of r, averaged over subjects draw by draw.
+fn average_nulls(payloads: &[Payload]) -> Option<Vec<f32>> {
+    let mut total: Option<Vec<f64>> = None;
+    for payload in payloads {
+        let values = payload.get("null")?;
+        total = Some(match total {
+            Some(sum) if sum.len() == values.len() => sum.iter().zip(&values).map(|(a, b)| a + b).collect(),
+            Some(_) => return None,
+            None => values,
+        });
+    }
+    let n = payloads.len() as f64;
+    total.filter(|t| !t.is_empty()).map(|t| t.into_iter().map(|x| (x / n) as f32).collect())
+}
+
+fn edge_warning(
+    inputs: &Inputs,
+    pair: &Pair,
+    cells: &BTreeMap<Representation, Vec<Payload>>,
+    findings: &mut Vec<Finding>,
+) {
+    let Some(stable) = cells.get(&Representation::StableMode) else { return };
+    let shares: Vec<f64> = stable.iter().filter_map(|p| p.facts["share_at_edge"].as_f64()).collect();
+    let share = mean(&shares);
+    if share > 0.05 {
+        findings.push(Finding::note(
+            "alpha_at_edge",
+            format!(
+                "the best penalty lies on an edge of the grid in {:.0} % of ROIs and folds (`{}`); ROIs that cannot be predicted want the largest penalty there is",
+                100.0 * share,
+                inputs.models[pair.model].model.name
+            ),
+        ));
+    }
+}
+
+/// Benchmarks with the same set of ROIs share a space; its name is that of its benchmarks.
+fn space_names(inputs: &Inputs) -> Vec<String> {
+    let key = |b: &BenchmarkInput| {
+        let mut names: Vec<&str> = b.rois.iter().map(|r| r.roi.as_str()).collect();
+        names.sort_unstable();
+        names.join("\u{1f}")
+    };
+    let keys: Vec<String> = inputs.benchmarks.iter().map(key).collect();
+    keys.iter()
+        .map(|mine| {
+            let members: Vec<&str> = inputs
+                .benchmarks
+                .iter()
+                .zip(&keys)
+                .filter(|(_, k)| *k == mine)
+                .map(|(b, _)| b.id.as_str())
+                .collect();
+            members.join(" + ")
+        })
+        .collect()
+}
+
+fn verdict_words(depth: Option<&DepthResult>) -> (&'static str, String) {
+    let Some(depth) = depth else {
+        return ("too_shallow", "fewer than 4 layers have no depth dynamics".into());
+    };
+    match &depth.verdict {
+        StableVerdict::Stable => ("stable", "passes every gate".into()),
+        StableVerdict::NoStableMode(failed) => {
+            let words: Vec<String> = failed.iter().map(failed_gate).collect();
+            ("no_stable_mode", words.join("; "))
+        }
+    }
+}
+
+fn failed_gate(gate: &Unstable) -> String {
+    match gate.reason {
+        // Both changes of size and turns are distances from one; their thresholds tell them apart.
+        UnstableReason::FarFromOne if (gate.threshold - std::f64::consts::LN_2).abs() < 1e-9 => format!(
+            "it grows or decays by a factor of {:.2} over the depth (at most {:.2})",
+            gate.found.exp(),
+            gate.threshold.exp()
+        ),
+        UnstableReason::FarFromOne => format!(
+            "it moves by {:.2} over the depth, {:.0}° if it turns (at most {:.2}, or {:.0}°)",
+            gate.found,
+            gate.found.to_degrees(),
+            gate.threshold,
+            gate.threshold.to_degrees()
+        ),
+        UnstableReason::Residual => format!(
+            "one step misses it by {:.0} % of its size (at most {:.0} %)",
+            100.0 * gate.found,
+            100.0 * gate.threshold
+        ),
+        UnstableReason::Energy => format!(
+            "it holds {:.1} % of the trajectory (at least {:.1} %)",
+            100.0 * gate.found,
+            100.0 * gate.threshold
+        ),
+        UnstableReason::FoldInstability => format!(
+            "representations of two folds correlate by only {:.2} (at least {:.2})",
+            gate.found, gate.threshold
+        ),
+    }
+}
+
+fn spaces(
+    study: &Study,
+    inputs: &Inputs,
+    grid: &Grid,
+    scored: &Scored,
+    summaries: &[BTreeMap<Representation, Summary>],
+    ceilings: &[Ceilings],
+    kind: ScoreKind,
+) -> Vec<SpaceInput> {
+    let names = space_names(inputs);
+    let mut distinct = names.clone();
+    distinct.sort();
+    distinct.dedup();
+    distinct
+        .into_iter()
+        .filter_map(|space| {
+            let benchmarks: Vec<usize> = (0..names.len()).filter(|&b| names[b] == space).collect();
+            let first = &inputs.benchmarks[benchmarks[0]];
+            let rois: Vec<String> = first.rois.iter().map(|r| r.roi.clone()).collect();
+            // Columns of every benchmark in the order of the first one.
+            let columns: BTreeMap<usize, Vec<usize>> = benchmarks
+                .iter()
+                .map(|&b| {
+                    let there = &inputs.benchmarks[b].rois;
+                    let of = |roi: &String| there.iter().position(|r| r.roi == *roi).unwrap_or_default();
+                    (b, rois.iter().map(of).collect())
+                })
+                .collect();
+            let mut models: Vec<usize> =
+                grid.pairs.iter().filter(|p| benchmarks.contains(&p.benchmark)).map(|p| p.model).collect();
+            models.sort_unstable();
+            models.dedup();
+            if models.is_empty() {
+                return None;
+            }
+            let of_model = |model: usize| -> Vec<usize> {
+                (0..grid.pairs.len())
+                    .filter(|&i| {
+                        grid.pairs[i].model == model && benchmarks.contains(&grid.pairs[i].benchmark)
+                    })
+                    .collect()
+            };
+            let infos =
+                models.iter().map(|&model| model_info(study, inputs, grid, scored, model, &of_model(model)));
+            let masked = (0..rois.len())
+                .map(|j| benchmarks.iter().any(|b| ceilings[*b].masked[columns[b][j]]))
+                .collect();
+            let mean_ceiling = |members: &[usize], j: usize| {
+                let values: Vec<f64> = members
+                    .iter()
+                    .map(|b| ceilings[*b].mean[columns[b][j]])
+                    .filter(|c| c.is_finite())
+                    .collect();
+                mean(&values)
+            };
+            let mut scores = Vec::new();
+            for (name, pick) in representation_names(grid) {
+                let per_model: Vec<Option<Combined>> = models
+                    .iter()
+                    .map(|&model| {
+                        let parts: Vec<(&Summary, &[usize])> = of_model(model)
+                            .into_iter()
+                            .filter_map(|i| {
+                                let layers = n_layers(inputs, &grid.pairs[i]);
+                                let summary = summaries[i].get(&pick.of(layers))?;
+                                Some((summary, columns[&grid.pairs[i].benchmark].as_slice()))
+                            })
+                            .collect();
+                        Combined::of(&parts, rois.len())
+                    })
+                    .collect();
+                push_scores(&mut scores, name, &per_model, rois.len());
+            }
+            nuisance_scores(
+                &mut scores,
+                inputs,
+                grid,
+                scored,
+                ceilings,
+                kind,
+                &models,
+                &of_model,
+                &columns,
+                rois.len(),
+            );
+            let model_ceilings = Mat::from_fn(models.len(), rois.len(), |m, j| {
+                let members: Vec<usize> =
+                    of_model(models[m]).into_iter().map(|i| grid.pairs[i].benchmark).collect();
+                mean_ceiling(&members, j)
+            });
+            Some(SpaceInput {
+                networks: first.rois.iter().map(|r| r.network.clone()).collect(),
+                ceilings: (0..rois.len()).map(|j| mean_ceiling(&benchmarks, j)).collect(),
+                model_ceilings: Some(model_ceilings),
+                models: infos.collect(),
+                space,
+                rois,
+                masked,
+                scores,
+            })
+        })
+        .collect()
+}
+
+fn model_info(
+    study: &Study,
+    inputs: &Inputs,
+    grid: &Grid,
+    scored: &Scored,
+    model: usize,
+    pairs: &[usize],
+) -> ModelInfo {
+    let about = &inputs.models[model].model;
+    let benchmarks: Vec<&str> =
+        pairs.iter().map(|&i| inputs.benchmarks[grid.pairs[i].benchmark].id.as_str()).collect();
+    let exclude = study.file.analysis.gates.action == GateAction::Exclude;
+    let verdict = pairs
+        .iter()
+        .map(|&i| scored.pairs[i].0.as_ref())
+        .find_map(|depth| {
+            let (word, reason) = verdict_words(depth);
+            match word {
+                "too_shallow" => Some(PointStatus::NoPoint(reason)),
+                "no_stable_mode" if exclude => {
+                    Some(PointStatus::NoPoint(format!("no stable mode: {reason}")))
+                }
+                _ => None,
+            }
+        })
+        .unwrap_or(PointStatus::Placed);
+    ModelInfo {
+        name: about.name.clone(),
+        modality: about.modality.clone(),
+        family: about.family.clone(),
+        benchmark: benchmarks.join("+"),
+        trained: about.trained,
+        twin_of: about.twin_of.clone(),
+        verdict,
+    }
+}
+
+fn n_layers(inputs: &Inputs, pair: &Pair) -> usize {
+    inputs.models[pair.model].activations[pair.activation].layers.layers().len()
+}
+
+/// A representation that is named for all models, whatever their depth.
+enum Pick {
+    Same(Representation),
+    LastLayer,
+}
+
+impl Pick {
+    fn of(&self, n_layers: usize) -> Representation {
+        match self {
+            Pick::Same(representation) => representation.clone(),
+            Pick::LastLayer => Representation::Layer(n_layers - 1),
+        }
+    }
+}
+
+fn representation_names(grid: &Grid) -> Vec<(String, Pick)> {
+    let mut names: Vec<(String, Pick)> = [
+        Representation::StableMode,
+        Representation::Adaptive,
+        Representation::LayerMean,
+        Representation::BestLayer,
+        Representation::Pod,
+    ]
+    .into_iter()
+    .map(|r| (r.name(), Pick::Same(r)))
+    .collect();
+    names.push(("first_layer".into(), Pick::Same(Representation::Layer(0))));
+    names.push(("last_layer".into(), Pick::LastLayer));
+    for index in 0..grid.depth_params.n_shuffles {
+        let shuffled = Representation::Shuffled(index);
+        names.push((shuffled.name(), Pick::Same(shuffled)));
+    }
+    names
+}
+
+/// One model's scores in a space, averaged over its benchmarks.
+struct Combined {
+    r: Vec<f64>,
+    score: Vec<f64>,
+    draws: Option<Mat<f64>>,
+    null: Option<Vec<f32>>,
+}
+
+impl Combined {
+    fn of(parts: &[(&Summary, &[usize])], n_rois: usize) -> Option<Self> {
+        if parts.is_empty() {
+            return None;
+        }
+        let over = |of: &dyn Fn(&Summary) -> &[f64], j: usize| -> f64 {
+            let values: Vec<f64> =
+                parts.iter().map(|(s, columns)| of(s)[columns[j]]).filter(|x| !x.is_nan()).collect();
+            mean(&values)
+        };
+        // Draws of different benchmarks resample different stimuli; only one benchmark's can be kept whole.
+        let (only, columns) = parts[0];
+        let single = parts.len() == 1;
+        let draws = only.draws.as_ref().filter(|_| single);
+        let null = only.null.as_ref().filter(|_| single);
+        Some(Combined {
+            r: (0..n_rois).map(|j| over(&|s| &s.r, j)).collect(),
+            score: (0..n_rois).map(|j| over(&|s| &s.score, j)).collect(),
+            draws: draws.map(|d| Mat::from_fn(d.nrows(), n_rois, |b, j| d[(b, columns[j])])),
+            null: null
+                .map(|n| n.chunks_exact(n_rois).flat_map(|row| columns.iter().map(|&c| row[c])).collect()),
+        })
+    }
+}
+
+fn push_scores(
+    scores: &mut Vec<RepresentationScores>,
+    representation: String,
+    per_model: &[Option<Combined>],
+    n_rois: usize,
+) {
+    if per_model.iter().all(Option::is_none) {
+        return;
+    }
+    let value = |of: &dyn Fn(&Combined) -> &[f64], m: usize, j: usize| {
+        per_model[m].as_ref().map_or(f64::NAN, |c| of(c)[j])
+    };
+    scores.push(RepresentationScores {
+        representation,
+        score: Mat::from_fn(per_model.len(), n_rois, |m, j| value(&|c| &c.score, m, j)),
+        r: Mat::from_fn(per_model.len(), n_rois, |m, j| value(&|c| &c.r, m, j)),
+        draws: per_model.iter().map(|c| c.as_ref().and_then(|c| c.draws.clone())).collect(),
+        null: per_model.iter().map(|c| c.as_ref().and_then(|c| c.null.clone())).collect(),
+    });
+}
+
+/// Every model is compared with the nuisance features of its own benchmarks.
+fn nuisance_scores(
+    scores: &mut Vec<RepresentationScores>,
+    inputs: &Inputs,
+    grid: &Grid,
+    scored: &Scored,
+    ceilings: &[Ceilings],
+    kind: ScoreKind,
+    models: &[usize],
+    of_model: &dyn Fn(usize) -> Vec<usize>,
+    columns: &BTreeMap<usize, Vec<usize>>,
+    n_rois: usize,
+) {
+    let mut made: BTreeMap<(usize, &str), Summary> = BTreeMap::new();
+    for &b in columns.keys() {
+        for (nuisance, payloads) in inputs.benchmarks[b].nuisance.iter().zip(&scored.nuisance[b]) {
+            if let Some(summary) = summarise(payloads, kind, &ceilings[b]) {
+                made.insert((b, nuisance.name.as_str()), summary);
+            }
+        }
+    }
+    let mut names: Vec<&str> = made.keys().map(|(_, name)| *name).collect();
+    names.sort_unstable();
+    names.dedup();
+    for name in names {
+        let per_model: Vec<Option<Combined>> = models
+            .iter()
+            .map(|&model| {
+                let parts: Vec<(&Summary, &[usize])> = of_model(model)
+                    .into_iter()
+                    .filter_map(|i| {
+                        let b = grid.pairs[i].benchmark;
+                        Some((made.get(&(b, name))?, columns[&b].as_slice()))
+                    })
+                    .collect();
+                Combined::of(&parts, n_rois)
+            })
+            .collect();
+        push_scores(scores, format!("nuisance:{name}"), &per_model, n_rois);
+    }
+}
+
+fn group_params(study: &Study) -> GroupParams {
+    let s = &study.file.analysis;
+    GroupParams {
+        score: score_kind(s.score),
+        embedding: match s.embedding {
+            config::Embedding::Z => CoordinateKind::Z,
+            config::Embedding::Rank => CoordinateKind::Rank,
+            config::Embedding::Ceiling => CoordinateKind::Ceiling,
+            config::Embedding::Score | config::Embedding::Response => CoordinateKind::Score,
+        },
+        distance: match s.distance {
+            config::Distance::Euclidean => DistanceKind::Euclidean,
+            config::Distance::Correlation => DistanceKind::Correlation,
+            config::Distance::Cosine => DistanceKind::Cosine,
+            config::Distance::EuclideanRaw => DistanceKind::EuclideanRaw,
+        },
+        n_permutations: s.permutations,
+        exact: s.exact,
+        restricted: match s.restricted {
+            config::Restricted::Free => Restriction::Free,
+            config::Restricted::Family => Restriction::Family,
+            config::Restricted::Strata => Restriction::Strata,
+        },
+        snci: s
+            .snci
+            .iter()
+            .map(|kind| match kind {
+                config::SnciKind::Snr => Consistency::Index(SnciKind::Snr),
+                config::SnciKind::Bounded => Consistency::Index(SnciKind::Bounded),
+                config::SnciKind::Snr2 => Consistency::Index(SnciKind::Snr2),
+                config::SnciKind::SnrC4 => Consistency::Index(SnciKind::SnrC4),
+                config::SnciKind::Debiased => Consistency::Index(SnciKind::Debiased),
+                config::SnciKind::Tstat => Consistency::Index(SnciKind::TStat),
+                config::SnciKind::Profile => Consistency::Profile,
+                config::SnciKind::ProfileSnr => Consistency::ProfileSnr,
+            })
+            .collect(),
+        n_bootstraps: s.bootstraps,
+        leave_one_family_out: s.controls.leave_one_family_out,
+        expected_n_shuffles: s.controls.layer_order,
+        seed: study.file.seed,
+        ..GroupParams::default()
+    }
+}
+
+// --- tables ---
+
+/// Build columns from rows by one closure each.
+macro_rules! table {
+    ($rows:expr; $($kind:ident $name:ident = $of:expr),+ $(,)?) => {{
+        let rows = &$rows;
+        Table::new()$(.$kind(stringify!($name), rows.iter().map($of)))+
+    }};
+}
+
+fn group_tables(group: &GroupResult) -> BTreeMap<String, Table> {
+    let coordinates = table!(group.coordinates;
+        text space = |r| Some(r.space.clone()),
+        text representation = |r| Some(r.representation.clone()),
+        text embedding = |r| Some(r.embedding.clone()),
+        text model = |r| Some(r.model.clone()),
+        text modality = |r| Some(r.modality.clone()),
+        text family = |r| Some(r.family.clone()),
+        number x = |r| Some(r.x), number y = |r| Some(r.y),
+        number sd_x = |r| Some(r.sd_x), number sd_y = |r| Some(r.sd_y), number cov_xy = |r| Some(r.cov_xy),
+        number explained_x = |r| Some(r.explained_x), number explained_y = |r| Some(r.explained_y),
+        text status = |r| Some(r.status.clone()),
+    );
+    let snci = table!(group.snci;
+        text space = |r| Some(r.space.clone()),
+        text representation = |r| Some(r.representation.clone()),
+        text modality = |r| Some(r.modality.clone()),
+        text roi = |r| Some(r.roi.clone()),
+        text kind = |r| Some(r.kind.clone()),
+        number value = |r| Some(r.value), number lower = |r| Some(r.lower), number upper = |r| Some(r.upper),
+        integer n_models = |r| Some(r.n_models as i64), integer n_families = |r| Some(r.n_families as i64),
+        text status = |r| Some(r.status.clone()),
+    );
+    let convergence = table!(group.convergence;
+        text space = |r| Some(r.space.clone()),
+        text representation = |r| Some(r.representation.clone()),
+        text roi = |r| Some(r.roi.clone()),
+        text network = |r| r.network.clone(),
+        number convergence = |r| Some(r.convergence),
+        number lower = |r| Some(r.lower), number upper = |r| Some(r.upper),
+        integer n_modalities = |r| Some(r.n_modalities as i64),
+        flag all_above = |r| r.all_above,
+        number threshold = |r| Some(r.threshold),
+        text status = |r| Some(r.status.clone()),
+    );
+    let tests = table!(group.tests;
+        text space = |r| Some(r.space.clone()),
+        text representation = |r| Some(r.representation.clone()),
+        text test = |r| Some(r.test.clone()),
+        text contrast = |r| Some(r.contrast.clone()),
+        text statistic_name = |r| Some(r.statistic_name.clone()),
+        number statistic = |r| Some(r.statistic),
+        number r2 = |r| Some(r.r2), number omega2 = |r| Some(r.omega2),
+        number p = |r| Some(r.p), number p_adj = |r| Some(r.p_adj),
+        text adjustment = |r| Some(r.adjustment.clone()),
+        integer n_permutations = |r| Some(r.n_permutations as i64),
+        flag exact = |r| Some(r.exact),
+        integer n_objects = |r| Some(r.n_objects as i64),
+        flag restricted = |r| Some(r.restricted),
+        text status = |r| Some(r.status.clone()),
+    );
+    let controls = table!(group.controls;
+        text space = |r| Some(r.space.clone()),
+        text model = |r| Some(r.model.clone()),
+        text modality = |r| Some(r.modality.clone()),
+        text claim_representation = |r| Some(r.claim_representation.clone()),
+        text control = |r| Some(r.control.clone()),
+        number claim = |r| Some(r.claim), number value = |r| Some(r.value),
+        number difference = |r| Some(r.difference),
+        number lower = |r| Some(r.lower), number upper = |r| Some(r.upper), number p = |r| Some(r.p),
+        integer n_rois = |r| Some(r.n_rois as i64),
+        text status = |r| Some(r.status.clone()),
+    );
+    BTreeMap::from([
+        ("coordinates".to_owned(), coordinates),
+        ("snci".to_owned(), snci),
+        ("convergence".to_owned(), convergence),
+        ("tests".to_owned(), tests),
+        ("controls".to_owned(), controls),
+    ])
+}
+
+fn models_table(
+    study: &Study,
+    inputs: &Inputs,
+    grid: &Grid,
+    scored: &Scored,
+    space_of: &[String],
+    findings: &mut Vec<Finding>,
+) -> Table {
+    struct Row<'a> {
+        model: &'a config::Model,
+        benchmark: &'a str,
+        space: &'a str,
+        n_layers: usize,
+        depth: Option<&'a DepthResult>,
+        map: String,
+    }
+    let rows: Vec<Row> = grid
+        .pairs
+        .iter()
+        .zip(&scored.pairs)
+        .map(|(pair, (depth, _))| Row {
+            model: &inputs.models[pair.model].model,
+            benchmark: &inputs.benchmarks[pair.benchmark].id,
+            space: &space_of[pair.benchmark],
+            n_layers: n_layers(inputs, pair),
+            depth: depth.as_ref(),
+            map: match depth.as_ref().map(|d| d.state) {
+                Some(stereotax::pipelines::depth::StateKind::Shared) => "identity".into(),
+                Some(_) => word(&study.file.analysis.layer_map),
+                None => "none".into(),
+            },
+        })
+        .collect();
+    for row in &rows {
+        let (verdict, reason) = verdict_words(row.depth);
+        if verdict != "stable" {
+            findings.push(Finding::caution(
+                verdict,
+                format!("`{}` has no stable mode on {}: {reason}", row.model.name, row.benchmark),
+            ));
+        }
+        if let Some(depth) = row.depth {
+            let unexplained = depth.whole.warnings.iter().filter(|w| !w.contains("only"));
+            findings.extend(
+                unexplained.map(|w| Finding::note("depth_fit", format!("`{}`: {w}", row.model.name))),
+            );
+            if row.n_layers < 8 {
+                findings.push(Finding::caution(
+                    "short_depth",
+                    format!(
+                        "`{}` has only {} layers: its spectrum depends strongly on the rank",
+                        row.model.name, row.n_layers
+                    ),
+                ));
+            }
+        }
+    }
+    let lambda = |row: &Row| row.depth.map(|d| d.whole.selected());
+    let steps = |row: &Row| row.n_layers as f64 - 1.0;
+    let chosen = |row: &Row| row.depth.and_then(|d| d.whole.modes.iter().find(|m| m.selected).cloned());
+    table!(rows;
+        text model = |r| Some(r.model.name.clone()),
+        text modality = |r| Some(r.model.modality.clone()),
+        text family = |r| Some(r.model.family.clone()),
+        text benchmark = |r| Some(r.benchmark.to_owned()),
+        flag trained = |r| Some(r.model.trained),
+        text twin_of = |r| r.model.twin_of.clone(),
+        text space = |r| Some(r.space.to_owned()),
+        integer n_layers = |r| Some(r.n_layers as i64),
+        text layer_map = |r| Some(r.map.clone()),
+        text verdict = |r| Some(verdict_words(r.depth).0.to_owned()),
+        text reason = |r| Some(verdict_words(r.depth).1),
+        number lambda_re = |r| lambda(r).map(|l| l.0),
+        number lambda_im = |r| lambda(r).map(|l| l.1),
+        number depth_gain = |r| lambda(r).map(|l| l.0.hypot(l.1).powf(steps(r))),
+        number depth_rotation = |r| lambda(r).map(|l| l.1.atan2(l.0).abs() * steps(r)),
+        number energy = |r| chosen(r).map(|m| m.energy),
+        number residual = |r| chosen(r).and_then(|m| m.residual),
+        number weight_stability = |r| r.depth.and_then(|d| d.stability.fold_correlation),
+        number lambda_sd = |r| r.depth.and_then(|d| d.stability.lambda_sd),
+        number leave_one_layer_out = |r| r.depth.and_then(|d| d.stability.leave_one_layer_out),
+        number bootstrap_correlation = |r| r.depth.and_then(|d| d.stability.min_correlation),
+        text status = |r| Some(if r.depth.is_some() { "ok".to_owned() } else { "too_shallow".to_owned() }),
+    )
+}
+
+/// The word that a setting has in the study file.
+fn word(setting: &impl serde::Serialize) -> String {
+    match serde_json::to_value(setting) {
+        Ok(Value::String(word)) => word,
+        Ok(other) => other.to_string(),
+        Err(_) => String::new(),
+    }
+}
+
+#[expect(clippy::too_many_lines, reason = "one flat list of rows is easier to follow in one place")]
+fn scores_table(
+    _study: &Study,
+    inputs: &Inputs,
+    grid: &Grid,
+    summaries: &[BTreeMap<Representation, Summary>],
+    ceilings: &[Ceilings],
+    group: &GroupResult,
+    scored: &Scored,
+    kind: ScoreKind,
+) -> Table {
+    struct Row<'a> {
+        model: &'a str,
+        modality: &'a str,
+        family: &'a str,
+        benchmark: &'a BenchmarkInput,
+        ceiling: &'a Ceilings,
+        representation: String,
+        layer: Option<&'a str>,
+        /// `None`: the mean over subjects.
+        subject: Option<usize>,
+        /// `None`: the mean over unmasked ROIs.
+        roi: Option<usize>,
+        summary: &'a Summary,
+        p_adj: Option<f64>,
+    }
+    let adjusted: BTreeMap<(&str, &str, &str), f64> = group
+        .max_t
+        .iter()
+        .map(|r| ((r.representation.as_str(), r.model.as_str(), r.roi.as_str()), r.p_adj))
+        .collect();
+    let nuisance: Vec<Vec<(String, Option<Summary>)>> = inputs
+        .benchmarks
+        .iter()
+        .zip(&scored.nuisance)
+        .zip(ceilings)
+        .map(|((b, payloads), ceiling)| {
+            b.nuisance
+                .iter()
+                .zip(payloads)
+                .map(|(n, payloads)| (n.name.clone(), summarise(payloads, kind, ceiling)))
+                .collect()
+        })
+        .collect();
+    let mut rows: Vec<Row> = Vec::new();
+    for (pair, summaries) in grid.pairs.iter().zip(summaries) {
+        let benchmark = &inputs.benchmarks[pair.benchmark];
+        let about = &inputs.models[pair.model].model;
+        let layers = inputs.models[pair.model].activations[pair.activation].layers.layers();
+        let mut named: Vec<(String, Option<&str>, &Summary)> = Vec::new();
+        for (representation, summary) in summaries {
+            match representation {
+                Representation::Alternative(_) => continue,
+                Representation::Layer(layer) => {
+                    let name = layers[*layer].name.as_str();
+                    named.push((representation.name(), Some(name), summary));
+                    if *layer == 0 {
+                        named.push(("first_layer".into(), Some(name), summary));
+                    }
+                    if layer + 1 == layers.len() {
+                        named.push(("last_layer".into(), Some(name), summary));
+                    }
+                }
+                other => named.push((other.name(), None, summary)),
+            }
+        }
+        for (name, summary) in &nuisance[pair.benchmark] {
+            if let Some(summary) = summary {
+                named.push((format!("nuisance:{name}"), None, summary));
+            }
+        }
+        named.sort_by(|a, b| (&a.0, a.1).cmp(&(&b.0, b.1)));
+        for (representation, layer, summary) in named {
+            // Single layers and shuffles are told by their means; a thousand rows say no more.
+            let by_subject = !(representation == "layer" || representation.starts_with("shuffled_"));
+            let subjects = if by_subject { summary.subjects.len() } else { 0 };
+            for subject in std::iter::once(None).chain((0..subjects).map(Some)) {
+                let mean_row = subject.is_none().then_some(None);
+                for roi in (0..benchmark.rois.len()).map(Some).chain(mean_row) {
+                    let p_adj = roi.filter(|_| subject.is_none()).and_then(|roi| {
+                        let roi = benchmark.rois[roi].roi.as_str();
+                        adjusted.get(&(representation.as_str(), about.name.as_str(), roi)).copied()
+                    });
+                    rows.push(Row {
+                        model: &about.name,
+                        modality: &about.modality,
+                        family: &about.family,
+                        benchmark,
+                        ceiling: &ceilings[pair.benchmark],
+                        p_adj,
+                        representation: representation.clone(),
+                        layer,
+                        subject,
+                        roi,
+                        summary,
+                    });
+                }
+            }
+        }
+    }
+    // The value of a row: of one ROI, or averaged over the unmasked ones.
+    let over = |r: &Row, of: &dyn Fn(usize) -> f64| match r.roi {
+        Some(roi) => of(roi),
+        None => {
+            let kept = (0..r.ceiling.masked.len()).filter(|&j| !r.ceiling.masked[j]).map(of);
+            mean(&kept.filter(|x| !x.is_nan()).collect::<Vec<_>>())
+        }
+    };
+    // The same, averaged over subjects where the row is of none in particular.
+    let value = |r: &Row, of: &dyn Fn(&SubjectScores, usize) -> f64| match r.subject {
+        Some(s) => over(r, &|j| of(&r.summary.subjects[s], j)),
+        None => over(r, &|j| {
+            let values = r.summary.subjects.iter().map(|s| of(s, j)).filter(|x| !x.is_nan());
+            mean(&values.collect::<Vec<_>>())
+        }),
+    };
+    let ceiling = |r: &Row| match r.subject {
+        Some(s) => over(r, &|j| r.ceiling.subjects[s][j]),
+        None => over(r, &|j| r.ceiling.mean[j]),
+    };
+    let n_eff = |r: &Row| value(r, &|s, j| s.n_eff[j]);
+    let score = |r: &Row| match r.subject {
+        Some(s) => over(r, &|j| r.summary.subjects[s].score[j]),
+        None => over(r, &|j| r.summary.score[j]),
+    };
+    let p = |r: &Row| match (r.subject, r.roi) {
+        (Some(s), Some(j)) => r.summary.subjects[s].p[j],
+        (None, Some(j)) if r.summary.subjects.len() == 1 => r.summary.subjects[0].p[j],
+        _ => f64::NAN,
+    };
+    table!(rows;
+        text model = |r| Some(r.model.to_owned()),
+        text modality = |r| Some(r.modality.to_owned()),
+        text family = |r| Some(r.family.to_owned()),
+        text benchmark = |r| Some(r.benchmark.id.clone()),
+        text subject = |r| Some(r.subject.map_or("(mean)".to_owned(), |s| r.benchmark.subjects[s].id.clone())),
+        text roi = |r| Some(r.roi.map_or("(mean)".to_owned(), |j| r.benchmark.rois[j].roi.clone())),
+        text representation = |r| Some(r.representation.clone()),
+        text layer = |r| r.layer.map(str::to_owned),
+        number time_s = |_| None,
+        text measure = |_| Some("encoding"),
+        number r = |r| Some(match r.subject {
+            Some(s) => over(r, &|j| r.summary.subjects[s].r[j]),
+            None => over(r, &|j| r.summary.r[j]),
+        }),
+        number score = |r| Some(score(r)),
+        text score_kind = |_| Some(score_name(kind)),
+        number ceiling = |r| Some(ceiling(r)),
+        text ceiling_kind = |r| Some(r.ceiling.kind.clone()),
+        number chance = |r| Some(1.0 / n_eff(r)),
+        integer n = |r| Some(value(r, &|s, _| s.n) as i64),
+        number n_eff = |r| Some(n_eff(r)),
+        number p = |r| Some(p(r)),
+        number p_adj = |r| r.p_adj,
+        number alpha = |r| Some(value(r, &|s, j| s.alpha[j])),
+        text status = |r| Some(if score(r).is_nan() {
+            if r.ceiling.status != "ok" && kind == ScoreKind::Ceil {
+                r.ceiling.status.clone()
+            } else {
+                "undefined: prediction or response does not vary".to_owned()
+            }
+        } else {
+            "ok".to_owned()
+        }),
+    )
+}
+
+fn spectra_table(inputs: &Inputs, grid: &Grid, scored: &Scored) -> Table {
+    let mut rows = Vec::new();
+    for (pair, (depth, _)) in grid.pairs.iter().zip(&scored.pairs) {
+        let Some(depth) = depth else { continue };
+        let name = inputs.models[pair.model].model.name.as_str();
+        let benchmark = inputs.benchmarks[pair.benchmark].id.as_str();
+        let steps = n_layers(inputs, pair) as f64 - 1.0;
+        for fold in std::iter::once(&depth.whole).chain(&depth.folds) {
+            for (k, mode) in fold.modes.iter().enumerate() {
+                rows.push((name, benchmark, fold.name.as_str(), k, mode, steps));
+            }
+        }
+    }
+    table!(rows;
+        text model = |r| Some(r.0), text benchmark = |r| Some(r.1), text fold = |r| Some(r.2),
+        integer mode = |r| Some(r.3 as i64),
+        number re = |r| Some(r.4.re), number im = |r| Some(r.4.im),
+        number modulus = |r| Some(r.4.re.hypot(r.4.im)),
+        number depth_gain = |r| Some(r.4.re.hypot(r.4.im).powf(r.5)),
+        number depth_rotation = |r| Some(r.4.im.atan2(r.4.re).abs() * r.5),
+        number energy = |r| Some(r.4.energy), number residual = |r| r.4.residual,
+        flag selected = |r| Some(r.4.selected),
+    )
+}
+
+fn weights_table(inputs: &Inputs, grid: &Grid, scored: &Scored) -> Table {
+    let mut rows = Vec::new();
+    for (pair, (depth, _)) in grid.pairs.iter().zip(&scored.pairs) {
+        let Some(depth) = depth else { continue };
+        let model = &inputs.models[pair.model];
+        let layers = model.activations[pair.activation].layers.layers();
+        let benchmark = inputs.benchmarks[pair.benchmark].id.as_str();
+        let last = (layers.len() - 1) as f64;
+        for fold in std::iter::once(&depth.whole).chain(&depth.folds) {
+            for (l, &weight) in fold.weights.iter().enumerate() {
+                let at = l as f64 / last;
+                let layer = layers[l].name.as_str();
+                rows.push((model.model.name.as_str(), benchmark, fold.name.as_str(), layer, at, weight));
+            }
+        }
+    }
+    table!(rows;
+        text model = |r| Some(r.0), text benchmark = |r| Some(r.1), text fold = |r| Some(r.2),
+        text layer = |r| Some(r.3), number position = |r| Some(r.4), number weight = |r| Some(r.5),
+    )
+}
+
+fn rois_table(inputs: &Inputs, ceilings: &[Ceilings], space_of: &[String]) -> Table {
+    let mut rows = Vec::new();
+    for ((benchmark, ceiling), space) in inputs.benchmarks.iter().zip(ceilings).zip(space_of) {
+        for (j, roi) in benchmark.rois.iter().enumerate() {
+            rows.push((space.as_str(), benchmark.id.as_str(), roi, ceiling, j));
+        }
+    }
+    table!(rows;
+        text space = |r| Some(r.0), text benchmark = |r| Some(r.1),
+        text roi = |r| Some(r.2.roi.clone()), text network = |r| r.2.network.clone(),
+        text hemisphere = |r| r.2.hemisphere.clone(),
+        number x = |r| r.2.x, number y = |r| r.2.y, number z = |r| r.2.z,
+        number ceiling = |r| Some(r.3.mean[r.4]), text ceiling_kind = |r| Some(r.3.kind.clone()),
+        flag masked = |r| Some(r.3.masked[r.4]),
+        text status = |r| Some(if r.3.masked[r.4] {
+            "ceiling below the threshold".to_owned()
+        } else {
+            r.3.status.clone()
+        }),
+    )
+}
+
+fn multiverse_table(
+    inputs: &Inputs,
+    grid: &Grid,
+    scored: &Scored,
+    summaries: &[BTreeMap<Representation, Summary>],
+    ceilings: &[Ceilings],
+) -> Table {
+    struct Row<'a> {
+        model: &'a str,
+        benchmark: &'a str,
+        alternative: &'a stereotax::pipelines::depth::Alternative,
+        score: f64,
+        versus_mean: f64,
+    }
+    let mut rows: Vec<Row> = Vec::new();
+    for ((pair, (depth, _)), summaries) in grid.pairs.iter().zip(&scored.pairs).zip(summaries) {
+        let Some(depth) = depth else { continue };
+        let masked = &ceilings[pair.benchmark].masked;
+        let average = |representation: &Representation| {
+            summaries.get(representation).map_or(f64::NAN, |summary| {
+                let kept: Vec<f64> = (0..masked.len())
+                    .filter(|&j| !masked[j])
+                    .map(|j| summary.score[j])
+                    .filter(|x| !x.is_nan())
+                    .collect();
+                mean(&kept)
+            })
+        };
+        let layer_mean = average(&Representation::LayerMean);
+        for (index, alternative) in depth.alternatives.iter().enumerate() {
+            let score = average(&Representation::Alternative(index));
+            rows.push(Row {
+                model: &inputs.models[pair.model].model.name,
+                benchmark: &inputs.benchmarks[pair.benchmark].id,
+                alternative,
+                score,
+                versus_mean: score - layer_mean,
+            });
+        }
+    }
+    table!(rows;
+        text model = |r| Some(r.model), text benchmark = |r| Some(r.benchmark),
+        text trajectory = |_| Some("stacked"),
+        text scale = |r| Some(word(&r.alternative.scaling)),
+        text select = |r| Some(word(&r.alternative.dmd.select)),
+        text rank = |r| Some(word(&r.alternative.dmd.rank)),
+        text estimator = |r| Some(word(&r.alternative.dmd.estimator)),
+        number score = |r| Some(r.score),
+        number versus_layer_mean = |r| Some(r.versus_mean),
+        number lambda_re = |r| r.alternative.re, number lambda_im = |r| r.alternative.im,
+        text status = |r| Some(r.alternative.status.clone()),
+    )
+}
+
+// --- the manifest ---
+
+fn manifest(study: &Study, inputs: &Inputs, findings: &[Finding]) -> Value {
+    let mut files: Vec<Value> = Vec::new();
+    for benchmark in &inputs.benchmarks {
+        for subject in &benchmark.subjects {
+            let name = format!("responses: {} · {}", benchmark.id, subject.id);
+            files.push(json!({"name": name, "digest": subject.digest}));
+        }
+        for nuisance in &benchmark.nuisance {
+            let name = format!("nuisance: {} · {}", benchmark.id, nuisance.name);
+            files.push(json!({"name": name, "digest": nuisance.digest}));
+        }
+    }
+    for model in &inputs.models {
+        for activation in &model.activations {
+            let name = format!("activations: {} · {}", model.model.name, activation.stimuli);
+            files.push(json!({"name": name, "digest": activation.digest}));
+        }
+    }
+    json!({
+        "name": study.file.name,
+        "version": env!("CARGO_PKG_VERSION"),
+        "preset": study.file.preset,
+        "caveat": study.file.preset.caveat(),
+        "seed": study.file.seed,
+        "random_numbers": "ChaCha8, one stream per purpose and index",
+        "settings": {"nfas": study.file.analysis},
+        "gates": study.file.analysis.gates,
+        "inputs": files,
+        "warnings": findings,
+        "references": references(&study.file.analysis),
+        "simulation": null,
+    })
+}
+
+/// Keys of `references.bib` for the methods that these settings use.
+pub(crate) fn references(s: &NfasSettings) -> Vec<String> {
+    use stereotax::dynamics::Estimator;
+    let mut keys = vec!["yan2026", "schmid2010", "tu2014", "jovanovic2014", "chen2012", "aswani2026"];
+    match s.estimator {
+        Estimator::TotalLeastSquares => keys.push("hemati2017"),
+        Estimator::ForwardBackward => keys.push("dawson2016"),
+        Estimator::Optimised => keys.push("askham2018"),
+        Estimator::Bagged { .. } => keys.extend(["askham2018", "sashidhar2022"]),
+        Estimator::Unitary | Estimator::Symmetric => keys.push("baddoo2023"),
+        Estimator::Standard | Estimator::Hankel { .. } | Estimator::ReducedRank { .. } => {}
+    }
+    if s.rank == stereotax::dynamics::RankRule::HardThreshold {
+        keys.push("gavish2014");
+    }
+    if s.layer_map == config::LayerMap::Kernel {
+        keys.push("kornblith2019");
+    }
+    keys.extend(["drmac2018", "hoerl1970", "anderson2001", "anderson2006", "anderson2017", "rousseeuw1987"]);
+    keys.extend(["holm1979", "westfall1993", "nichols2002", "phipson2010"]);
+    if s.ceiling != config::CeilingKind::None {
+        keys.extend(["sahani2003", "schoppe2016"]);
+    }
+    if s.controls.multiverse {
+        keys.push("steegen2016");
+    }
+    keys.sort_unstable();
+    keys.into_iter().map(str::to_owned).collect()
+}
