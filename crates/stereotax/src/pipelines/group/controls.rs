@@ -10,6 +10,7 @@
 //! Source: specs: nfas-dmd 13. Cost: O(draws·ROIs) per row.
 
 use faer::Mat;
+use rayon::prelude::*;
 
 use super::table::Space;
 use super::{ControlRow, GroupParams, PointStatus, RepresentationScores, status_of};
@@ -24,25 +25,29 @@ const OTHERS: [&str; 5] = ["stable_mode", "layer_mean", "first_layer", "last_lay
 
 /// Rows for every trained model of a space, by name, then by control.
 pub(super) fn controls(space: &Space, params: &GroupParams) -> Vec<ControlRow> {
-    let mut rows = Vec::new();
     let mut names: Vec<&str> = space.input.scores.iter().map(|s| s.representation.as_str()).collect();
     names.retain(|name| *name != CLAIM && !name.starts_with(SHUFFLED));
     names.sort_unstable();
     let any_twin = space.input.models.iter().any(|m| m.twin_of.is_some());
-    for model in space.trained() {
-        let claim = Side::claim(space, CLAIM, model);
-        for name in &names {
-            let control = Side::of(space, name, model);
-            rows.push(compare(space, params, model, CLAIM, name, &claim, &control));
-        }
-        if any_twin {
-            let control = twin(space, model);
-            rows.push(compare(space, params, model, CLAIM, "untrained_twin", &claim, &control));
-        }
-        rows.extend(shuffled(space, params, model, &claim));
-        rows.extend(adaptive(space, params, model));
-    }
-    rows
+    let models: Vec<usize> = space.trained().collect();
+    let by_model: Vec<Vec<ControlRow>> = models
+        .into_par_iter()
+        .map(|model| {
+            let claim = Side::claim(space, CLAIM, model);
+            let mut rows: Vec<ControlRow> = names
+                .iter()
+                .map(|name| compare(space, params, model, CLAIM, name, &claim, &Side::of(space, name, model)))
+                .collect();
+            if any_twin {
+                let control = twin(space, model);
+                rows.push(compare(space, params, model, CLAIM, "untrained_twin", &claim, &control));
+            }
+            rows.extend(shuffled(space, params, model, &claim));
+            rows.extend(adaptive(space, params, model));
+            rows
+        })
+        .collect();
+    by_model.into_iter().flatten().collect()
 }
 
 /// The scores on one side of a comparison.
@@ -178,19 +183,20 @@ fn paired_differences(claim: &Side, control: &Side, rois: &[usize]) -> Result<Ve
     if n != n_control {
         return Err(format!("no interval: {n} bootstrap draws on one side and {n_control} on the other"));
     }
-    let at =
-        |draws: &[&Mat<f64>], b: usize, j: usize| mean(&draws.iter().map(|d| d[(b, j)]).collect::<Vec<_>>());
-    let differences: Vec<f64> = (0..n)
-        .map(|b| {
-            let pairs: Vec<f64> = rois
-                .iter()
-                .map(|&j| at(&of_claim, b, j) - at(&of_control, b, j))
-                .filter(|d| !d.is_nan())
-                .collect();
-            mean(&pairs)
-        })
-        .filter(|d| !d.is_nan())
-        .collect();
+    let (mut sums, mut counts) = (vec![0.0; n], vec![0.0f64; n]);
+    // Columns of draws are contiguous, so ROIs come first.
+    for &j in rois {
+        for b in 0..n {
+            let average =
+                |draws: &[&Mat<f64>]| draws.iter().map(|d| d[(b, j)]).sum::<f64>() / draws.len() as f64;
+            let difference = average(&of_claim) - average(&of_control);
+            if !difference.is_nan() {
+                sums[b] += difference;
+                counts[b] += 1.0;
+            }
+        }
+    }
+    let differences: Vec<f64> = (0..n).filter(|&b| counts[b] > 0.0).map(|b| sums[b] / counts[b]).collect();
     if differences.len() < 2 {
         Err("no interval: no bootstrap draw has a value on both sides".into())
     } else {
