@@ -2,8 +2,10 @@
 
 use pyo3::PyErr;
 use pyo3::create_exception;
-use pyo3::exceptions::{PyException, PyKeyboardInterrupt, PyValueError};
+use pyo3::exceptions::{PyException, PyFileNotFoundError, PyKeyboardInterrupt, PyOSError, PyValueError};
 use stereotax::Error;
+use stereotax_io::{IoError, IoErrorKind};
+use stereotax_study::StudyError;
 
 create_exception!(stereotax, StereotaxError, PyException, "What no built-in exception describes.");
 
@@ -12,6 +14,10 @@ create_exception!(stereotax, StereotaxError, PyException, "What no built-in exce
 pub enum Failure {
     /// From the core.
     Core(Error),
+    /// From a study, its files or its report.
+    Study(StudyError),
+    /// From the report.
+    Report(stereotax_report::ReportError),
     /// From Python.
     Python(PyErr),
 }
@@ -25,6 +31,24 @@ impl From<Error> for Failure {
     }
 }
 
+impl From<StudyError> for Failure {
+    fn from(error: StudyError) -> Self {
+        Failure::Study(error)
+    }
+}
+
+impl From<IoError> for Failure {
+    fn from(error: IoError) -> Self {
+        Failure::Study(error.into())
+    }
+}
+
+impl From<stereotax_report::ReportError> for Failure {
+    fn from(error: stereotax_report::ReportError) -> Self {
+        Failure::Report(error)
+    }
+}
+
 impl From<PyErr> for Failure {
     fn from(error: PyErr) -> Self {
         Failure::Python(error)
@@ -34,15 +58,16 @@ impl From<PyErr> for Failure {
 impl From<Failure> for PyErr {
     fn from(failure: Failure) -> Self {
         match failure {
-            Failure::Core(error) => raise(&error),
+            Failure::Core(error) => raise(&error, error.to_string()),
+            Failure::Study(error) => raise_study(&error),
+            Failure::Report(error) => StereotaxError::new_err(error.to_string()),
             Failure::Python(error) => error,
         }
     }
 }
 
 /// The one place where errors meet exceptions.
-fn raise(error: &Error) -> PyErr {
-    let text = error.to_string();
+fn raise(error: &Error, text: String) -> PyErr {
     match error {
         Error::Shape { .. }
         | Error::NotFinite { .. }
@@ -54,5 +79,37 @@ fn raise(error: &Error) -> PyErr {
         Error::Source { .. } | Error::NoConvergence { .. } => StereotaxError::new_err(text),
         // The core may grow new kinds of errors between releases; they are no one's input.
         _ => StereotaxError::new_err(text),
+    }
+}
+
+fn raise_study(error: &StudyError) -> PyErr {
+    let text = error.to_string();
+    match error {
+        StudyError::Io(io) => raise_io(io, text),
+        StudyError::Data { source, .. } => raise(source, text),
+        StudyError::Config(_) | StudyError::Input { .. } | StudyError::Memory { .. } => {
+            PyValueError::new_err(text)
+        }
+        StudyError::Write { .. } => PyOSError::new_err(text),
+        StudyError::Cancelled => PyKeyboardInterrupt::new_err(text),
+        StudyError::Locked { .. } | StudyError::Internal { .. } => StereotaxError::new_err(text),
+        // As above.
+        _ => StereotaxError::new_err(text),
+    }
+}
+
+fn raise_io(error: &IoError, text: String) -> PyErr {
+    match error.kind {
+        IoErrorKind::NotFound => PyFileNotFoundError::new_err(text),
+        IoErrorKind::Unreadable | IoErrorKind::Write => PyOSError::new_err(text),
+        IoErrorKind::Truncated
+        | IoErrorKind::WrongFormat
+        | IoErrorKind::ObjectArray
+        | IoErrorKind::TooLarge
+        | IoErrorKind::NoSuchKey
+        | IoErrorKind::Dtype
+        | IoErrorKind::Shape
+        | IoErrorKind::NotFinite
+        | IoErrorKind::Duplicate => PyValueError::new_err(text),
     }
 }

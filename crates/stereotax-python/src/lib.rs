@@ -5,12 +5,15 @@
 //! The public, documented names are in `python/stereotax/`.
 
 mod arrays;
+mod command;
 mod convert;
 mod depth;
 mod error;
 mod moments;
+mod nfas;
 mod options;
 mod stats;
+mod study;
 mod watch;
 
 use pyo3::prelude::*;
@@ -19,15 +22,21 @@ use pyo3::prelude::*;
 #[pymodule]
 mod _core {
     #[pymodule_export]
+    use crate::command::run_command;
+    #[pymodule_export]
     use crate::depth::{DmdParams, combine_mapped, combine_shared, fit_mapped, fit_moments};
     #[pymodule_export]
     use crate::error::StereotaxError;
     #[pymodule_export]
     use crate::moments::Moments;
     #[pymodule_export]
+    use crate::nfas::{NfasParams, nfas};
+    #[pymodule_export]
     use crate::stats::{
         distances, pairwise_permanova, permanova, permdisp, profile_consistency, silhouette, snci,
     };
+    #[pymodule_export]
+    use crate::study::{study_check, study_plan, study_results, study_run};
 
     use super::*;
 

@@ -3,9 +3,11 @@
 use stereotax::dynamics::layer_map::LayerMap;
 use stereotax::dynamics::{Amplitude, Centring, Estimator, ModeForm, RankRule, Scaling, Selection};
 use stereotax::stats::distance::DistanceKind;
+use stereotax::stats::score::ScoreKind;
 use stereotax::stats::permdisp::{BiasFactor, Centre};
 use stereotax::stats::snci::{Interval, SignPolicy, SnciKind};
 use stereotax::{Error, Result};
+use stereotax_study::config;
 
 /// What a word stands for, with or without a number behind a colon.
 enum Form<T> {
@@ -191,4 +193,102 @@ pub fn sign_policy(given: &str) -> Result<SignPolicy> {
 
 pub fn interval(given: &str) -> Result<Interval> {
     choose("interval", given, &[("percentile", Word(Interval::Percentile)), ("bca", Word(Interval::Bca))])
+}
+
+pub fn score(given: &str) -> Result<ScoreKind> {
+    choose(
+        "score",
+        given,
+        &[
+            ("debiased", Word(ScoreKind::Debiased)),
+            ("r2", Word(ScoreKind::R2)),
+            ("signed", Word(ScoreKind::Signed)),
+            ("clipped", Word(ScoreKind::Clipped)),
+        ],
+    )
+}
+
+pub fn study_scale(given: &str) -> Result<config::Scale> {
+    Ok(match scale(given)? {
+        Scaling::Frobenius => config::Scale::Frobenius,
+        Scaling::None => config::Scale::None,
+        Scaling::Pair => config::Scale::Pair,
+        Scaling::UnitSample => config::Scale::UnitSample,
+    })
+}
+
+pub fn study_centring(given: &str) -> Result<config::Centring> {
+    Ok(match centring(given)? {
+        Centring::Stimuli => config::Centring::Stimuli,
+        Centring::None => config::Centring::None,
+    })
+}
+
+pub fn study_layer_map(given: &str) -> Result<config::LayerMap> {
+    choose(
+        "layer_map",
+        given,
+        &[
+            ("identity", Word(config::LayerMap::Identity)),
+            ("procrustes", Word(config::LayerMap::Procrustes)),
+            ("pca", Word(config::LayerMap::Pca)),
+            ("kernel", Word(config::LayerMap::Kernel)),
+            ("random_projection", Word(config::LayerMap::RandomProjection)),
+        ],
+    )
+}
+
+pub fn fit_on(given: &str) -> Result<config::FitOn> {
+    choose("fit_on", given, &[("train", Word(config::FitOn::Train)), ("all", Word(config::FitOn::All))])
+}
+
+pub fn hrf(given: &str) -> Result<config::Hrf> {
+    choose(
+        "hrf",
+        given,
+        &[
+            ("auto", Word(config::Hrf::Auto)),
+            ("fir", Word(config::Hrf::Fir)),
+            ("spm", Word(config::Hrf::Spm)),
+            ("glover", Word(config::Hrf::Glover)),
+            ("none", Word(config::Hrf::None)),
+        ],
+    )
+}
+
+pub fn derivatives(given: &str) -> Result<config::Derivatives> {
+    choose(
+        "derivatives",
+        given,
+        &[
+            ("none", Word(config::Derivatives::None)),
+            ("time", Word(config::Derivatives::Time)),
+            ("time_dispersion", Word(config::Derivatives::TimeDispersion)),
+        ],
+    )
+}
+
+pub fn drift(given: &str) -> Result<config::Drift> {
+    choose(
+        "drift",
+        given,
+        &[
+            ("dct", Real(Some(0.01), |high_pass_hz| config::Drift::Dct { high_pass_hz })),
+            ("polort", Whole(None, |degree| config::Drift::Polort { degree })),
+            ("none", Word(config::Drift::None)),
+        ],
+    )
+}
+
+pub fn outer_folds(given: &str) -> Result<config::Folds> {
+    choose(
+        "n_folds",
+        given,
+        &[
+            ("auto", Word(config::Folds::Auto)),
+            ("leave_run_out", Word(config::Folds::LeaveRunOut)),
+            ("k_fold", Whole(Some(10), |folds| config::Folds::KFold { folds })),
+            ("blocks", Whole(Some(5), |blocks| config::Folds::Blocks { blocks })),
+        ],
+    )
 }
