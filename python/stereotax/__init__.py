@@ -14,6 +14,7 @@ shallow to deep. Time is in seconds.
 from ._core import StereotaxError, __version__
 from ._depth import DepthDMD
 from ._moments import DepthMoments
+from ._nfas import NFAS
 from ._stats import (
     distances,
     pairwise_permanova,
@@ -23,12 +24,15 @@ from ._stats import (
     silhouette,
     snci,
 )
+from ._study import Study
 from ._table import Table
 
 __all__ = [
     "DepthDMD",
     "DepthMoments",
+    "NFAS",
     "StereotaxError",
+    "Study",
     "Table",
     "__version__",
     "distances",

@@ -1,3 +1,4 @@
+from os import PathLike
 from typing import Any, final
 
 import numpy as np
@@ -115,6 +116,7 @@ def permdisp(
     groups: list[str],
     ids: list[str] | None,
     centre: str,
+    negative_axes: str,
     bias_factor: str,
     n_permutations: int,
     exact_up_to: int,
@@ -152,3 +154,64 @@ def profile_consistency(
     included: list[bool] | None,
     seed: int,
 ) -> dict[str, Any]: ...
+
+@final
+class NfasParams:
+    def __new__(
+        cls,
+        *,
+        estimator: str,
+        rank: str,
+        select: str,
+        modes: str,
+        amplitude: str,
+        scale: str,
+        centring: str,
+        layer_map: str,
+        max_width: int,
+        align_all: bool,
+        tikhonov: float,
+        fit_on: str,
+        max_depth_gain: float,
+        max_depth_rotation_deg: float,
+        max_residual: float,
+        min_energy: float,
+        min_fold_correlation: float,
+        hrf: str,
+        delays_s: tuple[float, float],
+        derivatives: str,
+        drift: str,
+        alphas: list[float],
+        alpha_per_roi: bool,
+        equalize_dim: bool,
+        max_dim: int,
+        inner_folds: int,
+        outer_folds: str,
+        purge_s: float,
+        score: str,
+        n_bootstraps: int,
+        n_shifts: int,
+        n_shuffles: int,
+        seed: int,
+        max_memory: int,
+    ) -> NfasParams: ...
+
+def nfas(
+    layers: list[_Array],
+    layer_names: list[str],
+    responses: list[_Array],
+    ids: list[str],
+    runs: list[str] | None,
+    blocks: list[str],
+    tr_s: float | None,
+    params: NfasParams,
+) -> dict[str, Any]: ...
+def run_command(arguments: list[str]) -> int: ...
+def study_check(path: PathLike[str]) -> list[tuple[str, str, str]]: ...
+def study_plan(
+    path: PathLike[str], out: PathLike[str], threads: int | None, max_memory: int | None
+) -> dict[str, Any]: ...
+def study_run(
+    path: PathLike[str], out: PathLike[str], threads: int | None, max_memory: int | None, recheck: bool
+) -> dict[str, Any]: ...
+def study_results(out: PathLike[str]) -> tuple[dict[str, dict[str, list[Any]]], str]: ...

@@ -253,6 +253,7 @@ def permdisp(
     n_permutations: int = 9999,
     *,
     centre: str = "spatial_median",
+    negative_axes: str = "subtract",
     bias_factor: str = "none",
     families: Sequence[Any] | None = None,
     strata: Sequence[Any] | None = None,
@@ -268,6 +269,8 @@ def permdisp(
     Parameters
     ----------
     centre : {"spatial_median", "centroid"}
+    negative_axes : {"subtract", "drop"}
+        "subtract" keeps distances exactly where they fit in no Euclidean space; "drop" is scikit-bio's way.
     bias_factor : {"none", "small_sample"}
         "small_sample" enlarges distances by √(n_c/(n_c − 1)).
     D, groups, n_permutations, families, strata, seed, exact_up_to, ids
@@ -279,7 +282,7 @@ def permdisp(
         Large F is extreme. NaN with `reason` if all objects lie equally far from their centres.
 
     Errors: as for `permanova`. Cost: O(n³). Source: Anderson 2006; specs nfas-dmd 11.3. Differs from
-    scikit-bio, which drops the negative axes and permutes labels; agrees with vegan.
+    scikit-bio in its defaults, which drop the negative axes and permute labels; agrees with vegan.
 
     Examples
     --------
@@ -289,7 +292,7 @@ def permdisp(
     6.666667
     """
     groups_, ids_, *rest = _test(groups, ids, n_permutations, exact_up_to, families, strata, seed)
-    found = _core.permdisp(as_matrix(D, "distances"), groups_, ids_, centre, bias_factor, *rest)
+    found = _core.permdisp(as_matrix(D, "distances"), groups_, ids_, centre, negative_axes, bias_factor, *rest)
     names = found.pop("group_names")
     found["group_means"] = dict(zip(names, found["group_means"].tolist(), strict=True))
     found["support"] = Support(**found["support"])

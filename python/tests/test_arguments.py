@@ -105,7 +105,12 @@ FUNCTIONS = {
     "permanova": TESTS,
     "pairwise_permanova": TESTS,
     "silhouette": TESTS,
-    "permdisp": {**TESTS, "centre": ("spatial_median", "centroid"), "bias_factor": ("none", "small_sample")},
+    "permdisp": {
+        **TESTS,
+        "centre": ("spatial_median", "centroid"),
+        "negative_axes": ("subtract", "drop"),
+        "bias_factor": ("none", "small_sample"),
+    },
     "snci": {**SNCI, "roi_names": None},  # stays in Python: see the test below
     "profile_consistency": {k: v for k, v in SNCI.items() if k not in ("kind", "sign_policy")},
 }
@@ -188,3 +193,45 @@ def test_every_argument_of_moments_arrives():
     assert not np.allclose(made.gram(scale="none"), made.gram())
     tiles = sx.DepthMoments.from_tiles([("u", layers)], layer_names=list("pqrs"), unit_sample=True, precision="float16")
     assert tiles.layer_names == list("pqrs") and tiles._core.unit_sample and tiles._core.epsilon == 2.0**-10
+
+
+NFAS = {
+    "n_folds": 4, "seed": 3, "estimator": "forward_backward", "rank": 2, "select": "unit_circle", "modes": "exact",
+    "amplitude": "first", "scale": "none", "centring": "none", "layer_map": "pca", "max_width": 3, "align_all": True,
+    "tikhonov": 0.1, "fit_on": "all", "max_depth_gain": 3.0, "max_depth_rotation_deg": 20.0, "max_residual": 0.7,
+    "min_energy": 0.3, "min_fold_correlation": 0.2, "hrf": "spm", "delays_s": (2.0, 6.0), "derivatives": "time",
+    "drift": "polort:2", "alphas": [0.5, 2.0], "alpha_per_roi": False, "equalize_dim": False, "max_dim": 5,
+    "inner_folds": 3, "purge_s": 3.0, "score": "signed", "n_bootstraps": 7, "n_shifts": 6, "n_shuffles": 5,
+    "max_memory": 12345,
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", NFAS)
+def test_every_setting_of_nfas_arrives(name):
+    assert set(NFAS) == set(inspect.signature(sx.NFAS).parameters)
+    assert repr(sx.NFAS(**{name: NFAS[name]})._params(None)) != repr(sx.NFAS()._params(None))
+
+
+def test_every_argument_of_its_fit_arrives(monkeypatch):
+    calls = []
+
+    class Stop(Exception):
+        pass
+
+    def record(*args):
+        calls.append(plain(args[:-1]))
+        raise Stop
+
+    monkeypatch.setattr(sx._nfas._core, "nfas", record)
+    Y = RNG.normal(size=(60, 2))
+    base = {"layers": LAYERS, "responses": Y}
+    other = {
+        "layers": LAYERS[:5], "responses": Y * 2, "runs": ["a"] * 30 + ["b"] * 30, "tr_s": 2.0,
+        "stimulus_ids": [f"c{i}" for i in range(60)], "blocks": ["x"] * 60, "layer_names": list("abcdefg"),
+    }  # fmt: skip
+    assert set(other) | {"self", "roi_names"} == set(inspect.signature(sx.NFAS.fit).parameters)
+    for change in ({}, *({key: value} for key, value in other.items())):
+        with pytest.raises(Stop):
+            sx.NFAS().fit(**{**base, **change})
+    for key, call in zip(other, calls[1:], strict=True):
+        assert call != calls[0], f"`{key}` gets lost"

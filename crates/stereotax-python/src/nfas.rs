@@ -4,7 +4,7 @@ use faer::{Mat, MatRef};
 use numpy::PyArray1;
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
-use stereotax::data::{Folds, Runs, TileSource};
+use stereotax::data::{Runs, TileSource};
 use stereotax::pipelines::depth::{FoldDepth, StateKind};
 use stereotax::pipelines::single::{ScoredRepresentation, SingleModel, score_model};
 use stereotax::pipelines::{Cell, Clock, Representation, SampleDesign};

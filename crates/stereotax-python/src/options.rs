@@ -3,8 +3,8 @@
 use stereotax::dynamics::layer_map::LayerMap;
 use stereotax::dynamics::{Amplitude, Centring, Estimator, ModeForm, RankRule, Scaling, Selection};
 use stereotax::stats::distance::DistanceKind;
+use stereotax::stats::permdisp::{BiasFactor, Centre, NegativeAxes};
 use stereotax::stats::score::ScoreKind;
-use stereotax::stats::permdisp::{BiasFactor, Centre};
 use stereotax::stats::snci::{Interval, SignPolicy, SnciKind};
 use stereotax::{Error, Result};
 use stereotax_study::config;
@@ -161,6 +161,14 @@ pub fn centre(given: &str) -> Result<Centre> {
         "centre",
         given,
         &[("spatial_median", Word(Centre::SpatialMedian)), ("centroid", Word(Centre::Centroid))],
+    )
+}
+
+pub fn negative_axes(given: &str) -> Result<NegativeAxes> {
+    choose(
+        "negative_axes",
+        given,
+        &[("subtract", Word(NegativeAxes::Subtract)), ("drop", Word(NegativeAxes::Drop))],
     )
 }
 

@@ -123,7 +123,8 @@ fn tell_permanova<'py>(
 /// Test a difference in spread.
 #[pyfunction]
 #[pyo3(signature = (
-    distances, groups, ids, centre, bias_factor, n_permutations, exact_up_to, families, strata, seed
+    distances, groups, ids, centre, negative_axes, bias_factor, n_permutations, exact_up_to, families,
+    strata, seed
 ))]
 pub fn permdisp<'py>(
     py: Python<'py>,
@@ -131,6 +132,7 @@ pub fn permdisp<'py>(
     groups: Vec<String>,
     ids: Option<Vec<String>>,
     centre: &str,
+    negative_axes: &str,
     bias_factor: &str,
     n_permutations: usize,
     exact_up_to: usize,
@@ -142,6 +144,7 @@ pub fn permdisp<'py>(
     let labels = Labels::new(&groups);
     let params = PermdispParams {
         centre: options::centre(centre)?,
+        negative_axes: options::negative_axes(negative_axes)?,
         bias_factor: options::bias_factor(bias_factor)?,
         permutations: permutations(n_permutations, exact_up_to, families, strata, seed)?,
     };

@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use faer::Mat;
-use stereotax::data::{Folds, Monitor, Runs, TileSource};
+use stereotax::data::{Monitor, Runs, TileSource};
 use stereotax::pipelines::{Clock, SampleDesign};
 use stereotax::signal::{ConstantRule, Drift, Hrf, remove_drift, z_score_runs};
 use stereotax_io::{
@@ -153,7 +153,9 @@ fn load_benchmark(
     };
     let hrf = settings::hrf(analysis, clock).map_err(in_context)?;
     let gap = settings::purge_gap(analysis, clock, &hrf);
-    let folds = outer_folds(study, &table.ids, &runs, clock, gap).map_err(in_context)?;
+    let rule = analysis.outer_folds;
+    let folds =
+        settings::outer_folds(rule, &table.ids, &runs, clock, gap, study.file.seed).map_err(in_context)?;
     let set = study.file.stimuli.iter().find(|s| s.id == benchmark.stimuli);
     let (blocks, block_names) =
         blocks(set.map_or(Blocks::Stimulus, |s| s.blocks), table, &runs, clock, &benchmark.id)?;
@@ -221,27 +223,6 @@ fn load_benchmark(
         nuisance,
         digest,
     })
-}
-
-fn outer_folds(
-    study: &Study,
-    ids: &[String],
-    runs: &Runs,
-    clock: Clock,
-    gap: usize,
-) -> stereotax::Result<Folds> {
-    use config::Folds as Rule;
-    let rule = match study.file.analysis.outer_folds {
-        Rule::Auto if runs.n_runs() >= 2 => Rule::LeaveRunOut,
-        Rule::Auto if clock == Clock::Stimulus => Rule::KFold { folds: 10 },
-        Rule::Auto => Rule::Blocks { blocks: 5 },
-        chosen => chosen,
-    };
-    match rule {
-        Rule::KFold { folds } => Folds::k_fold(ids, folds, study.file.seed),
-        Rule::Blocks { blocks } => Folds::contiguous(ids.len(), blocks, gap),
-        Rule::LeaveRunOut | Rule::Auto => Folds::leave_one_run_out(runs),
-    }
 }
 
 /// The resampling block of each sample, and the blocks' stable names.

@@ -12,7 +12,7 @@ mod node;
 mod plan;
 pub mod results;
 mod run;
-mod settings;
+pub mod settings;
 mod store;
 mod tables;
 

@@ -1,6 +1,7 @@
 //! Turn the words of a study file into the parameters of the core.
 
 use stereotax::Error;
+use stereotax::data::{Folds, Runs};
 use stereotax::dynamics::layer_map::{LayerMap, LayerMapParams};
 use stereotax::dynamics::stability::StableGates;
 use stereotax::dynamics::{Centring, DepthDmdParams, Scaling};
@@ -129,6 +130,29 @@ pub fn purge_gap(s: &NfasSettings, clock: Clock, hrf: &Hrf) -> usize {
         Clock::Tr { tr_s } => {
             (signal::max_delay_s(hrf, tr_s).max(s.purge_s) / tr_s - 1e-9).ceil().max(0.0) as usize
         }
+    }
+}
+
+/// What is held out: `rule`, with "auto" decided by runs and clock.
+pub fn outer_folds(
+    rule: config::Folds,
+    ids: &[String],
+    runs: &Runs,
+    clock: Clock,
+    gap: usize,
+    seed: u64,
+) -> stereotax::Result<Folds> {
+    use config::Folds as Rule;
+    let rule = match rule {
+        Rule::Auto if runs.n_runs() >= 2 => Rule::LeaveRunOut,
+        Rule::Auto if clock == Clock::Stimulus => Rule::KFold { folds: 10 },
+        Rule::Auto => Rule::Blocks { blocks: 5 },
+        chosen => chosen,
+    };
+    match rule {
+        Rule::KFold { folds } => Folds::k_fold(ids, folds, seed),
+        Rule::Blocks { blocks } => Folds::contiguous(ids.len(), blocks, gap),
+        Rule::LeaveRunOut | Rule::Auto => Folds::leave_one_run_out(runs),
     }
 }
 

@@ -8,6 +8,7 @@ pub mod group;
 pub mod model;
 mod represent;
 mod representation;
+pub mod single;
 
 pub use bootstrap::bootstrap_correlations;
 pub use depth::{DepthParams, DepthResult};

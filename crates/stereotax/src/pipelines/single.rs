@@ -8,8 +8,8 @@
 
 use faer::MatRef;
 
-use super::depth::{DepthParams, DepthResult, depth_moments, depth_of_mapped, depth_of_moments, state_kind};
 use super::depth::StateKind;
+use super::depth::{DepthParams, DepthResult, depth_moments, depth_of_mapped, depth_of_moments, state_kind};
 use super::design::SampleDesign;
 use super::evaluate::{Cell, EvaluateParams};
 use super::model::{CellRequest, ModelData, evaluate_model};

@@ -1,0 +1,139 @@
+//! One model in memory: planted truth, honest selection, the same bits for any memory, refused mistakes.
+
+use faer::{Mat, MatRef};
+use stereotax::data::{Folds, LayerArrays, Monitor, Runs};
+use stereotax::dynamics::layer_map::LayerMapParams;
+use stereotax::dynamics::stability::StableGates;
+use stereotax::dynamics::{Centring, DepthDmdParams, Scaling};
+use stereotax::encoding::EncodingParams;
+use stereotax::pipelines::single::{SingleModel, score_model};
+use stereotax::pipelines::{Clock, DepthParams, EvaluateParams, InnerRule, Representation, SampleDesign};
+use stereotax::stats::rng::Stream;
+use stereotax::{Error, Result};
+
+const SAMPLES: usize = 90;
+
+fn noise(rows: usize, columns: usize, index: u64) -> Mat<f64> {
+    let mut stream = Stream::new(5, "single model test", index);
+    Mat::from_fn(rows, columns, |_, _| stream.normal())
+}
+
+/// Layers that share a latent state, and responses that read it out.
+fn planted(n_layers: usize) -> (Vec<Mat<f64>>, Mat<f64>) {
+    let latent = noise(SAMPLES, 6, 0);
+    let layers = (0..n_layers).map(|l| &latent + faer::Scale(0.7) * noise(SAMPLES, 6, 1 + l as u64));
+    (layers.collect(), &latent * noise(6, 3, 99))
+}
+
+fn design() -> SampleDesign {
+    let ids: Vec<String> = (0..SAMPLES).map(|i| format!("clip {i:02}")).collect();
+    SampleDesign {
+        folds: Folds::k_fold(&ids, 3, 0).unwrap(),
+        runs: Runs::single(SAMPLES),
+        clock: Clock::Stimulus,
+        blocks: (0..SAMPLES).collect(),
+        block_names: ids.clone(),
+        ids,
+    }
+}
+
+fn run(layers: &[Mat<f64>], responses: &[MatRef<'_, f64>], memory: usize) -> Result<SingleModel> {
+    let names: Vec<String> = (0..layers.len()).map(|l| format!("layer {l}")).collect();
+    let source = LayerArrays::new(&names, layers.iter().map(Mat::as_ref).collect())?;
+    let depth = DepthParams {
+        dmd: DepthDmdParams::default(),
+        layer_map: LayerMapParams::default(),
+        align_all: false,
+        scaling: Scaling::Frobenius,
+        centring: Centring::Stimuli,
+        fit_on_all: false,
+        gates: StableGates::default(),
+        n_shuffles: 2,
+        n_bootstraps: 5,
+        multiverse: false,
+        seed: 0,
+    };
+    let params = EvaluateParams {
+        encoding: EncodingParams::default(),
+        inner: InnerRule::Units(3),
+        seed: 0,
+        n_bootstraps: 10,
+        n_shifts: 10,
+        min_shift_s: 20.0,
+    };
+    score_model(&source, &design(), responses, &depth, &params, memory, &Monitor::silent())
+}
+
+fn mean_r(found: &SingleModel, representation: &Representation) -> f64 {
+    let scored = found.representations.iter().find(|s| s.representation == *representation).unwrap();
+    let r = &scored.cells[0].r;
+    r.iter().sum::<f64>() / r.len() as f64
+}
+
+#[test]
+fn what_layers_share_predicts_better_than_any_layer() {
+    let (layers, responses) = planted(6);
+    let found = run(&layers, &[responses.as_ref()], 1 << 30).unwrap();
+    let best = (0..6).map(|l| mean_r(&found, &Representation::Layer(l))).fold(f64::MIN, f64::max);
+    let stable = mean_r(&found, &Representation::StableMode);
+    assert!(stable > best + 0.03 && stable > 0.85, "{stable} {best}");
+    let order: Vec<String> = found.representations.iter().map(|s| s.representation.name()).collect();
+    assert_eq!(order[..5], ["stable_mode", "adaptive", "layer_mean", "best_layer", "pod"]);
+    assert_eq!(
+        order[5..],
+        ["layer", "layer", "layer", "layer", "layer", "layer", "shuffled_01", "shuffled_02"]
+    );
+}
+
+#[test]
+fn the_best_layer_is_chosen_by_inner_scores_and_keeps_its_held_out_ones() {
+    let (layers, responses) = planted(5);
+    let found = run(&layers, &[responses.as_ref()], 1 << 30).unwrap();
+    let best = found.representations.iter().find(|s| s.representation == Representation::BestLayer).unwrap();
+    for (fold, chosen) in best.chosen[0].iter().enumerate() {
+        let inner = |s: &Representation| {
+            let cell = &found.representations.iter().find(|x| x.representation == *s).unwrap().cells[0];
+            cell.inner_scores.row(fold).iter().sum::<f64>()
+        };
+        for layer in 0..5 {
+            assert!(inner(chosen) >= inner(&Representation::Layer(layer)), "fold {fold}, layer {layer}");
+        }
+        // Where it is chosen, it is that layer: the same penalties in that fold.
+        let layer = found.representations.iter().find(|s| s.representation == *chosen).unwrap();
+        assert_eq!(best.cells[0].alphas.row(fold), layer.cells[0].alphas.row(fold));
+    }
+}
+
+#[test]
+fn memory_and_company_change_no_bit() {
+    let (layers, responses) = planted(5);
+    let other = noise(SAMPLES, 3, 7);
+    let both = run(&layers, &[other.as_ref(), responses.as_ref()], 1 << 30).unwrap();
+    let alone = run(&layers, &[responses.as_ref()], 1).unwrap();
+    for (a, b) in both.representations.iter().zip(&alone.representations) {
+        assert_eq!(a.representation, b.representation);
+        assert_eq!(a.cells[1].r, b.cells[0].r, "{:?}", a.representation);
+    }
+}
+
+#[test]
+fn shallow_models_are_scored_without_dynamics() {
+    let (layers, responses) = planted(3);
+    let found = run(&layers, &[responses.as_ref()], 1 << 30).unwrap();
+    assert!(found.depth.is_none());
+    let order: Vec<String> = found.representations.iter().map(|s| s.representation.name()).collect();
+    assert_eq!(order, ["adaptive", "layer_mean", "best_layer", "layer", "layer", "layer"]);
+}
+
+#[test]
+fn what_does_not_fit_is_named() {
+    let (layers, responses) = planted(4);
+    let short = responses.get(..80, ..);
+    let refused = run(&layers, &[responses.as_ref(), short], 1).unwrap_err();
+    assert!(refused.to_string().contains("`responses of subject 1` has 80 rows"), "{refused}");
+    let mut hole = responses.clone();
+    hole[(4, 1)] = f64::NAN;
+    assert!(matches!(run(&layers, &[hole.as_ref()], 1), Err(Error::NotFinite { row: 4, column: 1, .. })));
+    assert!(matches!(run(&layers, &[], 1), Err(Error::TooFew { .. })));
+    assert!(matches!(run(&[], &[responses.as_ref()], 1), Err(Error::TooFew { .. })));
+}

@@ -1,0 +1,224 @@
+"""NFAS on planted truth, against scikit-learn, and as a well-behaved estimator."""
+
+import numpy as np
+import pytest
+import stereotax as sx
+
+FAST = {"n_bootstraps": 40, "n_shifts": 60, "n_shuffles": 3}
+
+
+def planted(n=150, width=12, n_layers=7, n_rois=4, noise=0.5, seed=0):
+    """Layers share a latent that the responses read out; single layers are noisy."""
+    rng = np.random.default_rng(seed)
+    latent = rng.normal(size=(n, width))
+    layers = [latent + 0.8 * rng.normal(size=(n, width)) for _ in range(n_layers)]
+    responses = latent @ rng.normal(size=(width, n_rois)) + noise * rng.normal(size=(n, n_rois))
+    return layers, responses
+
+
+@pytest.fixture(scope="module")
+def fitted():
+    layers, responses = planted()
+    return sx.NFAS(n_folds=5, seed=1, **FAST).fit(layers, responses, roi_names=["V1", "V2", "A1", "A2"])
+
+
+def mean_r(nfas, representation, layer=None):
+    return nfas.scores_.where(representation=representation, layer=layer)["r"].mean()
+
+
+def test_what_layers_share_is_found_and_predicts_better_than_any_of_them(fitted):
+    assert fitted.verdict_
+    assert mean_r(fitted, "stable_mode") > 0.9
+    singles = [mean_r(fitted, "layer", layer) for layer in fitted.layer_names_]
+    assert mean_r(fitted, "stable_mode") > max(singles) + 0.05
+    assert abs(mean_r(fitted, "layer_mean") - mean_r(fitted, "stable_mode")) < 0.05
+    assert mean_r(fitted, "adaptive") > max(singles)
+    assert fitted.scores_.where(representation="stable_mode")["p"].max() <= 2 / 61
+
+
+def test_unrelated_responses_score_at_chance():
+    layers, responses = planted()
+    nfas = sx.NFAS(n_folds=5, **FAST).fit(layers, np.random.default_rng(9).normal(size=(150, 8)))
+    rows = nfas.scores_.where(representation="stable_mode")
+    assert np.abs(rows["r"]).mean() < 0.15
+    assert rows["p"].min() > 0.001 and rows["p"].mean() > 0.15
+    np.testing.assert_allclose(rows["chance"], 1 / rows["n_eff"])
+
+
+def test_the_table_is_whole_and_labelled(fitted):
+    scores = fitted.scores_
+    kinds = 5 + 7 + 3  # stable, adaptive, mean, best, pod; layers; shuffles
+    assert len(scores) == kinds * 4 and scores.columns[:4] == ["representation", "layer", "subject", "roi"]
+    assert set(scores["subject"]) == {"group"} and set(scores["status"]) == {"ok"}
+    row = scores.where(representation="stable_mode", roi="A1")[0]
+    assert row["r_lower"] < row["r"] < row["r_upper"]
+    assert row["score"] == pytest.approx(max(0, row["r"] ** 2 - 1 / row["n_eff"]), rel=1e-12)
+    assert row["n"] == 150 and row["score_kind"] == "debiased"
+    assert len(fitted.summary_) == kinds
+    assert fitted.summary_.where(representation="pod")["mean_score"][0] == pytest.approx(
+        scores.where(representation="pod")["score"].mean()
+    )
+    spectrum = fitted.spectrum_
+    assert set(spectrum["fold"]) == {"all", *(f"fold {i}" for i in range(1, 6))}
+    assert spectrum.where(selected=True)["modulus"].min() > 0.8
+    assert len(fitted.weights_) == 6 * 7
+    assert len(fitted.chosen_) == 2 * 5 and set(fitted.chosen_.where(representation="best_layer")["chosen"]) <= set(
+        fitted.layer_names_
+    )
+    assert fitted.stability_.lambda_sd < 0.1 and len(fitted.stability_.shuffled_eigenvalues) == 3
+    assert fitted.bootstrap_["stable_mode", "group"].shape == (40, 4)
+
+
+def test_every_sample_is_predicted_from_other_samples(fitted):
+    _, responses = planted()
+    tests = np.concatenate([fold["test"] for fold in fitted.folds_])
+    assert sorted(tests) == list(range(150))
+    predictions = fitted.predictions_["stable_mode", "group"]
+    by_fold = [
+        [np.corrcoef(predictions[fold["test"], j], responses[fold["test"], j])[0, 1] for j in range(4)]
+        for fold in fitted.folds_
+    ]
+    sizes = [len(fold["test"]) for fold in fitted.folds_]
+    np.testing.assert_allclose(
+        np.average(by_fold, axis=0, weights=sizes), fitted.scores_.where(representation="stable_mode")["r"], atol=1e-12
+    )
+
+
+def test_ridge_is_that_of_scikit_learn():
+    linear_model = pytest.importorskip("sklearn.linear_model")
+    layers, responses = planted()
+    alpha = 0.37
+    nfas = sx.NFAS(n_folds=5, alphas=[alpha], equalize_dim=False, **FAST).fit(layers, responses)
+    for layer, name in ((0, "layer 0"), (6, "layer 6")):
+        for fold in nfas.folds_:
+            train, test = fold["train"], fold["test"]
+            x = layers[layer]
+            z = (x - x[train].mean(0)) / x[train].std(0)
+            # One penalty, as a multiple of the mean squared singular value of the training design.
+            multiple = alpha * (z[train] ** 2).sum() / min(z[train].shape)
+            peer = linear_model.RidgeCV(alphas=[multiple]).fit(z[train], responses[train])
+            np.testing.assert_allclose(nfas.predictions_[name, "group"][test], peer.predict(z[test]), rtol=1e-8, atol=1e-8)
+
+
+def test_constant_responses_are_undefined_and_say_so():
+    layers, responses = planted()
+    responses[:, 1] = 3.0
+    scores = sx.NFAS(n_folds=3, **FAST).fit(layers, responses).scores_
+    rows = scores.where(representation="stable_mode")
+    assert np.isnan(rows["r"]).tolist() == [False, True, False, False]
+    assert np.isnan(rows["score"][1]) and rows["status"][1].startswith("constant")
+
+
+def test_the_order_of_stimuli_changes_nothing_but_rounding():
+    layers, responses = planted()
+    ids = [f"clip {i:03}" for i in range(150)]
+    order = np.random.default_rng(1).permutation(150)
+    a = sx.NFAS(n_folds=5, **FAST).fit(layers, responses, stimulus_ids=ids)
+    b = sx.NFAS(n_folds=5, **FAST).fit(
+        [x[order] for x in layers], responses[order], stimulus_ids=[ids[i] for i in order]
+    )
+    np.testing.assert_allclose(a.scores_["r"], b.scores_["r"], atol=1e-9)
+    np.testing.assert_allclose(a.predictions_["stable_mode", "group"][order], b.predictions_["stable_mode", "group"], atol=1e-8)
+
+
+def test_time_series_are_predicted_across_runs_and_delays():
+    rng = np.random.default_rng(3)
+    n, tr = 240, 1.5
+    latent = rng.normal(size=(n, 5))
+    layers = [latent + 0.3 * rng.normal(size=(n, 5)) for _ in range(6)]
+    runs = np.repeat(["a", "b", "c", "d"], n // 4)
+    responses = np.zeros((n, 2))
+    weights = rng.normal(size=(5, 2))
+    for run in "abcd":
+        rows = np.flatnonzero(runs == run)
+        # Responses follow the stimulus by three samples, on a drift.
+        responses[rows[3:]] = latent[rows[:-3]] @ weights
+        responses[rows] += np.linspace(0, 20, len(rows))[:, None]
+    nfas = sx.NFAS(**FAST).fit(layers, responses, runs=runs, tr_s=tr)
+    assert [fold["name"] for fold in nfas.folds_] == list("abcd")
+    assert mean_r(nfas, "stable_mode") > 0.85
+    still = sx.NFAS(hrf="none", **FAST).fit(layers, responses, runs=runs, tr_s=tr)
+    assert mean_r(still, "stable_mode") < 0.3
+    drifting = sx.NFAS(drift="none", **FAST).fit(layers, responses, runs=runs, tr_s=tr)
+    assert mean_r(drifting, "stable_mode") < mean_r(nfas, "stable_mode")
+
+
+def test_subjects_share_folds_and_alone_have_the_same_numbers():
+    layers, responses = planted()
+    other = planted(seed=4)[1]
+    both = sx.NFAS(n_folds=4, **FAST).fit(layers, {"s1": responses, "s2": other})
+    alone = sx.NFAS(n_folds=4, **FAST).fit(layers, {"s2": other})
+    for name in ("r", "p", "alpha"):
+        np.testing.assert_array_equal(both.scores_.where(subject="s2")[name], alone.scores_[name])
+
+
+def test_unequal_widths_are_mapped_and_few_layers_have_no_dynamics():
+    layers, responses = planted()
+    rng = np.random.default_rng(2)
+    mixed = [x @ rng.normal(size=(12, width)) for x, width in zip(layers, (12, 20, 12, 15, 12, 30, 12), strict=True)]
+    nfas = sx.NFAS(n_folds=3, **FAST).fit(mixed, responses)
+    assert mean_r(nfas, "stable_mode") > 0.8
+    with pytest.raises(ValueError, match="layer 1"):
+        sx.NFAS(n_folds=3, layer_map="identity", **FAST).fit(mixed, responses)
+    shallow = sx.NFAS(n_folds=3, **FAST).fit(layers[:3], responses)
+    assert shallow.verdict_ is None and len(shallow.spectrum_) == 0 and "fewer than 4 layers" in shallow.warnings_[-1]
+    assert set(shallow.scores_["representation"]) == {"layer", "layer_mean", "best_layer", "adaptive"}
+
+
+def test_memory_and_layout_change_no_number():
+    layers, responses = planted()
+    a = sx.NFAS(n_folds=3, **FAST).fit(layers, responses)
+    b = sx.NFAS(n_folds=3, max_memory=1, **FAST).fit([np.asfortranarray(x) for x in layers], responses[::-1].copy()[::-1])
+    assert a.scores_ == b.scores_
+    c = sx.NFAS(n_folds=3, seed=1, **FAST).fit(layers, responses)
+    assert a.scores_ != c.scores_
+
+
+def test_it_clones_and_shows_its_settings():
+    sklearn = pytest.importorskip("sklearn.base")
+    nfas = sx.NFAS(n_folds=3, rank=4, delays_s=(1.0, 5.0))
+    assert sklearn.clone(nfas).get_params() == nfas.get_params()
+    assert repr(nfas) == "NFAS(n_folds=3, rank=4, delays_s=(1.0, 5.0))"
+
+
+@pytest.mark.parametrize(
+    ("settings", "fit", "text"),
+    [
+        ({"n_folds": 1}, {}, "folds"),
+        ({"n_folds": "k_fould:3"}, {}, "did you mean `k_fold`"),
+        ({"score": "r3"}, {}, "`debiased`"),
+        ({"hrf": "canonical"}, {}, "`glover`"),
+        ({"alphas": [1.0, 0.1]}, {}, "ascending"),
+        ({"alphas": []}, {}, "at least one"),
+        ({"max_depth_gain": 0.5}, {}, "max_depth_gain"),
+        ({"delays_s": (5.0, 1.0)}, {}, "delays_s"),
+        ({}, {"runs": ["a"] * 3}, "`runs` has 3 names, but 150"),
+        ({}, {"runs": ["a", "b"] * 75}, "begins again at sample 2"),
+        ({}, {"roi_names": ["x"]}, "`roi_names` has 1 names, but 4"),
+        ({}, {"stimulus_ids": ["x"]}, "`stimulus_ids` has 1"),
+        ({}, {"blocks": ["x"]}, "`blocks` has 1"),
+        ({}, {"tr_s": -1.0}, "tr_s"),
+        ({}, {"tr_s": 50.0}, "delays_s"),
+    ],
+)
+def test_wrong_input_is_named(settings, fit, text):
+    layers, responses = planted()
+    with pytest.raises(ValueError, match=text):
+        sx.NFAS(**{**FAST, **settings}).fit(layers, responses, **fit)
+
+
+def test_wrong_data_are_named():
+    layers, responses = planted()
+    with pytest.raises(ValueError, match="rows of layers and responses|150|149"):
+        sx.NFAS(**FAST).fit(layers, responses[:149])
+    responses[7, 2] = np.nan
+    with pytest.raises(ValueError, match="not finite at row 7, column 2"):
+        sx.NFAS(**FAST).fit(layers, responses)
+    with pytest.raises(ValueError, match="one shape expected"):
+        sx.NFAS(**FAST).fit(layers, {"a": np.ones((150, 2)), "b": np.ones((150, 3))})
+    with pytest.raises(ValueError, match="no subject"):
+        sx.NFAS(**FAST).fit(layers, {})
+    layers[2] = layers[2].copy()
+    layers[2][3, 4] = np.inf
+    with pytest.raises(ValueError, match="`layer 2` is not finite at row 3, column 4"):
+        sx.NFAS(**FAST).fit(layers, planted()[1])

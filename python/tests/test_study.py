@@ -1,0 +1,171 @@
+"""A study from Python is the study of the command line: same nodes, same bytes."""
+
+import hashlib
+import json
+import os
+import pathlib
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import stereotax as sx
+
+STUDY = """
+[study]
+name = "planted"
+seed = 7
+preset = "robust"
+
+[[stimuli]]
+id = "clips"
+ids = "stimuli.csv"
+blocks = "stimulus"
+
+[[brain]]
+benchmark = "cortex"
+stimuli = "clips"
+modality = "auditory"
+subjects = [ { id = "s1", responses = "responses.npz", key = "response" } ]
+
+[[model]]
+name = "deep"
+modality = "audio"
+family = "planted"
+activations = { file = "layers.npz", layers = ["l0", "l1", "l2", "l3", "l4"], stimuli = "clips" }
+
+[analysis.nfas]
+outer_folds = "k_fold:3"
+bootstraps = 20
+shifts = 20
+permutations = 99
+controls = { layer_order = 2, multiverse = false }
+"""
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("study")
+    rng = np.random.default_rng(0)
+    latent = rng.normal(size=(60, 8))
+    np.savez(folder / "layers.npz", **{f"l{i}": latent + 0.3 * rng.normal(size=(60, 8)) for i in range(5)})
+    np.savez(folder / "responses.npz", response=latent @ rng.normal(size=(8, 3)))
+    ids = "\n".join(f"clip{i}" for i in range(60))
+    (folder / "stimuli.csv").write_text(f"stimulus_id\n{ids}\n", encoding="utf-8")
+    (folder / "study.toml").write_text(STUDY, encoding="utf-8")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def run(folder):
+    study = sx.Study(folder / "study.toml")
+    return study, study.run(folder / "out", threads=2)
+
+
+def digest(results):
+    return {p.name: hashlib.sha256(p.read_bytes()).hexdigest() for p in sorted(pathlib.Path(results).iterdir())}
+
+
+def test_check_and_plan_tell_and_write_nothing(folder):
+    study = sx.Study(folder / "study.toml")
+    found = study.check()
+    assert found.columns == ["severity", "code", "text"] and any("60 samples" in text for text in found["text"])
+    before = sorted(folder.iterdir())
+    plan = study.plan(folder / "never", threads=1, max_memory="1G")
+    assert len(plan.nodes) > 10 and not plan.nodes["done"].any() and plan.seconds > 0 and plan.memory_bytes > 0
+    assert sorted(folder.iterdir()) == before
+
+
+def test_a_run_makes_tables_a_report_and_can_be_repeated(folder, run):
+    study, outcome = run
+    assert outcome.computed > 10 and outcome.reused == 0
+    assert outcome.report.is_file() and outcome.to_dict()["results"] == str(folder / "out" / "results")
+    tables = study.results(folder / "out")
+    scores = tables["scores"]
+    rows = scores.where(representation="stable_mode", subject="s1")
+    assert len(rows) == 3 and rows["r"].min() > 0.8
+    assert study.manifest(folder / "out")["seed"] == 7
+    again = study.run(folder / "out")
+    assert again.computed == 0 and again.reused == outcome.computed
+    assert study.plan(folder / "out").nodes["done"].all()
+
+
+def test_the_command_computes_the_same_bytes(folder, run):
+    command = [sys.executable, "-m", "stereotax", "run", str(folder / "study.toml"), "--out", str(folder / "other")]
+    ran = subprocess.run([*command, "--threads", "1"], capture_output=True, text=True, timeout=300)
+    assert ran.returncode == 0, ran.stderr
+    assert digest(folder / "other" / "results") == digest(folder / "out" / "results")
+
+
+def test_scores_are_those_of_the_estimator(folder, run):
+    study, _ = run
+    layers = np.load(folder / "layers.npz")
+    nfas = sx.NFAS(n_folds=3, seed=7, n_bootstraps=20, n_shifts=20, n_shuffles=2).fit(
+        {name: layers[name] for name in layers.files},
+        {"s1": np.load(folder / "responses.npz")["response"]},
+        stimulus_ids=[f"clip{i}" for i in range(60)],
+    )
+    for representation in ("stable_mode", "layer_mean", "best_layer", "adaptive", "pod", "shuffled_01"):
+        expected = study.results(folder / "out")["scores"].where(representation=representation, subject="s1")
+        found = nfas.scores_.where(representation=representation)
+        np.testing.assert_allclose(found["r"], expected["r"], rtol=1e-12)
+        np.testing.assert_allclose(found["p"], expected["p"], rtol=1e-12)
+
+
+def test_exit_codes_of_the_command_arrive(folder):
+    def code(*arguments):
+        ran = subprocess.run([sys.executable, "-m", "stereotax", *arguments], capture_output=True, text=True)
+        return ran.returncode, ran.stdout, ran.stderr
+
+    status, out, _ = code("--version")
+    assert status == 0 and sx.__version__ in out
+    status, out, err = code("check", str(folder / "nowhere.toml"))
+    assert status == 2 and out == "" and err.startswith("error: ")
+    assert code("no-such-command")[0] == 2
+    status, out, _ = code("check", str(folder / "study.toml"), "--json")
+    assert status == 0 and all(json.loads(line)["severity"] for line in out.splitlines())
+
+
+def test_mistakes_become_the_exceptions_one_looks_for(folder, tmp_path):
+    with pytest.raises(FileNotFoundError, match="no study file"):
+        sx.Study(tmp_path / "study.toml").check()
+    wrong = tmp_path / "study.toml"
+    wrong.write_text(STUDY.replace('preset = "robust"', 'preset = "robustt"'), encoding="utf-8")
+    with pytest.raises(ValueError, match=r"study\.toml:5:.*preset"):
+        sx.Study(wrong).run(tmp_path / "out")
+    wrong.write_text(STUDY, encoding="utf-8")
+    with pytest.raises(FileNotFoundError, match=r"stimuli\.csv"):
+        sx.Study(wrong).check()
+    with pytest.raises(ValueError, match="no finished results"):
+        sx.Study(wrong).results(tmp_path)
+    study = sx.Study(folder / "study.toml")
+    with pytest.raises(ValueError, match="a size expected"):
+        study.run(tmp_path / "out", max_memory="much")
+    with pytest.raises(ValueError, match="max-memory"):
+        study.run(tmp_path / "out", max_memory=1)
+    file = tmp_path / "file"
+    file.write_text("", encoding="utf-8")
+    with pytest.raises(OSError):
+        study.run(file / "out")
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(("text", "size"), [("8G", 8 * 2**30), ("500MB", 500 * 2**20), ("1.5KiB", 1536), ("77", 77)])
+def test_sizes(text, size):
+    from stereotax._study import _bytes
+
+    assert _bytes(text) == _bytes(size) == size and _bytes(None) is None
+
+
+def test_settings_arrive(monkeypatch, folder):
+    calls = []
+    monkeypatch.setattr(sx._study, "_core", type("C", (), {
+        "study_run": lambda *a: calls.append(a) or {"computed": 0, "reused": 0, "warnings": []},
+        "study_plan": lambda *a: calls.append(a) or {"nodes": {}, "seconds": 0, "memory_bytes": 0, "disk_bytes": 0},
+    }))
+    study = sx.Study(folder / "study.toml")
+    study.run("out", threads=3, max_memory="1K", recheck=True)
+    study.plan("out", threads=5, max_memory=7)
+    out = pathlib.Path("out")
+    assert calls == [(study.path, out, 3, 1024, True), (study.path, out, 5, 7)]
+    assert os.fspath(study.path).endswith("study.toml")
