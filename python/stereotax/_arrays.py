@@ -72,12 +72,16 @@ def _to_numpy(values: Any, name: str) -> Array:
             "hint: arrays of unequal length cannot be stacked; pass one array per layer"
         )
     if name not in _NAMES_ONLY and kind not in "fiub":
-        raise ValueError(f"`{name}` holds {array.dtype} values, but real numbers expected\nhint: convert it first")
+        raise ValueError(
+            f"`{name}` holds {array.dtype} values, but real numbers expected\nhint: convert it first"
+        )
     return array
 
 
 #: Arguments that are names of things, so may be strings.
-_NAMES_ONLY = frozenset({"groups", "families", "strata", "ids", "runs", "stimulus_ids", "roi_names", "blocks"})
+_NAMES_ONLY = frozenset(
+    {"groups", "families", "strata", "ids", "runs", "stimulus_ids", "roi_names", "blocks"}
+)
 
 
 def _from_other(values: Any, name: str) -> Array:
@@ -85,7 +89,8 @@ def _from_other(values: Any, name: str) -> Array:
         values = values.detach()
         if getattr(getattr(values, "device", None), "type", "cpu") != "cpu":
             raise ValueError(
-                f"`{name}` is on the device {values.device}, but memory of the CPU expected\nhint: call .cpu() first"
+                f"`{name}` is on the device {values.device}, but memory of the CPU expected\n"
+                "hint: call .cpu() first"
             )
         if str(values.dtype) == "torch.bfloat16":  # which NumPy lacks; float32 holds all its values
             values = values.float()
@@ -96,7 +101,9 @@ def _from_other(values: Any, name: str) -> Array:
     try:
         return np.asarray(values)
     except ValueError as reason:
-        raise ValueError(f"`{name}` is no array: {reason}\nhint: all rows must have the same length") from None
+        raise ValueError(
+            f"`{name}` is no array: {reason}\nhint: all rows must have the same length"
+        ) from None
 
 
 def _two_dimensional(array: Array, name: str) -> Array:

@@ -146,7 +146,9 @@ class DepthMoments:
             new.add_tile(0, arrays)
             moments = new if moments is None else moments.merge(new)
         if moments is None:
-            raise ValueError("`tiles` is empty, but at least one tile expected\nhint: the iterator was used up")
+            raise ValueError(
+                "`tiles` is empty, but at least one tile expected\nhint: the iterator was used up"
+            )
         return moments
 
     def add_tile(self, block: int | str, layers: Iterable[Any] | Any) -> None:

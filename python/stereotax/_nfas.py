@@ -246,7 +246,11 @@ class NFAS(Estimator):
         subjects, matrices = _subjects(responses)
         n_samples, n_rois = matrices[0].shape
         rois = [f"roi {j}" for j in range(n_rois)] if roi_names is None else as_names(roi_names, "roi_names")
-        ids = [str(i) for i in range(n_samples)] if stimulus_ids is None else as_names(stimulus_ids, "stimulus_ids")
+        ids = (
+            [str(i) for i in range(n_samples)]
+            if stimulus_ids is None
+            else as_names(stimulus_ids, "stimulus_ids")
+        )
         of_run = None if runs is None else as_names(runs, "runs")
         moved = _blocks(ids, of_run, tr_s) if blocks is None else as_names(blocks, "blocks")
         for name, found, expected in [
@@ -256,7 +260,9 @@ class NFAS(Estimator):
             ("blocks", len(moved), n_samples),
         ]:
             if found != expected:
-                raise ValueError(f"`{name}` has {found} names, but {expected} expected\nhint: name each of them once")
+                raise ValueError(
+                    f"`{name}` has {found} names, but {expected} expected\nhint: name each of them once"
+                )
         found = _core.nfas(arrays, names, matrices, ids, of_run, moved, tr_s, self._params(tr_s))
         self.layer_names_, self.roi_names_, self.subjects_ = names, rois, subjects
         self._keep_scores(found)
@@ -270,7 +276,8 @@ class NFAS(Estimator):
         self.predictions_: dict[tuple[str, str], Array] = {}
         self.warnings_: list[str] = []
         self.folds_ = [
-            {"name": name, "train": np.array(train), "test": np.array(test)} for name, train, test in found["folds"]
+            {"name": name, "train": np.array(train), "test": np.array(test)}
+            for name, train, test in found["folds"]
         ]
         held_out = np.concatenate([fold["test"] for fold in self.folds_])
         for scored in found["representations"]:
@@ -278,7 +285,12 @@ class NFAS(Estimator):
             for subject, picks in zip(self.subjects_, scored["chosen"], strict=False):
                 for fold, pick in zip(self.folds_, picks, strict=True):
                     chosen.append(
-                        {"representation": scored["name"], "subject": subject, "fold": fold["name"], "chosen": pick}
+                        {
+                            "representation": scored["name"],
+                            "subject": subject,
+                            "fold": fold["name"],
+                            "chosen": pick,
+                        }
                     )
             for subject, cell in zip(self.subjects_, scored["subjects"], strict=True):
                 if cell["note"]:
@@ -301,7 +313,7 @@ class NFAS(Estimator):
                             "r_upper": cell["r_upper"][j],
                             "score": cell["score"][j],
                             "score_kind": self.score,
-                            "chance": 1.0 / cell["n_eff"][j],
+                            "chance": 1.0 / cell["n_eff"][j] if cell["n_eff"][j] > 0 else float("nan"),
                             "n": cell["n"],
                             "n_eff": cell["n_eff"][j],
                             "p": cell["p"][j],
@@ -328,7 +340,9 @@ class NFAS(Estimator):
         )
 
     def _n_samples(self, held_out: Array) -> int:
-        return 1 + max(int(max(fold["train"].max(initial=-1), fold["test"].max(initial=-1))) for fold in self.folds_)
+        return 1 + max(
+            int(max(fold["train"].max(initial=-1), fold["test"].max(initial=-1))) for fold in self.folds_
+        )
 
     def _keep_depth(self, depth: dict[str, Any] | None) -> None:
         self.verdict_: Verdict | None = None
@@ -387,7 +401,9 @@ def _fold_word(n_folds: int | str | None, tr_s: float | None) -> str:
 def _subjects(responses: Any) -> tuple[list[str], list[Array]]:
     if isinstance(responses, Mapping):
         if not responses:
-            raise ValueError("`responses` holds no subject, but at least one expected\nhint: pass an array per subject")
+            raise ValueError(
+                "`responses` holds no subject, but at least one expected\nhint: pass an array per subject"
+            )
         names = [str(name) for name in responses]
         matrices = [as_matrix(values, f"responses of {name}") for name, values in responses.items()]
     else:

@@ -292,7 +292,9 @@ def permdisp(
     6.666667
     """
     groups_, ids_, *rest = _test(groups, ids, n_permutations, exact_up_to, families, strata, seed)
-    found = _core.permdisp(as_matrix(D, "distances"), groups_, ids_, centre, negative_axes, bias_factor, *rest)
+    found = _core.permdisp(
+        as_matrix(D, "distances"), groups_, ids_, centre, negative_axes, bias_factor, *rest
+    )
     names = found.pop("group_names")
     found["group_means"] = dict(zip(names, found["group_means"].tolist(), strict=True))
     found["support"] = Support(**found["support"])
@@ -315,7 +317,7 @@ def silhouette(
     Formula: s_i = (b_i − a_i)/max(a_i, b_i), a_i the mean distance to the own group, b_i the least mean
     distance to another one. In [−1, 1], high = well separated; the only member of a group has 0.
 
-    Parameters are those of `permanova`, and the shuffles are the very same. Errors: as there. Undefined: never.
+    Parameters are those of `permanova`, and the shuffles are the very same. Errors: as there.
     Cost: O(n²) per permutation. Source: Rousseeuw 1987; specs nfas-dmd 11.4.
 
     Examples
@@ -388,16 +390,27 @@ def snci(
     array([0.9 , 0.75])
     """
     matrix = as_matrix(scores, "scores")
-    families_ = [f"model {i}" for i in range(matrix.shape[0])] if families is None else as_names(families, "families")
-    rois = [f"roi {j}" for j in range(matrix.shape[1])] if roi_names is None else as_names(roi_names, "roi_names")
+    families_ = (
+        [f"model {i}" for i in range(matrix.shape[0])] if families is None else as_names(families, "families")
+    )
+    rois = (
+        [f"roi {j}" for j in range(matrix.shape[1])]
+        if roi_names is None
+        else as_names(roi_names, "roi_names")
+    )
     if len(rois) != matrix.shape[1]:
-        raise ValueError(f"`roi_names` has {len(rois)} names, but {matrix.shape[1]} expected\nhint: one per column")
+        raise ValueError(
+            f"`roi_names` has {len(rois)} names, but {matrix.shape[1]} expected\nhint: one per column"
+        )
     mask = None if included is None else [bool(x) for x in np.asarray(included).tolist()]
     found = _core.snci(matrix, families_, kind, sign_policy, n_bootstraps, interval, level, mask, seed)
     table = Table(
         {
             "roi": rois,
-            **{name: found[name] for name in ("value", "lower", "upper", "mean", "sd", "n_models", "no_spread")},
+            **{
+                name: found[name]
+                for name in ("value", "lower", "upper", "mean", "sd", "n_models", "no_spread")
+            },
             "status": [reason or "ok" for reason in found["reasons"]],
         }
     )
@@ -440,7 +453,9 @@ def profile_consistency(
     1.0
     """
     matrix = as_matrix(scores, "scores")
-    families_ = [f"model {i}" for i in range(matrix.shape[0])] if families is None else as_names(families, "families")
+    families_ = (
+        [f"model {i}" for i in range(matrix.shape[0])] if families is None else as_names(families, "families")
+    )
     mask = None if included is None else [bool(x) for x in np.asarray(included).tolist()]
     found = _core.profile_consistency(matrix, families_, n_bootstraps, interval, level, mask, seed)
     found["mean_correlation"] = Interval(*found["mean_correlation"])

@@ -72,7 +72,9 @@ class Study:
         """Read everything the study names, compute nothing: a row (severity, code, text) per finding."""
         found = _core.study_check(self._existing())
         columns = list(zip(*found, strict=True)) or [(), (), ()]
-        return Table({name: list(column) for name, column in zip(("severity", "code", "text"), columns, strict=True)})
+        return Table(
+            {name: list(column) for name, column in zip(("severity", "code", "text"), columns, strict=True)}
+        )
 
     def plan(
         self,
@@ -124,7 +126,9 @@ class Study:
 
     def _existing(self) -> Path:
         if not self.path.is_file():
-            raise FileNotFoundError(f"no study file `{self.path}`\nhint: `stereotax init` writes one to start from")
+            raise FileNotFoundError(
+                f"no study file `{self.path}`\nhint: `stereotax init` writes one to start from"
+            )
         return self.path
 
     def __repr__(self) -> str:
@@ -140,4 +144,6 @@ def _bytes(size: int | str | None) -> int | None:
     try:
         return int(float(text[:-1] if scale > 1 else text) * scale)
     except ValueError:
-        raise ValueError(f"`max_memory` is {size!r}, but a size expected\nhint: bytes, or such as '8G'") from None
+        raise ValueError(
+            f"`max_memory` is {size!r}, but a size expected\nhint: bytes, or such as '8G'"
+        ) from None

@@ -44,7 +44,9 @@ class Table:
         self._columns = {str(name): _column(values) for name, values in columns.items()}
         lengths = {name: len(values) for name, values in self._columns.items()}
         if len(set(lengths.values())) > 1:
-            raise ValueError(f"columns differ in length: {lengths}\nhint: give every column one value per row")
+            raise ValueError(
+                f"columns differ in length: {lengths}\nhint: give every column one value per row"
+            )
 
     @property
     def columns(self) -> list[str]:
@@ -129,7 +131,8 @@ class Table:
             at = names[rows].index(row), names[columns].index(column)
             if seen[at]:
                 raise ValueError(
-                    f"two rows have {rows} {row!r} and {columns} {column!r}\nhint: select one kind of rows with `where`"
+                    f"two rows have {rows} {row!r} and {columns} {column!r}\n"
+                    "hint: select one kind of rows with `where`"
                 )
             seen[at], grid[at] = True, x
         return xarray.DataArray(grid, coords=names, dims=(rows, columns), name=value)
@@ -176,7 +179,9 @@ def _column(values: Sequence[Any] | Array) -> Array:
     if array.dtype.kind in "US":
         array = array.astype(object)
     if array.ndim != 1:
-        raise ValueError(f"a column has the shape {array.shape}, but one axis expected\nhint: one value per row")
+        raise ValueError(
+            f"a column has the shape {array.shape}, but one axis expected\nhint: one value per row"
+        )
     return array
 
 

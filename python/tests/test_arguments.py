@@ -131,7 +131,9 @@ def test_every_argument_of_the_functions_arrives(name, recorded):
 
 
 def test_names_of_rois_arrive_in_the_table():
-    assert sx.snci(np.abs(POINTS), n_bootstraps=0, roi_names=list("abcde")).rois["roi"].tolist() == list("abcde")
+    assert sx.snci(np.abs(POINTS), n_bootstraps=0, roi_names=list("abcde")).rois["roi"].tolist() == list(
+        "abcde"
+    )
 
 
 SETTINGS = {
@@ -171,9 +173,21 @@ def test_every_setting_of_depth_dmd_arrives(name, recorded):
 
 def test_settings_are_understood_as_they_were_meant():
     text = repr(sx.DepthDMD(**SETTINGS)._params())
-    for word in ("ForwardBackward", "Fixed(2)", "UnitCircle", "Exact", "First", "tikhonov: 0.1", "min_energy: 0.2",
-                 "max_gain: 10.0", "seed: 3", "max_depth_change: 0.1", "max_rotation: 0.1", "max_residual: 0.1",
-                 "min_weight_correlation: 0.5"):
+    for word in (
+        "ForwardBackward",
+        "Fixed(2)",
+        "UnitCircle",
+        "Exact",
+        "First",
+        "tikhonov: 0.1",
+        "min_energy: 0.2",
+        "max_gain: 10.0",
+        "seed: 3",
+        "max_depth_change: 0.1",
+        "max_rotation: 0.1",
+        "max_residual: 0.1",
+        "min_weight_correlation: 0.5",
+    ):
         assert word in text, f"{word} is missing in {text}"
 
 
@@ -183,27 +197,60 @@ def test_every_argument_of_moments_arrives():
     assert sx.DepthMoments(4, 3, unit_sample=True)._core.unit_sample
     assert sx.DepthMoments(4, 3, precision="bfloat16")._core.epsilon == 2.0**-7
     layers = LAYERS[:4]
-    made = sx.DepthMoments.from_layers(layers, layer_names=list("pqrs"), blocks=["u", "v"] * 30, unit_sample=True)
-    assert made.layer_names == list("pqrs") and made.block_sizes == {"u": 30, "v": 30} and made._core.unit_sample
+    made = sx.DepthMoments.from_layers(
+        layers, layer_names=list("pqrs"), blocks=["u", "v"] * 30, unit_sample=True
+    )
+    assert (
+        made.layer_names == list("pqrs") and made.block_sizes == {"u": 30, "v": 30} and made._core.unit_sample
+    )
     assert made.n_samples == 60 and made.n_layers == 4
     for weights in ([1, 0], [2, 1]):
         assert not np.allclose(made.gram(weights), made.gram())
         assert not np.allclose(made.layer_means(weights), made.layer_means())
     assert not np.allclose(made.gram(centring="none"), made.gram())
     assert not np.allclose(made.gram(scale="none"), made.gram())
-    tiles = sx.DepthMoments.from_tiles([("u", layers)], layer_names=list("pqrs"), unit_sample=True, precision="float16")
+    tiles = sx.DepthMoments.from_tiles(
+        [("u", layers)], layer_names=list("pqrs"), unit_sample=True, precision="float16"
+    )
     assert tiles.layer_names == list("pqrs") and tiles._core.unit_sample and tiles._core.epsilon == 2.0**-10
 
 
 NFAS = {
-    "n_folds": 4, "seed": 3, "estimator": "forward_backward", "rank": 2, "select": "unit_circle", "modes": "exact",
-    "amplitude": "first", "scale": "none", "centring": "none", "layer_map": "pca", "max_width": 3, "align_all": True,
-    "tikhonov": 0.1, "fit_on": "all", "max_depth_gain": 3.0, "max_depth_rotation_deg": 20.0, "max_residual": 0.7,
-    "min_energy": 0.3, "min_fold_correlation": 0.2, "hrf": "spm", "delays_s": (2.0, 6.0), "derivatives": "time",
-    "drift": "polort:2", "alphas": [0.5, 2.0], "alpha_per_roi": False, "equalize_dim": False, "max_dim": 5,
-    "inner_folds": 3, "purge_s": 3.0, "score": "signed", "n_bootstraps": 7, "n_shifts": 6, "n_shuffles": 5,
+    "n_folds": 4,
+    "seed": 3,
+    "estimator": "forward_backward",
+    "rank": 2,
+    "select": "unit_circle",
+    "modes": "exact",
+    "amplitude": "first",
+    "scale": "none",
+    "centring": "none",
+    "layer_map": "pca",
+    "max_width": 3,
+    "align_all": True,
+    "tikhonov": 0.1,
+    "fit_on": "all",
+    "max_depth_gain": 3.0,
+    "max_depth_rotation_deg": 20.0,
+    "max_residual": 0.7,
+    "min_energy": 0.3,
+    "min_fold_correlation": 0.2,
+    "hrf": "spm",
+    "delays_s": (2.0, 6.0),
+    "derivatives": "time",
+    "drift": "polort:2",
+    "alphas": [0.5, 2.0],
+    "alpha_per_roi": False,
+    "equalize_dim": False,
+    "max_dim": 5,
+    "inner_folds": 3,
+    "purge_s": 3.0,
+    "score": "signed",
+    "n_bootstraps": 7,
+    "n_shifts": 6,
+    "n_shuffles": 5,
     "max_memory": 12345,
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("name", NFAS)

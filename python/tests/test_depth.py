@@ -11,7 +11,7 @@ import stereotax as sx
 def network(n_samples=120, width=20, n_layers=10, noise=0.1, seed=0):
     rng = np.random.default_rng(seed)
     stays, fades = rng.normal(size=(2, n_samples, width))
-    return [stays + 0.7**l * fades + noise * rng.normal(size=(n_samples, width)) for l in range(n_layers)]
+    return [stays + 0.7**k * fades + noise * rng.normal(size=(n_samples, width)) for k in range(n_layers)]
 
 
 def scaled(layers, scale):
@@ -32,8 +32,10 @@ def numpy_dmd(layers, scale, rank):
     order = np.argsort(-np.abs(eigenvalues))
     eigenvalues, modes = eigenvalues[order], U @ vectors[:, order]
     modes = modes / np.linalg.norm(modes, axis=0)
-    powers = np.stack([modes * eigenvalues**l for l in range(H.shape[1])])  # (L, T·K, modes)
-    amplitudes = np.linalg.lstsq(powers.reshape(-1, len(eigenvalues)), H.T.ravel().astype(complex), rcond=None)[0]
+    powers = np.stack([modes * eigenvalues**k for k in range(H.shape[1])])  # (L, T·K, modes)
+    amplitudes = np.linalg.lstsq(
+        powers.reshape(-1, len(eigenvalues)), H.T.ravel().astype(complex), rcond=None
+    )[0]
     fit = np.einsum("lnk,k->nl", powers, amplitudes)
     return eigenvalues, modes, amplitudes, np.linalg.norm(H - fit) / np.linalg.norm(H)
 
@@ -97,10 +99,12 @@ def test_moments_and_arrays_give_the_same_fit_and_weights_leave_blocks_out():
 def test_moments_stream_merge_and_travel():
     layers = network()
     whole = sx.DepthMoments.from_layers(layers)
-    tiles = sx.DepthMoments.from_tiles((("all", [x[i : i + 30] for x in layers]) for i in range(0, 120, 30)))
+    tiles = sx.DepthMoments.from_tiles(("all", [x[i : i + 30] for x in layers]) for i in range(0, 120, 30))
     np.testing.assert_allclose(tiles.gram(), whole.gram(), rtol=1e-12)
     assert tiles.n_samples == 120
-    left, right = (sx.DepthMoments.from_layers([x[part] for x in layers]) for part in (slice(50), slice(50, None)))
+    left, right = (
+        sx.DepthMoments.from_layers([x[part] for x in layers]) for part in (slice(50), slice(50, None))
+    )
     np.testing.assert_allclose((left + right).gram(), whole.gram(), rtol=1e-12)
     assert pickle.loads(pickle.dumps(whole)) == whole == copy.deepcopy(whole)
     with pytest.raises(sx.StereotaxError, match="cannot read"):
@@ -152,12 +156,23 @@ def test_unit_samples_have_no_gain():
 
 @pytest.mark.parametrize(
     "estimator",
-    ["standard", "total_least_squares", "forward_backward", "unitary", "symmetric", "hankel:2", "optimised", "bagged:20"],
+    [
+        "standard",
+        "total_least_squares",
+        "forward_backward",
+        "unitary",
+        "symmetric",
+        "hankel:2",
+        "optimised",
+        "bagged:20",
+    ],
 )
 def test_every_estimator_finds_the_planted_mode(estimator):
     depth = sx.DepthDMD(estimator=estimator, rank=2, scale="none").fit(network(noise=0.001))
     # An orthogonal operator cannot decay: it turns a little instead, to lose the mode that fades.
-    assert abs(depth.selected_eigenvalue_ - 1) < (0.15 if estimator == "unitary" else 0.05), depth.eigenvalues_
+    assert abs(depth.selected_eigenvalue_ - 1) < (0.15 if estimator == "unitary" else 0.05), (
+        depth.eigenvalues_
+    )
 
 
 def test_consensus_tells_every_rank():

@@ -62,9 +62,9 @@ def test_the_table_is_whole_and_labelled(fitted):
     assert set(spectrum["fold"]) == {"all", *(f"fold {i}" for i in range(1, 6))}
     assert spectrum.where(selected=True)["modulus"].min() > 0.8
     assert len(fitted.weights_) == 6 * 7
-    assert len(fitted.chosen_) == 2 * 5 and set(fitted.chosen_.where(representation="best_layer")["chosen"]) <= set(
-        fitted.layer_names_
-    )
+    assert len(fitted.chosen_) == 2 * 5 and set(
+        fitted.chosen_.where(representation="best_layer")["chosen"]
+    ) <= set(fitted.layer_names_)
     assert fitted.stability_.lambda_sd < 0.1 and len(fitted.stability_.shuffled_eigenvalues) == 3
     assert fitted.bootstrap_["stable_mode", "group"].shape == (40, 4)
 
@@ -80,7 +80,9 @@ def test_every_sample_is_predicted_from_other_samples(fitted):
     ]
     sizes = [len(fold["test"]) for fold in fitted.folds_]
     np.testing.assert_allclose(
-        np.average(by_fold, axis=0, weights=sizes), fitted.scores_.where(representation="stable_mode")["r"], atol=1e-12
+        np.average(by_fold, axis=0, weights=sizes),
+        fitted.scores_.where(representation="stable_mode")["r"],
+        atol=1e-12,
     )
 
 
@@ -97,7 +99,9 @@ def test_ridge_is_that_of_scikit_learn():
             # One penalty, as a multiple of the mean squared singular value of the training design.
             multiple = alpha * (z[train] ** 2).sum() / min(z[train].shape)
             peer = linear_model.RidgeCV(alphas=[multiple]).fit(z[train], responses[train])
-            np.testing.assert_allclose(nfas.predictions_[name, "group"][test], peer.predict(z[test]), rtol=1e-8, atol=1e-8)
+            np.testing.assert_allclose(
+                nfas.predictions_[name, "group"][test], peer.predict(z[test]), rtol=1e-8, atol=1e-8
+            )
 
 
 def test_constant_responses_are_undefined_and_say_so():
@@ -118,7 +122,9 @@ def test_the_order_of_stimuli_changes_nothing_but_rounding():
         [x[order] for x in layers], responses[order], stimulus_ids=[ids[i] for i in order]
     )
     np.testing.assert_allclose(a.scores_["r"], b.scores_["r"], atol=1e-9)
-    np.testing.assert_allclose(a.predictions_["stable_mode", "group"][order], b.predictions_["stable_mode", "group"], atol=1e-8)
+    np.testing.assert_allclose(
+        a.predictions_["stable_mode", "group"][order], b.predictions_["stable_mode", "group"], atol=1e-8
+    )
 
 
 def test_time_series_are_predicted_across_runs_and_delays():
@@ -155,20 +161,29 @@ def test_subjects_share_folds_and_alone_have_the_same_numbers():
 def test_unequal_widths_are_mapped_and_few_layers_have_no_dynamics():
     layers, responses = planted()
     rng = np.random.default_rng(2)
-    mixed = [x @ rng.normal(size=(12, width)) for x, width in zip(layers, (12, 20, 12, 15, 12, 30, 12), strict=True)]
+    mixed = [
+        x @ rng.normal(size=(12, width))
+        for x, width in zip(layers, (12, 20, 12, 15, 12, 30, 12), strict=True)
+    ]
     nfas = sx.NFAS(n_folds=3, **FAST).fit(mixed, responses)
     assert mean_r(nfas, "stable_mode") > 0.8
     with pytest.raises(ValueError, match="layer 1"):
         sx.NFAS(n_folds=3, layer_map="identity", **FAST).fit(mixed, responses)
     shallow = sx.NFAS(n_folds=3, **FAST).fit(layers[:3], responses)
-    assert shallow.verdict_ is None and len(shallow.spectrum_) == 0 and "fewer than 4 layers" in shallow.warnings_[-1]
+    assert (
+        shallow.verdict_ is None
+        and len(shallow.spectrum_) == 0
+        and "fewer than 4 layers" in shallow.warnings_[-1]
+    )
     assert set(shallow.scores_["representation"]) == {"layer", "layer_mean", "best_layer", "adaptive"}
 
 
 def test_memory_and_layout_change_no_number():
     layers, responses = planted()
     a = sx.NFAS(n_folds=3, **FAST).fit(layers, responses)
-    b = sx.NFAS(n_folds=3, max_memory=1, **FAST).fit([np.asfortranarray(x) for x in layers], responses[::-1].copy()[::-1])
+    b = sx.NFAS(n_folds=3, max_memory=1, **FAST).fit(
+        [np.asfortranarray(x) for x in layers], responses[::-1].copy()[::-1]
+    )
     assert a.scores_ == b.scores_
     c = sx.NFAS(n_folds=3, seed=1, **FAST).fit(layers, responses)
     assert a.scores_ != c.scores_

@@ -23,7 +23,12 @@ def numpy_f(D, groups):
 
 @pytest.mark.parametrize(
     ("kind", "metric"),
-    [("euclidean_raw", "euclidean"), ("correlation", "correlation"), ("cosine", "cosine"), ("euclidean", None)],
+    [
+        ("euclidean_raw", "euclidean"),
+        ("correlation", "correlation"),
+        ("cosine", "cosine"),
+        ("euclidean", None),
+    ],
 )
 def test_distances_are_those_of_scipy(kind, metric):
     spatial = pytest.importorskip("scipy.spatial.distance")
@@ -111,7 +116,9 @@ def test_silhouettes_are_those_of_scikit_learn():
     metrics = pytest.importorskip("sklearn.metrics")
     groups = ["a"] * 5 + ["b"] * 8 + ["c"]
     found = sx.silhouette(D, groups, 99)
-    np.testing.assert_allclose(found.per_object, metrics.silhouette_samples(D, groups, metric="precomputed"), atol=1e-12)
+    np.testing.assert_allclose(
+        found.per_object, metrics.silhouette_samples(D, groups, metric="precomputed"), atol=1e-12
+    )
     assert found.mean == pytest.approx(metrics.silhouette_score(D, groups, metric="precomputed"), abs=1e-12)
     assert found.per_group["b"] == pytest.approx(found.per_object[5:13].mean())
     assert found.null_mean < found.mean
@@ -174,7 +181,9 @@ def test_profiles_are_compared_by_correlation():
     r = np.corrcoef(SCORES)[np.triu_indices(7, 1)]
     assert found.mean_correlation.value == pytest.approx(r.mean(), rel=1e-9)
     assert found.n_pairs == 21
-    assert found.profile_snr == pytest.approx(SCORES.mean(0).var(ddof=1) / SCORES.var(0, ddof=1).mean(), rel=1e-9)
+    assert found.profile_snr == pytest.approx(
+        SCORES.mean(0).var(ddof=1) / SCORES.var(0, ddof=1).mean(), rel=1e-9
+    )
 
 
 @pytest.mark.parametrize(

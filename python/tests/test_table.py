@@ -5,7 +5,13 @@ import pytest
 import stereotax as sx
 
 TABLE = sx.Table(
-    {"model": ["a", "a", "b"], "roi": ["V1", "A1", "V1"], "r": [0.5, None, 0.25], "n": [3, 4, 5], "on": [True, False, True]}
+    {
+        "model": ["a", "a", "b"],
+        "roi": ["V1", "A1", "V1"],
+        "r": [0.5, None, 0.25],
+        "n": [3, 4, 5],
+        "on": [True, False, True],
+    }
 )
 
 

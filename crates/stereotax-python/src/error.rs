@@ -87,9 +87,9 @@ fn raise_study(error: &StudyError) -> PyErr {
     match error {
         StudyError::Io(io) => raise_io(io, text),
         StudyError::Data { source, .. } => raise(source, text),
-        StudyError::Config(_) | StudyError::Input { .. } | StudyError::Memory { .. } => {
-            PyValueError::new_err(text)
-        }
+        // Every problem of the file begins with "error: ", which the exception says already.
+        StudyError::Config(_) => PyValueError::new_err(text.trim_start_matches("error: ").to_owned()),
+        StudyError::Input { .. } | StudyError::Memory { .. } => PyValueError::new_err(text),
         StudyError::Write { .. } => PyOSError::new_err(text),
         StudyError::Cancelled => PyKeyboardInterrupt::new_err(text),
         StudyError::Locked { .. } | StudyError::Internal { .. } => StereotaxError::new_err(text),
