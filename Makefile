@@ -23,6 +23,7 @@ test-rust:
 test-python: $(VENV)/.ready
 	$(BIN)/maturin develop --quiet
 	$(BIN)/ruff check python validation benches
+	$(BIN)/python -m mypy python/stereotax
 	$(BIN)/python -m mypy.stubtest stereotax._core --ignore-missing-stub --allowlist python/stubtest-allow.txt
 	$(BIN)/python -m pytest -q python/tests
 

@@ -76,7 +76,9 @@ class DepthDMD(Estimator):
     amplitude : {"optimal", "first", "mode_only"}
         How much of each mode is in the trajectory.
     scale : {"frobenius", "none", "pair", "unit_sample"}
-        How layers are made comparable.
+        How layers are made comparable: "frobenius" divides each by its RMS, "none" lets growth over depth
+        into the eigenvalues, "pair" divides both members of a pair by the first, "unit_sample" gives every
+        sample unit length. Mapped layers know "frobenius", "none" and "pair".
     centring : {"stimuli", "none"}
         Whether the mean over samples is taken out of every unit. Centring over depth is refused: it makes
         the eigenvalues roots of unity for any data.
@@ -85,8 +87,6 @@ class DepthDMD(Estimator):
         to principal components and rotates each onto the one before it.
     max_width : int
         Largest width of that common state.
-    unit_rms : bool
-        Divide every mapped layer by its RMS.
     tikhonov : float
         η: 1/σ becomes σ/(σ² + η·mean σ²).
     min_energy : float
@@ -157,6 +157,31 @@ class DepthDMD(Estimator):
     True
     """
 
+    #: What a layer map was fitted to: layers, rows, map, width, scaling. None for a shared state.
+    _map: tuple[list[Array], list[int], str, int, bool] | None
+    layer_names_: list[str]
+    layer_means_: Array
+    eigenvalues_: Array
+    coefficients_: Array
+    amplitudes_: Array
+    energies_: Array
+    residuals_: Array
+    selected_: list[int]
+    selected_eigenvalue_: complex
+    weights_: Array
+    divisors_: Array
+    gram_: Array
+    rank_: int
+    numerical_rank_: int
+    runner_up_: int | None
+    margin_: float | None
+    reconstruction_error_: float
+    depth_gain_: float
+    depth_rotation_: float
+    verdict_: Verdict
+    consensus_: RankConsensus | None
+    warnings_: list[str]
+
     def __init__(
         self,
         estimator: str = "standard",
@@ -168,7 +193,6 @@ class DepthDMD(Estimator):
         centring: str = "stimuli",
         layer_map: str = "identity",
         max_width: int = 256,
-        unit_rms: bool = True,
         tikhonov: float = 0.0,
         min_energy: float = 0.01,
         max_gain: float = 1e3,
@@ -188,7 +212,6 @@ class DepthDMD(Estimator):
         self.centring = centring
         self.layer_map = layer_map
         self.max_width = max_width
-        self.unit_rms = unit_rms
         self.tikhonov = tikhonov
         self.min_energy = min_energy
         self.max_gain = max_gain
@@ -255,24 +278,26 @@ class DepthDMD(Estimator):
             )
         arrays, names = as_layers(layers, layer_names)
         if self.layer_map == "identity":
-            rows = None if train is None else _rows(train, arrays)
-            taken = arrays if rows is None else [array[rows] for array in arrays]
+            if train is not None:
+                arrays = [array[_rows(train, arrays)] for array in arrays]
             moments = DepthMoments.from_layers(
-                taken, layer_names=names, unit_sample=self.scale == "unit_sample"
+                arrays, layer_names=names, unit_sample=self.scale == "unit_sample"
             )
             self._fit_moments(moments, None, params)
             return self
-        rows = (
-            list(range(arrays[0].shape[0] if arrays else 0))
-            if train is None
-            else _rows(train, arrays).tolist()
-        )
+        if self.centring != "stimuli" or self.scale == "unit_sample":
+            raise ValueError(
+                f"`layer_map` is {self.layer_map!r}, which centres over stimuli and scales whole layers, but "
+                f"`centring` is {self.centring!r} and `scale` {self.scale!r}\nhint: use layer_map='identity'"
+            )
+        n_samples = arrays[0].shape[0] if arrays else 0
+        rows = list(range(n_samples)) if train is None else _rows(train, arrays).tolist()
+        unit_rms = self.scale == "frobenius"
         fitted = _core.fit_mapped(
-            arrays, names, rows, self.layer_map, self.max_width, self.unit_rms, self.scale, params
+            arrays, names, rows, self.layer_map, self.max_width, unit_rms, self.scale, params
         )
         self._keep(fitted, names)
-        self.layer_means_ = None
-        self._map = (arrays, rows, self.layer_map, self.max_width, self.unit_rms)
+        self._map = (arrays, rows, self.layer_map, self.max_width, unit_rms)
         return self
 
     def _fit_moments(
@@ -348,7 +373,8 @@ def _rows(train: Sequence[int], arrays: list[Array]) -> Array:
 
 
 def _unit_rows(array: Array) -> Array:
-    wide = array.astype(np.float64)
+    wide: Array = array.astype(np.float64)
     length = np.linalg.norm(wide, axis=1, keepdims=True)
     length[length == 0] = 1.0
-    return wide / length
+    wide /= length
+    return wide

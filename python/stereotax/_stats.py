@@ -291,9 +291,18 @@ def permdisp(
     >>> sx.permdisp(D, list("aaabbb"), centre="centroid").group_means["b"].__round__(6)
     6.666667
     """
-    groups_, ids_, *rest = _test(groups, ids, n_permutations, exact_up_to, families, strata, seed)
     found = _core.permdisp(
-        as_matrix(D, "distances"), groups_, ids_, centre, negative_axes, bias_factor, *rest
+        as_matrix(D, "distances"),
+        as_names(groups, "groups"),
+        optional_names(ids, "ids"),
+        centre,
+        negative_axes,
+        bias_factor,
+        n_permutations,
+        exact_up_to,
+        optional_names(families, "families"),
+        optional_names(strata, "strata"),
+        seed,
     )
     names = found.pop("group_names")
     found["group_means"] = dict(zip(names, found["group_means"].tolist(), strict=True))

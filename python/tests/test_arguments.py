@@ -146,7 +146,6 @@ SETTINGS = {
     "centring": "none",
     "layer_map": "procrustes",
     "max_width": 3,
-    "unit_rms": False,
     "tikhonov": 0.1,
     "min_energy": 0.2,
     "max_gain": 10.0,
@@ -162,7 +161,7 @@ SETTINGS = {
 @pytest.mark.parametrize("name", SETTINGS)
 def test_every_setting_of_depth_dmd_arrives(name, recorded):
     assert set(SETTINGS) == set(inspect.signature(sx.DepthDMD).parameters)
-    mapped = {"layer_map": "pca"} if name in ("max_width", "unit_rms") else {}
+    mapped = {"layer_map": "pca"} if name == "max_width" else {}
 
     def run(**settings):
         depth = sx.DepthDMD(**{**mapped, **settings})

@@ -146,6 +146,16 @@ def test_layers_of_unequal_width_share_a_mapped_state(layer_map):
     np.testing.assert_allclose(new, whole[100:], atol=1e-10)
 
 
+def test_mapped_layers_are_scaled_as_asked():
+    rng = np.random.default_rng(1)
+    latent = rng.normal(size=(160, 6))
+    layers = [1.2**k * latent @ np.linalg.qr(rng.normal(size=(9, 6)))[0].T for k in range(6)]
+    plain = sx.DepthDMD(layer_map="procrustes", scale="none", max_width=6).fit(layers)
+    assert plain.selected_eigenvalue_ == pytest.approx(1.2, abs=1e-6)
+    level = sx.DepthDMD(layer_map="procrustes", max_width=6).fit(layers)
+    assert level.selected_eigenvalue_ == pytest.approx(1.0, abs=1e-6)
+
+
 def test_unit_samples_have_no_gain():
     layers = network()
     loud = [x * np.linspace(0.1, 9, 120)[:, None] for x in layers]
@@ -250,6 +260,9 @@ def test_wrong_data_are_named():
         sx.DepthDMD().fit(sx.DepthMoments.from_layers(layers), train=[1, 2])
     with pytest.raises(ValueError, match="use `train`"):
         sx.DepthDMD().fit(layers, weights=[1.0])
+    for settings in ({"centring": "none"}, {"scale": "unit_sample"}):
+        with pytest.raises(ValueError, match="use layer_map='identity'"):
+            sx.DepthDMD(layer_map="procrustes", **settings).fit(layers)
     for train in ([0, 0, 1], [-1, 2], [500]):
         with pytest.raises(ValueError, match="row numbers"):
             sx.DepthDMD().fit(layers, train=train)

@@ -129,6 +129,7 @@ def test_scores_are_those_of_the_estimator(folder, run):
         subject = "(mean)" if representation == "shuffled_01" else "s1"
         table = study.results(folder / "out")["scores"]
         expected = table.where(representation=representation, subject=subject)
+        expected = expected[[not roi.startswith("(") for roi in expected["roi"]]]
         assert len(expected) == 3
         found = nfas.scores_.where(representation=representation)
         np.testing.assert_allclose(found["r"], expected["r"], rtol=1e-12)
