@@ -106,8 +106,10 @@ def tensors(out):
     # bfloat16 is the upper half of a float32; numpy has no such type, so it is packed by hand.
     bf16 = (grid(6, 5).astype("<f4").view("<u4") >> 16).astype("<u2").tobytes()
     write("bf16.safetensors", {"x": {"dtype": "BF16", "shape": [6, 5], "data_offsets": [0, 60]}}, bf16)
-    write("hostile_short.safetensors", {"x": {"dtype": "F32", "shape": [6, 5], "data_offsets": [0, 120]}}, bytes(8))
-    write("hostile_size.safetensors", {"x": {"dtype": "F32", "shape": [6, 50], "data_offsets": [0, 120]}}, bytes(120))
+    truncated = {"x": {"dtype": "F32", "shape": [6, 5], "data_offsets": [0, 120]}}
+    write("hostile_short.safetensors", truncated, bytes(8))
+    oversized = {"x": {"dtype": "F32", "shape": [6, 50], "data_offsets": [0, 120]}}
+    write("hostile_size.safetensors", oversized, bytes(120))
     write(
         "hostile_duplicate.safetensors",
         b'{"x":{"dtype":"U8","shape":[1],"data_offsets":[0,1]},"x":{"dtype":"U8","shape":[1],"data_offsets":[1,2]}}',

@@ -1,3 +1,4 @@
+from collections.abc import Callable
 from os import PathLike
 from typing import Any, final
 
@@ -212,6 +213,11 @@ def study_plan(
     path: PathLike[str], out: PathLike[str], threads: int | None, max_memory: int | None
 ) -> dict[str, Any]: ...
 def study_run(
-    path: PathLike[str], out: PathLike[str], threads: int | None, max_memory: int | None, recheck: bool
+    path: PathLike[str],
+    out: PathLike[str],
+    threads: int | None,
+    max_memory: int | None,
+    recheck: bool,
+    progress: Callable[[str, int, int], object] | None,
 ) -> dict[str, Any]: ...
 def study_results(out: PathLike[str]) -> tuple[dict[str, dict[str, list[Any]]], str]: ...

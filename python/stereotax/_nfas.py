@@ -245,7 +245,9 @@ class NFAS(Estimator):
         arrays, names = as_layers(layers, layer_names)
         subjects, matrices = _subjects(responses)
         n_samples, n_rois = matrices[0].shape
-        rois = [f"roi {j}" for j in range(n_rois)] if roi_names is None else as_names(roi_names, "roi_names")
+        rois = [f"roi_{j + 1}" for j in range(n_rois)]
+        if roi_names is not None:
+            rois = as_names(roi_names, "roi_names")
         ids = (
             [str(i) for i in range(n_samples)]
             if stimulus_ids is None

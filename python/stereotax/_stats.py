@@ -403,7 +403,7 @@ def snci(
         [f"model {i}" for i in range(matrix.shape[0])] if families is None else as_names(families, "families")
     )
     rois = (
-        [f"roi {j}" for j in range(matrix.shape[1])]
+        [f"roi_{j + 1}" for j in range(matrix.shape[1])]
         if roi_names is None
         else as_names(roi_names, "roi_names")
     )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import os
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -94,6 +95,7 @@ class Study:
         threads: int | None = None,
         max_memory: int | str | None = None,
         recheck: bool = False,
+        progress: Callable[[str, int, int], object] | None = None,
     ) -> Outcome:
         """Compute what is missing in `out`; write `out/results/` and `out/report.html`.
 
@@ -107,10 +109,15 @@ class Study:
             Bytes, or such as "8G" or "500M"; 4 GiB by default. Results do not depend on it.
         recheck : bool
             Read input files again even where size and time are as before.
+        progress : callable, optional
+            Called now and then as ``progress(task, done, total)``, such as
+            ``lambda task, done, total: print(f"{task}: {done}/{total}", end="\\r")``. An exception raised in
+            it stops the run.
 
         Errors: as above; `KeyboardInterrupt` after Ctrl-C, with everything that was finished kept.
         """
-        found = _core.study_run(self._existing(), Path(out), threads, _bytes(max_memory), recheck)
+        size = _bytes(max_memory)
+        found = _core.study_run(self._existing(), Path(out), threads, size, recheck, progress)
         return Outcome(**found, results=Path(out) / "results", report=Path(out) / "report.html")
 
     def results(self, out: str | os.PathLike[str]) -> dict[str, Table]:

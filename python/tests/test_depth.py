@@ -66,11 +66,14 @@ def test_the_stable_representation_is_the_selected_mode_of_the_layers():
     stays = rng.normal(size=(2, 120, 20))[0]
     stays -= stays.mean(0)
     assert np.corrcoef(found.ravel(), stays.ravel())[0, 1] > 1 - 1e-9
-    # By hand: S = Σ w_l (H_l − mean_l)/divisor_l.
+    # By hand: S = Σ w_l (H_l − mean_l)/divisor_l, also where layers differ in size.
+    uneven = [x * 1.5**k for k, x in enumerate(layers)]
+    depth = sx.DepthDMD().fit(uneven)
+    np.testing.assert_allclose(depth.divisors_, [np.sqrt(((x - x.mean(0)) ** 2).mean()) for x in uneven])
     by_hand = sum(
-        w * (x - x.mean(0)) / d for w, x, d in zip(depth.weights_, layers, depth.divisors_, strict=True)
+        w * (x - x.mean(0)) / d for w, x, d in zip(depth.weights_, uneven, depth.divisors_, strict=True)
     )
-    np.testing.assert_allclose(found, by_hand, atol=1e-10)
+    np.testing.assert_allclose(depth.transform(uneven), by_hand, atol=1e-10)
 
 
 def test_new_samples_are_centred_by_the_means_of_the_fit():

@@ -220,6 +220,6 @@ def test_results_have_names_and_become_plain_dictionaries():
     assert json.loads(json.dumps(plain))["support"]["exact"] is True
     assert plain["group_sizes"] == {"audio": 7, "vision": 7}
     assert repr(test).startswith("Permanova\n  f ")
-    assert sx.snci(SCORES, n_bootstraps=9).to_dict()["rois"]["roi"] == ["roi 0", "roi 1", "roi 2", "roi 3"]
+    assert sx.snci(SCORES, n_bootstraps=9).to_dict()["rois"]["roi"] == ["roi_1", "roi_2", "roi_3", "roi_4"]
     with pytest.raises(AttributeError):
         test.f = 1.0

@@ -101,6 +101,27 @@ def test_a_run_makes_tables_a_report_and_can_be_repeated(folder, run):
     assert study.plan(folder / "out").nodes["done"].all()
 
 
+def test_progress_is_told_to_the_end_and_may_stop_the_run(folder, run):
+    told = []
+    study, outcome = run
+    study.run(folder / "watched", progress=lambda *now: told.append(now))
+    task, done, total = told[-1]
+    assert (
+        task
+        and done == total
+        and all(a[1] <= b[1] for a, b in zip(told, told[1:], strict=False) if a[0] == b[0])
+    )
+
+    def enough(task, done, total):
+        raise RuntimeError("enough")
+
+    with pytest.raises(RuntimeError, match="enough"):
+        study.run(folder / "stopped", progress=enough)
+    # What was finished is kept, and the results are the same.
+    study.run(folder / "stopped")
+    assert digest(folder / "stopped" / "results") == digest(outcome.results)
+
+
 def test_the_command_computes_the_same_bytes(folder, run):
     command = [
         sys.executable,
@@ -201,8 +222,8 @@ def test_settings_arrive(monkeypatch, folder):
         ),
     )
     study = sx.Study(folder / "study.toml")
-    study.run("out", threads=3, max_memory="1K", recheck=True)
+    study.run("out", threads=3, max_memory="1K", recheck=True, progress=print)
     study.plan("out", threads=5, max_memory=7)
     out = pathlib.Path("out")
-    assert calls == [(study.path, out, 3, 1024, True), (study.path, out, 5, 7)]
+    assert calls == [(study.path, out, 3, 1024, True, print), (study.path, out, 5, 7)]
     assert os.fspath(study.path).endswith("study.toml")

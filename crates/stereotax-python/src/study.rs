@@ -51,17 +51,18 @@ pub fn study_plan(
 
 /// Compute what is missing; write results and report.
 #[pyfunction]
-#[pyo3(signature = (path, out, threads, max_memory, recheck))]
-pub fn study_run(
-    py: Python<'_>,
+#[pyo3(signature = (path, out, threads, max_memory, recheck, progress))]
+pub fn study_run<'py>(
+    py: Python<'py>,
     path: PathBuf,
     out: PathBuf,
     threads: Option<usize>,
     max_memory: Option<u64>,
     recheck: bool,
-) -> Result<Bound<'_, PyDict>> {
+    progress: Option<Bound<'py, PyAny>>,
+) -> Result<Bound<'py, PyDict>> {
     let options = options(threads, max_memory, recheck);
-    let outcome = watch::run(py, |monitor| -> std::result::Result<_, Failure> {
+    let outcome = watch::run_told(py, progress.as_ref(), |monitor| -> std::result::Result<_, Failure> {
         let outcome = stereotax_study::run(&Study::load(&path)?, &out, &options, monitor)?;
         let (tables, manifest) = stereotax_study::results::read(&out)?;
         let page = stereotax_report::render(&stereotax_report::ReportInput { tables, manifest })?;
