@@ -9,6 +9,11 @@ import numpy as np
 
 Array = np.ndarray[Any, np.dtype[Any]]
 
+#: Most permutations, labellings or bootstrap draws of one call.
+DRAWS = 10**8
+#: Most of any other count, and of a seed.
+COUNT, SEED = 2**31 - 1, 2**64 - 1
+
 #: What a layer may keep; converted to float64 tile by tile as it is read.
 LAYER_DTYPES = (np.float64, np.float32, np.float16)
 
@@ -58,6 +63,14 @@ def as_names(values: Any, name: str) -> list[str]:
 def optional_names(values: Any, name: str) -> list[str] | None:
     """`as_names`, or None for None."""
     return None if values is None else as_names(values, name)
+
+
+def whole(value: Any, name: str, most: int, least: int = 0) -> int:
+    """A whole number from `least` to `most`: what a count may be before memory is taken for it."""
+    if isinstance(value, bool) or not isinstance(value, int | np.integer) or not least <= value <= most:
+        hint = "\nhint: 9999 is customary; more draws than that add few digits" if most == DRAWS else ""
+        raise ValueError(f"`{name}` is {value!r}, but a whole number from {least} to {most} expected{hint}")
+    return int(value)
 
 
 def _to_numpy(values: Any, name: str) -> Array:

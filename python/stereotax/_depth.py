@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from . import _core
-from ._arrays import Array, as_layers
+from ._arrays import COUNT, SEED, Array, as_layers, whole
 from ._base import Estimator, Result
 from ._moments import DepthMoments
 
@@ -232,7 +232,7 @@ class DepthDMD(Estimator):
             tikhonov=self.tikhonov,
             min_energy=self.min_energy,
             max_gain=self.max_gain,
-            seed=self.seed,
+            seed=whole(self.seed, "seed", SEED),
             max_depth_change=self.max_depth_change,
             max_rotation=self.max_rotation,
             max_residual=self.max_residual,
@@ -265,6 +265,7 @@ class DepthDMD(Estimator):
             Names for messages.
         """
         params = self._params()
+        whole(self.max_width, "max_width", COUNT, 1)
         if isinstance(layers, DepthMoments):
             if train is not None:
                 raise ValueError("moments have no rows to train on\nhint: use `weights` to leave out blocks")

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from . import _core
-from ._arrays import Array, as_layers, as_matrix, as_names
+from ._arrays import COUNT, Array, as_layers, as_matrix, as_names, whole
 
 
 class DepthMoments:
@@ -64,9 +64,18 @@ class DepthMoments:
         unit_sample: bool = False,
         precision: str = "float64",
     ) -> None:
+        width = whole(width, "width", COUNT, 1)
         if isinstance(layer_names, int):
+            whole(layer_names, "layer_names", 100_000, 1)
             layer_names = [f"layer {i}" for i in range(layer_names)]
         names, blocks = as_names(layer_names, "layer_names"), as_names(block_names, "block_names")
+        values = len(names) * (len(names) + width) * len(blocks)
+        if values > 2**32:
+            raise ValueError(
+                f"moments of {len(names)} layers of {width} units in {len(blocks)} blocks would take "
+                f"{values * 8 / 2**30:.0f} GiB, but at most 32 are allowed\n"
+                "hint: use fewer blocks, or pool the units"
+            )
         self._core = _core.Moments.empty(names, width, blocks, bool(unit_sample), precision)
 
     @classmethod

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from . import _core
-from ._arrays import Array, as_layers, as_matrix, as_names
+from ._arrays import COUNT, DRAWS, SEED, Array, as_layers, as_matrix, as_names, whole
 from ._base import Estimator, Result
 from ._depth import Verdict, rank_word
 from ._table import Table
@@ -204,6 +204,10 @@ class NFAS(Estimator):
     def _params(self, tr_s: float | None) -> _core.NfasParams:
         settings = self.get_params()
         settings["outer_folds"] = _fold_word(settings.pop("n_folds"), tr_s)
+        most = {"n_bootstraps": DRAWS // 100, "n_shifts": DRAWS // 100, "n_shuffles": 10_000, "seed": SEED}
+        for name in (*most, "max_width", "max_dim", "inner_folds"):
+            settings[name] = whole(settings[name], name, most.get(name, COUNT), 0 if name in most else 1)
+        settings["max_memory"] = whole(self.max_memory, "max_memory", 2**62)
         settings["rank"] = rank_word(self.rank)
         settings["alphas"] = (
             np.logspace(-3, 6, 19).tolist() if self.alphas is None else [float(a) for a in self.alphas]

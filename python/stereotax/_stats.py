@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from . import _core
-from ._arrays import Array, as_matrix, as_names, optional_names
+from ._arrays import DRAWS, SEED, Array, as_matrix, as_names, optional_names, whole
 from ._base import Result
 from ._table import Table
 
@@ -298,11 +298,11 @@ def permdisp(
         centre,
         negative_axes,
         bias_factor,
-        n_permutations,
-        exact_up_to,
+        whole(n_permutations, "n_permutations", DRAWS),
+        whole(exact_up_to, "exact_up_to", DRAWS),
         optional_names(families, "families"),
         optional_names(strata, "strata"),
-        seed,
+        whole(seed, "seed", SEED),
     )
     names = found.pop("group_names")
     found["group_means"] = dict(zip(names, found["group_means"].tolist(), strict=True))
@@ -412,7 +412,8 @@ def snci(
             f"`roi_names` has {len(rois)} names, but {matrix.shape[1]} expected\nhint: one per column"
         )
     mask = None if included is None else [bool(x) for x in np.asarray(included).tolist()]
-    found = _core.snci(matrix, families_, kind, sign_policy, n_bootstraps, interval, level, mask, seed)
+    draws, seed = whole(n_bootstraps, "n_bootstraps", DRAWS // 100), whole(seed, "seed", SEED)
+    found = _core.snci(matrix, families_, kind, sign_policy, draws, interval, level, mask, seed)
     table = Table(
         {
             "roi": rois,
@@ -466,7 +467,8 @@ def profile_consistency(
         [f"model {i}" for i in range(matrix.shape[0])] if families is None else as_names(families, "families")
     )
     mask = None if included is None else [bool(x) for x in np.asarray(included).tolist()]
-    found = _core.profile_consistency(matrix, families_, n_bootstraps, interval, level, mask, seed)
+    draws, seed = whole(n_bootstraps, "n_bootstraps", DRAWS // 100), whole(seed, "seed", SEED)
+    found = _core.profile_consistency(matrix, families_, draws, interval, level, mask, seed)
     found["mean_correlation"] = Interval(*found["mean_correlation"])
     return ProfileConsistency(**found)
 
@@ -484,9 +486,9 @@ def _test(
     return (
         as_names(groups, "groups"),
         optional_names(ids, "ids"),
-        n_permutations,
-        exact_up_to,
+        whole(n_permutations, "n_permutations", DRAWS),
+        whole(exact_up_to, "exact_up_to", DRAWS),
         optional_names(families, "families"),
         optional_names(strata, "strata"),
-        seed,
+        whole(seed, "seed", SEED),
     )

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from . import _core
+from ._arrays import whole
 from ._base import Result
 from ._table import Table
 
@@ -85,7 +86,7 @@ class Study:
         max_memory: int | str | None = None,
     ) -> Plan:
         """What `run` would compute, with seconds, bytes of memory and of disk. Writes nothing."""
-        found = _core.study_plan(self._existing(), Path(out), threads, _bytes(max_memory))
+        found = _core.study_plan(self._existing(), Path(out), _threads(threads), _bytes(max_memory))
         return Plan(**{**found, "nodes": Table(found["nodes"])})
 
     def run(
@@ -117,7 +118,7 @@ class Study:
         Errors: as above; `KeyboardInterrupt` after Ctrl-C, with everything that was finished kept.
         """
         size = _bytes(max_memory)
-        found = _core.study_run(self._existing(), Path(out), threads, size, recheck, progress)
+        found = _core.study_run(self._existing(), Path(out), _threads(threads), size, recheck, progress)
         return Outcome(**found, results=Path(out) / "results", report=Path(out) / "report.html")
 
     def results(self, out: str | os.PathLike[str]) -> dict[str, Table]:
@@ -142,9 +143,13 @@ class Study:
         return f"Study({str(self.path)!r})"
 
 
+def _threads(threads: int | None) -> int | None:
+    return None if threads is None else whole(threads, "threads", 65_536, 1)
+
+
 def _bytes(size: int | str | None) -> int | None:
     if size is None or isinstance(size, int):
-        return size
+        return None if size is None else whole(size, "max_memory", 2**62)
     text = size.strip().upper().removesuffix("B").removesuffix("I")
     units = {"K": 2**10, "M": 2**20, "G": 2**30, "T": 2**40}
     scale = units.get(text[-1:], 1)

@@ -234,6 +234,8 @@ def test_layers_may_be_named():
         ({"rank": "fixed"}, "`fixed:NUMBER`"),
         ({"select": "band:x"}, "`band:NUMBER`"),
         ({"centring": "depth"}, "roots of unity"),
+        ({"seed": -1}, "seed"),
+        ({"max_width": 0}, "max_width"),
         ({"scale": "fro"}, "`frobenius`"),
         ({"layer_map": "kernels"}, "`procrustes`"),
         ({"tikhonov": -1.0}, "tikhonov"),
@@ -244,6 +246,15 @@ def test_layers_may_be_named():
 def test_wrong_settings_are_named(settings, text):
     with pytest.raises(ValueError, match=text):
         sx.DepthDMD(**settings).fit(network())
+
+
+def test_memory_is_counted_before_it_is_taken():
+    with pytest.raises(ValueError, match="GiB"):
+        sx.DepthMoments(100, 2**30)
+    with pytest.raises(ValueError, match="width"):
+        sx.DepthMoments(4, 2**40)
+    with pytest.raises(ValueError, match="layer_names"):
+        sx.DepthMoments(10**9, 4)
 
 
 def test_wrong_data_are_named():

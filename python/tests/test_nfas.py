@@ -201,6 +201,10 @@ def test_it_clones_and_shows_its_settings():
     [
         ({"n_folds": 1}, {}, "folds"),
         ({"n_folds": "k_fould:3"}, {}, "did you mean `k_fold`"),
+        ({"n_bootstraps": -1}, {}, "`n_bootstraps` is -1"),
+        ({"n_shuffles": 10**9}, {}, "n_shuffles"),
+        ({"max_dim": 0}, {}, "max_dim"),
+        ({"seed": 1.5}, {}, "seed"),
         ({"score": "r3"}, {}, "`debiased`"),
         ({"hrf": "canonical"}, {}, "`glover`"),
         ({"alphas": [1.0, 0.1]}, {}, "ascending"),

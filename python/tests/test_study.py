@@ -185,6 +185,8 @@ def test_mistakes_become_the_exceptions_one_looks_for(folder, tmp_path):
     with pytest.raises(ValueError, match="no finished results"):
         sx.Study(wrong).results(tmp_path)
     study = sx.Study(folder / "study.toml")
+    with pytest.raises(ValueError, match="threads"):
+        study.run(tmp_path / "out", threads=0)
     with pytest.raises(ValueError, match="a size expected"):
         study.run(tmp_path / "out", max_memory="much")
     with pytest.raises(ValueError, match="max-memory"):
