@@ -112,6 +112,9 @@ impl<'a> LayerArrays<'a> {
     }
 }
 
+/// Rows that are copied together, so that matrices stored column after column are read by the cache line.
+const ROW_BLOCK: usize = 16;
+
 impl TileSource for LayerArrays<'_> {
     fn n_samples(&self) -> usize {
         self.n_samples
@@ -122,13 +125,53 @@ impl TileSource for LayerArrays<'_> {
     }
 
     fn read_rows(&self, layer: usize, rows: Range<usize>, out: &mut [f64]) -> Result<()> {
-        let array = self.arrays[layer];
+        let array = self.arrays[layer].subrows(rows.start, rows.len());
         let width = array.ncols();
-        for (row, line) in rows.zip(out.chunks_exact_mut(width.max(1))) {
-            for (column, value) in line.iter_mut().enumerate() {
-                *value = array[(row, column)];
+        for (block, lines) in out.chunks_mut((ROW_BLOCK * width).max(1)).enumerate() {
+            let from = block * ROW_BLOCK;
+            if width > 0 && array.col_stride() == 1 {
+                for (row, line) in lines.chunks_exact_mut(width).enumerate() {
+                    line.iter_mut().zip(array.row(from + row).iter()).for_each(|(value, x)| *value = *x);
+                }
+                continue;
+            }
+            for column in 0..width {
+                let values = array.col(column).subrows(from, lines.len() / width);
+                for (row, x) in values.iter().enumerate() {
+                    lines[row * width + column] = *x;
+                }
             }
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use faer::Mat;
+
+    use super::*;
+
+    #[test]
+    fn rows_come_out_alike_however_the_matrix_is_stored() {
+        // 40 rows are two blocks and a half; the range begins inside the first.
+        let value = |row: usize, column: usize| (100 * row + column) as f64;
+        let by_column = Mat::from_fn(40, 3, value);
+        let by_row = Mat::from_fn(3, 40, |column, row| value(row, column));
+        let names: Vec<String> = ["a", "b", "c"].map(str::to_owned).to_vec();
+        let source = LayerArrays::new(
+            &names,
+            vec![by_column.as_ref(), by_row.transpose(), by_column.as_ref().reverse_rows()],
+        )
+        .unwrap();
+        for (layer, rows) in [(0, 5..40), (1, 5..40), (2, 0..35), (0, 7..7), (1, 39..40)] {
+            let mut out = vec![f64::NAN; rows.len() * 3];
+            source.read_rows(layer, rows.clone(), &mut out).unwrap();
+            for (at, x) in out.iter().enumerate() {
+                let row = rows.start + at / 3;
+                let row = if layer == 2 { 39 - row } else { row };
+                assert_eq!(*x, value(row, at % 3), "layer {layer}");
+            }
+        }
     }
 }

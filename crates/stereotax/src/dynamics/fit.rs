@@ -633,4 +633,27 @@ mod tests {
             );
         }
     }
+
+    #[test]
+    fn the_estimators_of_all_layers_at_once_are_reached_and_agree() {
+        let values = [c(0.98, 0.0), c(0.53, 0.73)];
+        let h = planted(&values, 200, 13, 23);
+        let g = gram(h.as_ref());
+        for estimator in [Estimator::Optimised, Estimator::Bagged { n_bags: 8 }] {
+            let found = depth_dmd(g.as_ref(), f64::EPSILON, &params(estimator, 3)).unwrap();
+            for b in with_pairs(&values) {
+                let gap = found.eigenvalues.iter().map(|a| (*a - b).norm()).fold(f64::INFINITY, f64::min);
+                assert!(gap < 1e-8, "{estimator:?}: {:?}", found.eigenvalues);
+            }
+            assert!((found.selected_eigenvalue() - c(0.98, 0.0)).norm() < 1e-8);
+            let pair = ScaledGram {
+                gram: g.clone(),
+                divisors: vec![1.0; 13],
+                pair: true,
+                epsilon: f64::EPSILON,
+                state_size: None,
+            };
+            assert!(matches!(depth_dmd_scaled(&pair, &params(estimator, 3)), Err(Error::Invalid { .. })));
+        }
+    }
 }

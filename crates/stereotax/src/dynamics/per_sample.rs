@@ -30,7 +30,7 @@ use super::rank::choose_rank;
 use super::reduce::LayerTransform;
 use super::spectrum::{Amplitude, DepthDmdParams, Estimator, ModeForm, RankRule};
 use crate::data::{Error, Monitor, Result, TileSource};
-use crate::linalg::{eig, eigh};
+use crate::linalg::{cross, eig, eigh, gram, product};
 
 /// The stable representation and the spectrum of every sample.
 #[derive(Debug, Clone)]
@@ -91,11 +91,15 @@ pub fn per_sample_dmd(
         .map(|tile| {
             monitor.check()?;
             let states = read_states_by_row(source, tile.clone(), transform)?;
+            let mut packed = Mat::zeros(width, n_layers);
             (0..tile.len())
                 .map(|at| {
                     let layers: Vec<&[f64]> =
                         (0..n_layers).map(|l| &states[l][at * width..(at + 1) * width]).collect();
-                    fit_one(&layers, epsilon, params)
+                    for (l, layer) in layers.iter().enumerate() {
+                        packed.col_mut(l).iter_mut().zip(*layer).for_each(|(out, x)| *out = *x);
+                    }
+                    fit_one(&layers, gram(packed.as_ref()), epsilon, params)
                 })
                 .collect()
         })
@@ -159,10 +163,9 @@ fn check(source: &dyn TileSource, params: &DepthDmdParams) -> Result<()> {
     Ok(())
 }
 
-fn fit_one(layers: &[&[f64]], epsilon: f64, params: &DepthDmdParams) -> Result<Fitted> {
+fn fit_one(layers: &[&[f64]], gram: Mat<f64>, epsilon: f64, params: &DepthDmdParams) -> Result<Fitted> {
     let (n_layers, width) = (layers.len(), layers[0].len());
     let pairs = n_layers - 1;
-    let gram = gram_of(layers);
     let trace: f64 = (0..n_layers).map(|l| gram[(l, l)]).sum();
     let decomposed = eigh(gram.submatrix(0, 0, pairs, pairs))?;
     if decomposed.values[0] <= 0.0 {
@@ -185,24 +188,18 @@ fn fit_one(layers: &[&[f64]], epsilon: f64, params: &DepthDmdParams) -> Result<F
         }
     }
     // G12 B and from it Ã = Bᵀ G12 B.
-    let onward =
-        Mat::from_fn(pairs, rank, |i, k| (0..pairs).map(|j| gram[(i, j + 1)] * lift[(j, k)]).sum::<f64>());
-    let operator =
-        Mat::from_fn(rank, rank, |i, k| (0..pairs).map(|l| lift[(l, i)] * onward[(l, k)]).sum::<f64>());
+    let onward = product(gram.submatrix(0, 1, pairs, pairs), lift.as_ref());
+    let operator = cross(lift.as_ref(), onward.as_ref());
     let decomposed = eig(operator.as_ref())?;
     let (values, w) = (&decomposed.values, &decomposed.vectors);
 
     // Φ*H in the basis of X: wᵀ* (Bᵀ G[0..p, :]), modes have unit length because w has.
-    let snapshots =
-        Mat::from_fn(rank, n_layers, |k, l| (0..pairs).map(|j| lift[(j, k)] * gram[(j, l)]).sum::<f64>());
+    let snapshots = cross(lift.as_ref(), gram.submatrix(0, 0, pairs, n_layers));
     let powers = scaled_powers(values, n_layers);
     let amplitudes = amplitudes(w, &snapshots, &powers, params.amplitude)?;
     // ‖Y B w − λ U w‖² = w* (Bᵀ G22 B) w − |λ|² with unit w, but for rounding.
-    let after = Mat::from_fn(pairs, rank, |i, k| {
-        (0..pairs).map(|j| gram[(i + 1, j + 1)] * lift[(j, k)]).sum::<f64>()
-    });
-    let after =
-        Mat::from_fn(rank, rank, |i, k| (0..pairs).map(|l| lift[(l, i)] * after[(l, k)]).sum::<f64>());
+    let after = product(gram.submatrix(1, 1, pairs, pairs), lift.as_ref());
+    let after = cross(lift.as_ref(), after.as_ref());
     let mut residuals = Vec::with_capacity(rank);
     let mut energies = Vec::with_capacity(rank);
     for k in 0..rank {
@@ -320,32 +317,6 @@ fn amplitudes(w: &Mat<c64>, snapshots: &Mat<f64>, powers: &Powers, rule: Amplitu
     solve_hermitian(p.as_ref(), &q)
 }
 
-fn gram_of(layers: &[&[f64]]) -> Mat<f64> {
-    let n = layers.len();
-    let mut out = Mat::zeros(n, n);
-    for l in 0..n {
-        for m in 0..=l {
-            let x = dot(layers[l], layers[m]);
-            out[(l, m)] = x;
-            out[(m, l)] = x;
-        }
-    }
-    out
-}
-
-/// Eight running sums, so that the compiler may use vector registers; always the same order.
-fn dot(a: &[f64], b: &[f64]) -> f64 {
-    let mut sums = [0.0; 8];
-    let (a_blocks, b_blocks) = (a.chunks_exact(8), b.chunks_exact(8));
-    let rest: f64 = a_blocks.remainder().iter().zip(b_blocks.remainder()).map(|(x, y)| x * y).sum();
-    for (x, y) in a_blocks.zip(b_blocks) {
-        for i in 0..8 {
-            sums[i] += x[i] * y[i];
-        }
-    }
-    sums.iter().sum::<f64>() + rest
-}
-
 fn add_scaled(out: &mut [f64], scale: f64, x: &[f64]) {
     for (o, v) in out.iter_mut().zip(x) {
         *o += scale * v;
@@ -391,7 +362,7 @@ mod tests {
     use super::*;
     use crate::data::LayerArrays;
     use crate::dynamics::fit::depth_dmd;
-    use crate::linalg::{product, solve, thin_qr};
+    use crate::linalg::{solve, thin_qr};
     use crate::stats::rng::Stream;
 
     fn noise(rows: usize, columns: usize, index: u64) -> Mat<f64> {
