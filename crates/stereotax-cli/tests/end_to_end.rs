@@ -1,0 +1,353 @@
+//! The command as a user meets it: a small study from files to report, stopped, resumed, and fed with
+//! wrong input.
+
+use std::fmt::Write as _;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+
+use safetensors::tensor::{Dtype, TensorView, serialize};
+use stereotax::stats::rng::Stream;
+use stereotax_io::{Table, read_parquet};
+
+const N_SAMPLES: usize = 120;
+const N_UNITS: usize = 12;
+const N_ROIS: usize = 5;
+
+#[derive(Clone, Copy)]
+struct SmallModel {
+    name: &'static str,
+    modality: &'static str,
+    family: &'static str,
+    n_layers: usize,
+}
+
+const MODELS: [SmallModel; 5] = [
+    SmallModel { name: "see-a", modality: "vision", family: "see", n_layers: 6 },
+    SmallModel { name: "see-b", modality: "vision", family: "look", n_layers: 8 },
+    SmallModel { name: "hear-a", modality: "audio", family: "hear", n_layers: 6 },
+    SmallModel { name: "hear-b", modality: "audio", family: "listen", n_layers: 7 },
+    SmallModel { name: "shallow", modality: "audio", family: "stub", n_layers: 3 },
+];
+
+/// Write a study of `models` into `folder` and return the path of its file.
+fn write_study(folder: &Path, models: &[SmallModel]) -> PathBuf {
+    let mut latent = Stream::new(5, "latent", 0);
+    let z: Vec<Vec<f64>> = (0..4).map(|_| (0..N_SAMPLES).map(|_| latent.normal()).collect()).collect();
+    let mut toml = String::from(
+        "[study]\nname = \"small\"\nseed = 3\n\n[[stimuli]]\nid = \"s\"\nids = \"stimuli.csv\"\n\n\
+         [[brain]]\nbenchmark = \"b\"\nstimuli = \"s\"\nmodality = \"mixed\"\nby_order = true\n\
+         rois = \"rois.csv\"\nsubjects = [\n  { id = \"one\", responses = \"one.safetensors\" },\n  \
+         { id = \"two\", responses = \"two.safetensors\" },\n]\n",
+    );
+    let ids: String = (0..N_SAMPLES).map(|i| format!("stim{i:03}\n")).collect();
+    fs::write(folder.join("stimuli.csv"), format!("stimulus_id\n{ids}")).unwrap();
+    let rois: String = (0..N_ROIS).map(|j| format!("roi{j},net{}\n", j % 2)).collect();
+    fs::write(folder.join("rois.csv"), format!("roi,network\n{rois}")).unwrap();
+    for (s, subject) in ["one", "two"].iter().enumerate() {
+        let mut noise = Stream::new(5, "responses", s as u64);
+        let values: Vec<f32> = (0..N_SAMPLES * N_ROIS)
+            .map(|at| (z[at % N_ROIS % 4][at / N_ROIS] + 0.7 * noise.normal()) as f32)
+            .collect();
+        write_arrays(&folder.join(format!("{subject}.safetensors")), &[("response", N_ROIS, values)]);
+    }
+    for (m, model) in models.iter().enumerate() {
+        let mut noise = Stream::new(6, model.name, 0);
+        let mixing: Vec<f64> = (0..4 * N_UNITS).map(|_| noise.normal()).collect();
+        let offset = if model.modality == "vision" { 0 } else { 2 };
+        let names: Vec<String> = (0..model.n_layers).map(|l| format!("block{l}")).collect();
+        let layers: Vec<(&str, usize, Vec<f32>)> = names
+            .iter()
+            .enumerate()
+            .map(|(l, name)| {
+                let values = (0..N_SAMPLES * N_UNITS)
+                    .map(|at| {
+                        let (i, u) = (at / N_UNITS, at % N_UNITS);
+                        let stable: f64 = (0..2).map(|k| z[offset + k][i] * mixing[k * N_UNITS + u]).sum();
+                        let fading = 0.5f64.powi(l as i32) * z[3 - offset][i] * mixing[2 * N_UNITS + u];
+                        (stable + fading + 0.2 * noise.normal()) as f32
+                    })
+                    .collect();
+                (name.as_str(), N_UNITS, values)
+            })
+            .collect();
+        write_arrays(&folder.join(format!("model{m}.safetensors")), &layers);
+        let _ = write!(
+            toml,
+            "\n[[model]]\nname = \"{}\"\nmodality = \"{}\"\nfamily = \"{}\"\n\
+             activations = {{ file = \"model{m}.safetensors\", layers = {names:?}, stimuli = \"s\", by_order = true }}\n",
+            model.name, model.modality, model.family
+        );
+    }
+    toml.push_str(
+        "\n[analysis.nfas]\npermutations = 199\nbootstraps = 60\nshifts = 60\n\
+         \n[analysis.nfas.controls]\nlayer_order = 3\nmultiverse = true\n",
+    );
+    let file = folder.join("study.toml");
+    fs::write(&file, toml).unwrap();
+    file
+}
+
+fn write_arrays(path: &Path, arrays: &[(&str, usize, Vec<f32>)]) {
+    let bytes: Vec<Vec<u8>> =
+        arrays.iter().map(|(_, _, v)| v.iter().flat_map(|x| x.to_le_bytes()).collect()).collect();
+    let views = arrays.iter().zip(&bytes).map(|((name, width, values), bytes)| {
+        (*name, TensorView::new(Dtype::F32, vec![values.len() / width, *width], bytes).unwrap())
+    });
+    fs::write(path, serialize(views.collect::<Vec<_>>(), None).unwrap()).unwrap();
+}
+
+fn stereotax(arguments: &[&str]) -> Output {
+    Command::new(env!("CARGO_BIN_EXE_stereotax")).args(arguments).output().unwrap()
+}
+
+fn run(study: &Path, out: &Path, more: &[&str]) -> Output {
+    let mut arguments = vec!["run", study.to_str().unwrap(), "--out", out.to_str().unwrap()];
+    arguments.extend(more);
+    stereotax(&arguments)
+}
+
+fn told(output: &Output) -> String {
+    String::from_utf8_lossy(&output.stderr).into_owned()
+}
+
+/// Every file of `results/` by name.
+fn results(out: &Path) -> Vec<(String, Vec<u8>)> {
+    let mut files: Vec<(String, Vec<u8>)> = fs::read_dir(out.join("results"))
+        .unwrap()
+        .map(|entry| {
+            let entry = entry.unwrap();
+            (entry.file_name().to_string_lossy().into_owned(), fs::read(entry.path()).unwrap())
+        })
+        .collect();
+    files.sort();
+    files
+}
+
+fn assert_same(a: &[(String, Vec<u8>)], b: &[(String, Vec<u8>)], what: &str) {
+    let names = |files: &[(String, Vec<u8>)]| files.iter().map(|(n, _)| n.clone()).collect::<Vec<_>>();
+    assert_eq!(names(a), names(b), "{what}");
+    for ((name, x), (_, y)) in a.iter().zip(b) {
+        assert!(x == y, "{what}: {name} differs");
+    }
+}
+
+fn rows<'a>(table: &'a Table, column: &str) -> Vec<&'a str> {
+    table.texts(column).unwrap().iter().map(|t| t.as_deref().unwrap_or_default()).collect()
+}
+
+#[test]
+fn a_study_runs_from_files_to_report_and_stays_the_same_byte_for_byte() {
+    let folder = tempfile::tempdir().unwrap();
+    let study = write_study(folder.path(), &MODELS);
+    let out = folder.path().join("out");
+    let first = run(&study, &out, &["--threads", "1"]);
+    assert!(first.status.success(), "{}", told(&first));
+    let reference = results(&out);
+
+    let models = read_parquet(&out.join("results/models.parquet")).unwrap();
+    let at = rows(&models, "model").iter().position(|m| *m == "shallow").unwrap();
+    assert_eq!(rows(&models, "verdict")[at], "too_shallow");
+    let scores = read_parquet(&out.join("results/scores.parquet")).unwrap();
+    let representations = rows(&scores, "representation");
+    for wanted in ["stable_mode", "adaptive", "layer_mean", "best_layer", "first_layer", "layer", "shuffled_03"] {
+        assert!(representations.contains(&wanted), "{wanted} is missing");
+    }
+    // The planted stable latents of vision drive ROIs 0, 1 and 4; see-a must find them and not the rest.
+    let score_of = |roi: &str| {
+        (0..scores.n_rows())
+            .find(|&i| {
+                rows(&scores, "model")[i] == "see-a"
+                    && representations[i] == "stable_mode"
+                    && rows(&scores, "subject")[i] == "(mean)"
+                    && rows(&scores, "roi")[i] == roi
+            })
+            .and_then(|i| scores.numbers("score").unwrap()[i])
+            .unwrap()
+    };
+    assert!(score_of("roi0") > 0.4 && score_of("roi1") > 0.4 && score_of("roi4") > 0.4);
+    assert!(score_of("roi2") < 0.15, "{}", score_of("roi2"));
+    let page = fs::read_to_string(out.join("report.html")).unwrap();
+    assert!(page.contains("see-a") && page.contains("id=\"controls\""));
+
+    for threads in ["2", "8"] {
+        let again = folder.path().join(threads);
+        let output = run(&study, &again, &["--threads", threads]);
+        assert!(output.status.success(), "{}", told(&output));
+        assert_same(&reference, &results(&again), &format!("{threads} threads"));
+    }
+
+    // A rerun computes nothing; losing nodes costs only those nodes.
+    let rerun = run(&study, &out, &[]);
+    assert!(told(&rerun).contains("\n0 nodes computed") || told(&rerun).starts_with("0 nodes"), "{}", told(&rerun));
+    let cells: Vec<PathBuf> =
+        fs::read_dir(out.join("nodes/cell")).unwrap().map(|e| e.unwrap().path()).collect();
+    fs::remove_file(&cells[0]).unwrap();
+    fs::write(&cells[1], b"cut short").unwrap();
+    let repaired = run(&study, &out, &["--threads", "2"]);
+    assert!(repaired.status.success(), "{}", told(&repaired));
+    assert_same(&reference, &results(&out), "after damage");
+}
+
+#[test]
+fn a_killed_run_goes_on_and_ends_in_the_same_bytes() {
+    let folder = tempfile::tempdir().unwrap();
+    let study = write_study(folder.path(), &MODELS);
+    let (whole, killed) = (folder.path().join("whole"), folder.path().join("killed"));
+    assert!(run(&study, &whole, &[]).status.success());
+    for pause_ms in [150, 400, 900] {
+        let mut child = Command::new(env!("CARGO_BIN_EXE_stereotax"))
+            .args(["run", study.to_str().unwrap(), "--out", killed.to_str().unwrap()])
+            .stderr(std::process::Stdio::null())
+            .spawn()
+            .unwrap();
+        std::thread::sleep(std::time::Duration::from_millis(pause_ms));
+        // SIGKILL: no chance to tidy up.
+        let _ = child.kill();
+        let _ = child.wait();
+    }
+    let end = run(&study, &killed, &[]);
+    assert!(end.status.success(), "{}", told(&end));
+    assert_same(&results(&whole), &results(&killed), "after kill");
+}
+
+#[test]
+fn adding_a_model_computes_one_model() {
+    let folder = tempfile::tempdir().unwrap();
+    let study = write_study(folder.path(), &MODELS[..4]);
+    let out = folder.path().join("out");
+    assert!(run(&study, &out, &[]).status.success());
+    let nodes = |kind: &str| fs::read_dir(out.join("nodes").join(kind)).unwrap().count();
+    let before = nodes("depth");
+    let stamp = |path: &Path| fs::metadata(path).unwrap().modified().unwrap();
+    let old: Vec<(PathBuf, _)> = fs::read_dir(out.join("nodes/depth"))
+        .unwrap()
+        .map(|e| e.unwrap().path())
+        .map(|p| (p.clone(), stamp(&p)))
+        .collect();
+    let new = SmallModel { name: "new", modality: "vision", family: "new", n_layers: 6 };
+    let study = write_study(folder.path(), &[&MODELS[..4], &[new]].concat());
+    assert!(run(&study, &out, &[]).status.success());
+    assert_eq!(nodes("depth"), before + 1);
+    for (path, time) in old {
+        assert_eq!(stamp(&path), time, "{} was computed again", path.display());
+    }
+}
+
+#[test]
+fn plan_check_why_and_info_answer_without_computing() {
+    let folder = tempfile::tempdir().unwrap();
+    let study = write_study(folder.path(), &MODELS[..2]);
+    let (file, out) = (study.to_str().unwrap(), folder.path().join("out"));
+    let out_text = out.to_str().unwrap();
+    let checked = stereotax(&["check", file]);
+    assert!(checked.status.success(), "{}", told(&checked));
+    let planned = stereotax(&["plan", file, "--out", out_text, "--json"]);
+    assert!(planned.status.success(), "{}", told(&planned));
+    assert!(!out.exists(), "planning wrote something");
+    let first = String::from_utf8(planned.stdout).unwrap().lines().next().unwrap().to_owned();
+    let node: serde_json::Value = serde_json::from_str(&first).unwrap();
+    assert_eq!(node["done"], false);
+    assert!(run(&study, &out, &[]).status.success());
+    let why = stereotax(&["why", &node["key"].as_str().unwrap()[..10], "--out", out_text]);
+    assert!(why.status.success(), "{}", told(&why));
+    assert!(String::from_utf8_lossy(&why.stdout).contains("kernel_version"));
+    let info = stereotax(&["info", folder.path().join("model0.safetensors").to_str().unwrap()]);
+    assert!(String::from_utf8_lossy(&info.stdout).contains("block5"));
+    assert!(stereotax(&["report", out_text]).status.success());
+    assert!(String::from_utf8_lossy(&stereotax(&["cite"]).stdout).contains("Schmid"));
+}
+
+#[test]
+fn one_modality_leaves_group_tests_undefined_with_the_reason() {
+    let folder = tempfile::tempdir().unwrap();
+    let study = write_study(folder.path(), &MODELS[..2]);
+    let out = folder.path().join("out");
+    let output = run(&study, &out, &[]);
+    assert!(output.status.success(), "{}", told(&output));
+    let tests = read_parquet(&out.join("results/tests.parquet")).unwrap();
+    let at = rows(&tests, "test").iter().position(|t| *t == "permanova").unwrap();
+    assert_eq!(tests.numbers("statistic").unwrap()[at], None);
+    assert_ne!(rows(&tests, "status")[at], "ok");
+}
+
+/// Change the study or its files, and expect exit code 2, these words, and nothing written.
+fn refused(change: impl Fn(&Path, &mut String), words: &[&str]) {
+    let folder = tempfile::tempdir().unwrap();
+    let study = write_study(folder.path(), &MODELS[..2]);
+    let mut text = fs::read_to_string(&study).unwrap();
+    change(folder.path(), &mut text);
+    fs::write(&study, text).unwrap();
+    let out = folder.path().join("out");
+    let output = run(&study, &out, &[]);
+    let told = told(&output);
+    assert_eq!(output.status.code(), Some(2), "{told}");
+    for word in words {
+        assert!(told.contains(word), "`{word}` is not in: {told}");
+    }
+    assert!(told.contains("hint:"), "no way out in: {told}");
+    assert!(!told.contains("panicked"), "{told}");
+    assert!(!out.exists(), "something was written");
+}
+
+#[test]
+fn wrong_input_is_refused_before_anything_is_written() {
+    refused(|_, text| *text = text.replace("permutations", "permutatons"), &["permutatons", "permutations"]);
+    refused(|_, text| *text = text.replace("block2", "blok2"), &["blok2"]);
+    refused(|_, text| *text = text.replace("\"rois.csv\"", "\"regions.csv\""), &["regions.csv"]);
+    refused(|_, text| *text = text.replacen("by_order = true\n", "", 1), &["by_order"]);
+    refused(
+        |folder, _| {
+            let ids: String = (0..N_SAMPLES).map(|i| format!("stim{}\n", i / 2)).collect();
+            fs::write(folder.join("stimuli.csv"), format!("stimulus_id\n{ids}")).unwrap();
+        },
+        &["stim0"],
+    );
+    refused(
+        |folder, _| fs::write(folder.join("stimuli.csv"), "stimulus_id\na\nb\nc\n").unwrap(),
+        &["120 rows"],
+    );
+    let layers = |fill: &dyn Fn(usize) -> f32| -> Vec<(&'static str, usize, Vec<f32>)> {
+        ["block0", "block1", "block2", "block3", "block4", "block5"]
+            .into_iter()
+            .map(|name| (name, N_UNITS, (0..N_SAMPLES * N_UNITS).map(fill).collect()))
+            .collect()
+    };
+    refused(
+        |folder, _| {
+            let mut arrays = layers(&|i| ((i * 7919) % 101) as f32);
+            arrays[3].2[5 * N_UNITS + 2] = f32::NAN;
+            write_arrays(&folder.join("model0.safetensors"), &arrays);
+        },
+        &["block3", "see-a"],
+    );
+    refused(
+        |folder, _| {
+            let mut arrays = layers(&|i| ((i * 7919) % 101) as f32);
+            arrays[1].2.iter_mut().enumerate().for_each(|(i, x)| *x = (i % N_UNITS) as f32);
+            write_arrays(&folder.join("model0.safetensors"), &arrays);
+        },
+        &["block1", "does not vary"],
+    );
+    refused(
+        |folder, _| {
+            let whole = fs::read(folder.join("model1.safetensors")).unwrap();
+            fs::write(folder.join("model1.safetensors"), &whole[..whole.len() / 2]).unwrap();
+        },
+        &["model1.safetensors"],
+    );
+}
+
+#[test]
+fn too_little_memory_and_an_unwritable_folder_fail_with_code_1() {
+    let folder = tempfile::tempdir().unwrap();
+    let study = write_study(folder.path(), &MODELS[..2]);
+    let out = folder.path().join("out");
+    let small = run(&study, &out, &["--max-memory", "1M"]);
+    assert_eq!(small.status.code(), Some(1), "{}", told(&small));
+    assert!(told(&small).contains("--max-memory"), "{}", told(&small));
+    let file = folder.path().join("file");
+    fs::write(&file, "in the way").unwrap();
+    let blocked = run(&study, &file.join("out"), &[]);
+    assert_eq!(blocked.status.code(), Some(1), "{}", told(&blocked));
+}
