@@ -80,7 +80,7 @@ fn write_study(folder: &Path, models: &[SmallModel]) -> PathBuf {
         );
     }
     toml.push_str(
-        "\n[analysis.nfas]\npermutations = 199\nbootstraps = 60\nshifts = 60\n\
+        "\n[analysis.nfas]\npermutations = 199\nbootstraps = 100\nshifts = 99\n\
          \n[analysis.nfas.controls]\nlayer_order = 3\nmultiverse = true\n",
     );
     let file = folder.join("study.toml");
@@ -150,7 +150,9 @@ fn a_study_runs_from_files_to_report_and_stays_the_same_byte_for_byte() {
     assert_eq!(rows(&models, "verdict")[at], "too_shallow");
     let scores = read_parquet(&out.join("results/scores.parquet")).unwrap();
     let representations = rows(&scores, "representation");
-    for wanted in ["stable_mode", "adaptive", "layer_mean", "best_layer", "first_layer", "layer", "shuffled_03"] {
+    for wanted in
+        ["stable_mode", "adaptive", "layer_mean", "best_layer", "first_layer", "layer", "shuffled_03"]
+    {
         assert!(representations.contains(&wanted), "{wanted} is missing");
     }
     // The planted stable latents of vision drive ROIs 0, 1 and 4; see-a must find them and not the rest.
@@ -179,7 +181,11 @@ fn a_study_runs_from_files_to_report_and_stays_the_same_byte_for_byte() {
 
     // A rerun computes nothing; losing nodes costs only those nodes.
     let rerun = run(&study, &out, &[]);
-    assert!(told(&rerun).contains("\n0 nodes computed") || told(&rerun).starts_with("0 nodes"), "{}", told(&rerun));
+    assert!(
+        told(&rerun).contains("\n0 nodes computed") || told(&rerun).starts_with("0 nodes"),
+        "{}",
+        told(&rerun)
+    );
     let cells: Vec<PathBuf> =
         fs::read_dir(out.join("nodes/cell")).unwrap().map(|e| e.unwrap().path()).collect();
     fs::remove_file(&cells[0]).unwrap();
@@ -304,7 +310,10 @@ fn wrong_input_is_refused_before_anything_is_written() {
         &["stim0"],
     );
     refused(
-        |folder, _| fs::write(folder.join("stimuli.csv"), "stimulus_id\na\nb\nc\n").unwrap(),
+        |folder, _| {
+            let ids: String = (0..60).map(|i| format!("stim{i:03}\n")).collect();
+            fs::write(folder.join("stimuli.csv"), format!("stimulus_id\n{ids}")).unwrap();
+        },
         &["120 rows"],
     );
     let layers = |fill: &dyn Fn(usize) -> f32| -> Vec<(&'static str, usize, Vec<f32>)> {

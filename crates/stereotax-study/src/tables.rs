@@ -98,8 +98,8 @@ pub(crate) fn make(
                 .filter_map(|(r, payloads)| Some((r.clone(), summarise(payloads, kind, ceiling)?)))
                 .collect(),
         );
-        edge_warning(inputs, pair, cells, &mut findings);
     }
+    edge_note(inputs, grid, scored, &mut findings);
     let spaces = spaces(study, inputs, grid, scored, &summaries, &ceilings, kind);
     let params = group_params(study);
     let group =
@@ -257,22 +257,23 @@ fn average_nulls(payloads: &[Payload]) -> Option<Vec<f32>> {
     total.filter(|t| !t.is_empty()).map(|t| t.into_iter().map(|x| (x / n) as f32).collect())
 }
 
-fn edge_warning(
-    inputs: &Inputs,
-    pair: &Pair,
-    cells: &BTreeMap<Representation, Vec<Payload>>,
-    findings: &mut Vec<Finding>,
-) {
-    let Some(stable) = cells.get(&Representation::StableMode) else { return };
-    let shares: Vec<f64> = stable.iter().filter_map(|p| p.facts["share_at_edge"].as_f64()).collect();
-    let share = mean(&shares);
-    if share > 0.05 {
+/// One note for all models whose penalties often lie on an edge of the grid.
+fn edge_note(inputs: &Inputs, grid: &Grid, scored: &Scored, findings: &mut Vec<Finding>) {
+    let mut told = Vec::new();
+    for (pair, (_, cells)) in grid.pairs.iter().zip(&scored.pairs) {
+        let Some(stable) = cells.get(&Representation::StableMode) else { continue };
+        let shares: Vec<f64> = stable.iter().filter_map(|p| p.facts["share_at_edge"].as_f64()).collect();
+        let share = mean(&shares);
+        if share > 0.05 {
+            told.push(format!("`{}` {:.0} %", inputs.models[pair.model].model.name, 100.0 * share));
+        }
+    }
+    if !told.is_empty() {
         findings.push(Finding::note(
             "alpha_at_edge",
             format!(
-                "the best penalty lies on an edge of the grid in {:.0} % of ROIs and folds (`{}`); ROIs that cannot be predicted want the largest penalty there is",
-                100.0 * share,
-                inputs.models[pair.model].model.name
+                "the best penalty of the stable mode lies on an edge of the grid in more than 5 % of ROIs and folds: {}; ROIs that cannot be predicted want the largest penalty there is",
+                told.join(", ")
             ),
         ));
     }
@@ -819,7 +820,10 @@ fn models_table(
         integer n_layers = |r| Some(r.n_layers as i64),
         text layer_map = |r| Some(r.map.clone()),
         text verdict = |r| Some(verdict_words(r.depth).0.to_owned()),
-        text reason = |r| Some(verdict_words(r.depth).1),
+        text reason = |r| Some(match (r.model.trained, verdict_words(r.depth)) {
+            (false, ("stable", reason)) => format!("{reason}; untrained networks are controls and get no point"),
+            (_, (_, reason)) => reason,
+        }),
         number lambda_re = |r| lambda(r).map(|l| l.0),
         number lambda_im = |r| lambda(r).map(|l| l.1),
         number depth_gain = |r| lambda(r).map(|l| l.0.hypot(l.1).powf(steps(r))),

@@ -24,19 +24,23 @@ pub(crate) fn run(args: &DemoArgs) -> Result<(), Failure> {
     let options = options(&args.resources, false);
     let confounded = args.out.join("confounded");
     let main = simulate(&CortexParams::crossed(args.seed));
-    let study = write_study(&args.out, "simulated-cortex", args.seed, &main)?;
+    let study = write_study(&args.out, "simulated-cortex", args.seed, &main, "")?;
     study_to_report(&study, &args.out, &options)?;
     let truth = planted_beside_found(&args.out, &main)?;
     annotate(&args.out, "a cortex with planted truth; every model meets the same stimuli", truth)?;
 
     let second = simulate(&CortexParams::confounded(args.seed));
-    let study = write_study(&confounded, "simulated-confound", args.seed, &second)?;
+    let study = write_study(&confounded, "simulated-confound", args.seed, &second, FEW_CONTROLS)?;
     study_to_report(&study, &confounded, &options)?;
     let text = "all models have the same true profile; only their benchmarks differ";
     annotate(&confounded, text, Vec::new())?;
     eprintln!("\nThis is a simulation. Open {} in a browser.", args.out.join("report.html").display());
     Ok(())
 }
+
+/// The second study is about groups: controls of single models are left to the first.
+const FEW_CONTROLS: &str =
+    "\n[analysis.nfas.controls]\nlayer_order = 0\nbest_layer = false\nadaptive = false\nmultiverse = false\n";
 
 /// Mark results as simulated and write their report again.
 fn annotate(out: &Path, text: &str, truth: Vec<Value>) -> Result<(), Failure> {
@@ -47,7 +51,7 @@ fn annotate(out: &Path, text: &str, truth: Vec<Value>) -> Result<(), Failure> {
 }
 
 /// Write activations, responses, tables and study.toml, where they are not there already.
-fn write_study(out: &Path, name: &str, seed: u64, cortex: &Cortex) -> Result<Study, Failure> {
+fn write_study(out: &Path, name: &str, seed: u64, cortex: &Cortex, settings: &str) -> Result<Study, Failure> {
     let data = out.join("data");
     std::fs::create_dir_all(&data).map_err(|e| StudyError::write(&data, &e))?;
     let mut toml = format!(
@@ -96,6 +100,7 @@ fn write_study(out: &Path, name: &str, seed: u64, cortex: &Cortex) -> Result<Stu
             model.name, model.modality, model.family, model.trained, cortex.benchmarks[model.benchmark].name,
         );
     }
+    toml.push_str(settings);
     put(&out.join("study.toml"), toml.as_bytes())?;
     Ok(Study::load(&out.join("study.toml"))?)
 }

@@ -11,7 +11,12 @@ pub(crate) fn run(args: &InfoArgs) -> Result<(), Failure> {
     }
     print_line(&format!("{}: {:?}, {} bytes", args.file.display(), info.format, info.bytes));
     for array in &info.arrays {
-        print_line(&format!("  {:30} {:8} {:?}", array.key.as_deref().unwrap_or("(array)"), array.dtype, array.shape));
+        print_line(&format!(
+            "  {:30} {:8} {:?}",
+            array.key.as_deref().unwrap_or("(array)"),
+            array.dtype,
+            array.shape
+        ));
     }
     Ok(())
 }
