@@ -77,19 +77,21 @@ impl NfasParams {
         seed: u64,
         max_memory: usize,
     ) -> Result<Self> {
-        let mut settings = NfasSettings::default();
-        settings.estimator = options::estimator(estimator)?;
-        settings.rank = options::rank(rank)?;
-        settings.select = options::select(select)?;
-        settings.modes = options::modes(modes)?;
-        settings.amplitude = options::amplitude(amplitude)?;
-        settings.scale = options::study_scale(scale)?;
-        settings.centring = options::study_centring(centring)?;
-        settings.layer_map = options::study_layer_map(layer_map)?;
-        settings.max_width = max_width;
-        settings.align_all = align_all;
-        settings.tikhonov = tikhonov;
-        settings.fit_on = options::fit_on(fit_on)?;
+        let mut settings = NfasSettings {
+            estimator: options::estimator(estimator)?,
+            rank: options::rank(rank)?,
+            select: options::select(select)?,
+            modes: options::modes(modes)?,
+            amplitude: options::amplitude(amplitude)?,
+            scale: options::study_scale(scale)?,
+            centring: options::study_centring(centring)?,
+            layer_map: options::study_layer_map(layer_map)?,
+            max_width,
+            align_all,
+            tikhonov,
+            fit_on: options::fit_on(fit_on)?,
+            ..NfasSettings::default()
+        };
         settings.gates.max_depth_gain = at_least("max_depth_gain", max_depth_gain, 1.0)?;
         settings.gates.max_depth_rotation_deg =
             at_least("max_depth_rotation_deg", max_depth_rotation_deg, 0.0)?;

@@ -18,7 +18,7 @@ pub enum StudyError {
         /// Whose data.
         context: String,
         /// What is wrong with them.
-        source: stereotax::Error,
+        source: Box<stereotax::Error>,
     },
     /// Something else that the user gave does not fit.
     #[error("{what}\nhint: {hint}")]
@@ -94,7 +94,7 @@ impl StudyError {
     pub fn in_context(context: &str) -> impl FnOnce(stereotax::Error) -> Self + '_ {
         move |source| match source {
             stereotax::Error::Cancelled => StudyError::Cancelled,
-            source => StudyError::Data { context: context.to_owned(), source },
+            source => StudyError::Data { context: context.to_owned(), source: Box::new(source) },
         }
     }
 }

@@ -259,7 +259,7 @@ mod tests {
         let h = noise(30, 8, 4);
         let (x, y) = (h.get(.., ..7), h.get(.., 1..));
         let v = svd(x).unwrap().v.get(.., ..3).to_owned();
-        let rest = &y - product(product(y, v.as_ref()).as_ref(), v.transpose());
+        let rest = y - product(product(y, v.as_ref()).as_ref(), v.transpose());
         let found = one_step_error(gram(h.as_ref()).as_ref(), 3).unwrap();
         assert!((found - rest.squared_norm_l2()).abs() < 1e-10);
     }

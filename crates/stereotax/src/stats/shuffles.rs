@@ -320,7 +320,7 @@ mod tests {
         assert!(support.exact && support.n_distinct == 90.0 && support.smallest_p == 1.0 / 90.0);
         let distinct: BTreeSet<_> = found.iter().cloned().collect();
         assert_eq!((found.len(), distinct.len()), (89, 89));
-        assert!(!distinct.contains(&observed.map(|c| c as u32).to_vec()));
+        assert!(!distinct.contains(observed.map(|c| c as u32).as_slice()));
     }
 
     #[test]

@@ -57,7 +57,7 @@ impl<'a> Space<'a> {
                 length(&format!("columns of draws for `{name}`"), draws.ncols(), n_rois, "ROI")?;
             }
             for null in scores.null.iter().flatten() {
-                let whole = if n_rois == 0 { 0 } else { null.len() / n_rois * n_rois };
+                let whole = null.len().checked_div(n_rois).unwrap_or(0) * n_rois;
                 length(&format!("null values for `{name}`"), null.len(), whole, "draw and ROI")?;
             }
         }
