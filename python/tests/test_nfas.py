@@ -235,6 +235,8 @@ def test_wrong_data_are_named():
         sx.NFAS(**FAST).fit(layers, responses)
     with pytest.raises(ValueError, match="one shape expected"):
         sx.NFAS(**FAST).fit(layers, {"a": np.ones((150, 2)), "b": np.ones((150, 3))})
+    with pytest.raises(ValueError, match="at least 1 unit"):
+        sx.NFAS(**FAST).fit([np.ones((150, 0))] * 3, planted()[1])
     with pytest.raises(ValueError, match="no subject"):
         sx.NFAS(**FAST).fit(layers, {})
     layers[2] = layers[2].copy()

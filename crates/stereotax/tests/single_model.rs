@@ -135,5 +135,7 @@ fn what_does_not_fit_is_named() {
     hole[(4, 1)] = f64::NAN;
     assert!(matches!(run(&layers, &[hole.as_ref()], 1), Err(Error::NotFinite { row: 4, column: 1, .. })));
     assert!(matches!(run(&layers, &[], 1), Err(Error::TooFew { .. })));
+    let empty = run(&[Mat::zeros(SAMPLES, 0)], &[responses.as_ref()], 1).unwrap_err();
+    assert!(empty.to_string().contains("`layer 0` has none, but at least 1 unit needed"), "{empty}");
     assert!(matches!(run(&[], &[responses.as_ref()], 1), Err(Error::TooFew { .. })));
 }

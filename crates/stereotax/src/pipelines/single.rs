@@ -100,6 +100,14 @@ fn check(source: &dyn TileSource, design: &SampleDesign, responses: &[MatRef<'_,
             hint: "pass at least one of each".into(),
         });
     }
+    if let Some(empty) = source.layers().iter().find(|layer| layer.width == 0) {
+        return Err(Error::TooFew {
+            what: empty.name.clone(),
+            needed: "1 unit".into(),
+            found: "none".into(),
+            hint: "leave the layer out".into(),
+        });
+    }
     let sizes = std::iter::once(("layers".to_owned(), source.n_samples()))
         .chain(responses.iter().enumerate().map(|(i, r)| (format!("responses of subject {i}"), r.nrows())));
     for (what, found) in sizes {
