@@ -313,6 +313,13 @@ pub fn depth_of_moments(
     })
 }
 
+/// The selected eigenvalue and the layer weights under one order of the layers.
+struct StableInOrder {
+    re: f64,
+    im: f64,
+    weights: Vec<f64>,
+}
+
 /// Fit a model whose layers must first be brought into one state.
 pub fn depth_of_mapped(
     source: &dyn TileSource,
@@ -324,7 +331,7 @@ pub fn depth_of_mapped(
     let orders: Vec<Vec<usize>> =
         (0..params.n_shuffles).map(|i| shuffled_order(natural.len(), params.seed, i)).collect();
     let all = design.whole();
-    let mut fits: Vec<(FoldDepth, DepthSpectrum, Vec<(f64, f64, Vec<f64>)>)> = Vec::new();
+    let mut fits: Vec<(FoldDepth, DepthSpectrum, Vec<StableInOrder>)> = Vec::new();
     let mut whole_gram = Mat::new();
     for fold in std::iter::once(&all).chain(design.folds.iter()) {
         let train = if params.fit_on_all { &all.train } else { &fold.train };
@@ -336,7 +343,7 @@ pub fn depth_of_mapped(
                 monitor.check()?;
                 let (spectrum, _) = state.fit_order(order, train, params)?;
                 let lambda = spectrum.selected_eigenvalue();
-                Ok((lambda.re, lambda.im, spectrum.weights))
+                Ok(StableInOrder { re: lambda.re, im: lambda.im, weights: spectrum.weights })
             })
             .collect::<Result<_>>()?;
         let divisors = vec![1.0; natural.len()];
@@ -353,9 +360,9 @@ pub fn depth_of_mapped(
         .enumerate()
         .map(|(index, order)| ShuffledDepth {
             order,
-            re: whole_shuffles[index].0,
-            im: whole_shuffles[index].1,
-            coefficients: fits.iter().map(|(_, _, shuffles)| shuffles[index].2.clone()).collect(),
+            re: whole_shuffles[index].re,
+            im: whole_shuffles[index].im,
+            coefficients: fits.iter().map(|(_, _, shuffles)| shuffles[index].weights.clone()).collect(),
         })
         .collect();
     let stability = Stability {
