@@ -17,7 +17,7 @@ lint:
 	cargo clippy --workspace --all-targets --quiet -- -D warnings
 
 test-rust:
-	cargo test --workspace --exclude stereotax-python --quiet
+	cargo test --workspace --quiet
 
 # The extension is built in the development profile: the same code, with its assertions on.
 test-python: $(VENV)/.ready
