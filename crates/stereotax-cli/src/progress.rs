@@ -22,21 +22,26 @@ pub(crate) fn stop_flag() -> &'static AtomicBool {
     &STOP
 }
 
-/// One bar that follows the current step.
+/// A bar that follows the outermost step; steps within steps are not drawn.
 #[derive(Debug)]
 pub(crate) struct Bar {
-    bar: Mutex<ProgressBar>,
+    state: Mutex<(ProgressBar, usize)>,
 }
 
 impl Bar {
     pub(crate) fn new() -> Self {
-        Bar { bar: Mutex::new(ProgressBar::hidden()) }
+        Bar { state: Mutex::new((ProgressBar::hidden(), 0)) }
     }
 
     pub(crate) fn follow(&self, event: &Event) {
-        let Ok(mut bar) = self.bar.lock() else { return };
+        let Ok(mut state) = self.state.lock() else { return };
+        let (bar, depth) = &mut *state;
         match event {
             Event::Started { task, total } => {
+                *depth += 1;
+                if *depth > 1 {
+                    return;
+                }
                 *bar = ProgressBar::with_draw_target(Some(*total), ProgressDrawTarget::stderr());
                 let style = "{msg:28!} {bar:30} {pos}/{len}  {elapsed} elapsed, {eta} to go";
                 if let Ok(style) = ProgressStyle::with_template(style) {
@@ -44,8 +49,14 @@ impl Bar {
                 }
                 bar.set_message(task.clone());
             }
-            Event::Advanced { done } => bar.inc(*done),
-            Event::Finished { .. } => bar.finish_and_clear(),
+            Event::Advanced { done } if *depth == 1 => bar.inc(*done),
+            Event::Advanced { .. } => {}
+            Event::Finished { .. } => {
+                *depth = depth.saturating_sub(1);
+                if *depth == 0 {
+                    bar.finish_and_clear();
+                }
+            }
         }
     }
 }

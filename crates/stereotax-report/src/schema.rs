@@ -50,6 +50,8 @@ pub(crate) const TABLES: &[TableSchema] = &[
             ("residual", Number),
             ("weight_stability", Number),
             ("lambda_sd", Number),
+            ("leave_one_layer_out", Number),
+            ("bootstrap_correlation", Number),
             ("status", Text),
         ],
     },
@@ -161,8 +163,10 @@ pub(crate) const TABLES: &[TableSchema] = &[
         name: "controls",
         n_keys: 0,
         columns: &[
+            ("space", Text),
             ("model", Text),
             ("modality", Text),
+            ("claim_representation", Text),
             ("control", Text),
             ("claim", Number),
             ("value", Number),
@@ -179,6 +183,7 @@ pub(crate) const TABLES: &[TableSchema] = &[
         n_keys: 0,
         columns: &[
             ("model", Text),
+            ("benchmark", Text),
             ("trajectory", Text),
             ("scale", Text),
             ("select", Text),
@@ -196,6 +201,7 @@ pub(crate) const TABLES: &[TableSchema] = &[
         n_keys: 0,
         columns: &[
             ("model", Text),
+            ("benchmark", Text),
             ("fold", Any),
             ("mode", Any),
             ("re", Number),
@@ -211,13 +217,21 @@ pub(crate) const TABLES: &[TableSchema] = &[
     TableSchema {
         name: "weights",
         n_keys: 0,
-        columns: &[("model", Text), ("fold", Any), ("layer", Text), ("position", Number), ("weight", Number)],
+        columns: &[
+            ("model", Text),
+            ("benchmark", Text),
+            ("fold", Any),
+            ("layer", Text),
+            ("position", Number),
+            ("weight", Number),
+        ],
     },
     TableSchema {
         name: "rois",
         n_keys: 0,
         columns: &[
             ("space", Text),
+            ("benchmark", Text),
             ("roi", Text),
             ("network", Text),
             ("hemisphere", Text),

@@ -996,7 +996,7 @@ fn scores_table(
         text score_kind = |_| Some(score_name(kind)),
         number ceiling = |r| Some(ceiling(r)),
         text ceiling_kind = |r| Some(r.ceiling.kind.clone()),
-        number chance = |r| Some(1.0 / n_eff(r)),
+        number chance = |r| Some(1.0 / n_eff(r)).filter(|c| c.is_finite()),
         integer n = |r| Some(value(r, &|s, _| s.n) as i64),
         number n_eff = |r| Some(n_eff(r)),
         number p = |r| Some(p(r)),
