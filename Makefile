@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 OUT ?= stereotax-demo
 
-.PHONY: demo test test-rust test-python lint oracles calibrate bench docs clean
+.PHONY: demo test test-rust test-python python lint oracles calibrate bench docs clean
 
 demo:
 	cargo build --release --quiet -p stereotax-cli
@@ -32,6 +32,10 @@ $(VENV)/.ready: python/requirements/test.txt
 	$(BIN)/python -m pip install --quiet --upgrade pip
 	$(BIN)/python -m pip install --quiet -r python/requirements/test.txt
 	touch $@
+
+# The package, optimised, in the virtual environment.
+python: $(VENV)/.ready
+	$(BIN)/maturin develop --quiet --release
 
 # Live peers, side by side with us.
 oracles: $(VENV)/.oracles

@@ -34,7 +34,7 @@ clock = "stimulus"
 by_order = true
 subjects = [ {{ id = "group", responses = "{data}/fmri_components.npz", key = "response" }} ]
 rois = "rois.csv"
-nuisance = [ {{ name = "log-band energy", file = "{data}/features_logband32.npz", key = "logband32" }} ]
+nuisance = [ {{ name = "log-band energy", file = "{data}/features_logband32.npz", key = "logband" }} ]
 
 [[model]]
 name = "silero-vad"

@@ -360,3 +360,53 @@ fn too_little_memory_and_an_unwritable_folder_fail_with_code_1() {
     let blocked = run(&study, &file.join("out"), &[]);
     assert_eq!(blocked.status.code(), Some(1), "{}", told(&blocked));
 }
+
+/// Where the shared recordings are, on machines that have them.
+fn recordings() -> Option<PathBuf> {
+    let beside = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../../shared/data");
+    let folder = std::env::var_os("STEREOTAX_DATA").map_or(beside, PathBuf::from);
+    folder.join("natsound165_fmri").is_dir().then(|| fs::canonicalize(folder).unwrap())
+}
+
+#[test]
+fn natural_sounds_give_silero_no_point() {
+    let Some(data) = recordings() else { return };
+    let data = data.join("natsound165_fmri");
+    let folder = tempfile::tempdir().unwrap();
+    let ids: String = (0..165).map(|i| format!("sound{i:03}\n")).collect();
+    fs::write(folder.path().join("stimuli.csv"), format!("stimulus_id\n{ids}")).unwrap();
+    let toml = format!(
+        "[study]\nname = \"sounds\"\nseed = 7\n[[stimuli]]\nid = \"s\"\nids = \"stimuli.csv\"\n\
+         [[brain]]\nbenchmark = \"b\"\nstimuli = \"s\"\nmodality = \"auditory\"\nby_order = true\n\
+         rois = \"component_names\"\n\
+         subjects = [ {{ id = \"group\", responses = \"{0}/fmri_components.npz\", key = \"response\" }} ]\n\
+         [[model]]\nname = \"silero\"\nmodality = \"audio\"\nfamily = \"silero\"\n\
+         activations = {{ file = \"{0}/activations_silero_vad.npz\", stimuli = \"s\", by_order = true, \
+         layers = [\"conv1\", \"conv2\", \"conv3\", \"conv4\", \"lstm\"] }}\n",
+        data.display()
+    );
+    let study = folder.path().join("study.toml");
+    fs::write(&study, toml).unwrap();
+    let out = folder.path().join("out");
+    let output = run(&study, &out, &[]);
+    assert!(output.status.success(), "{}", told(&output));
+    let models = read_parquet(&out.join("results/models.parquet")).unwrap();
+    assert_eq!(rows(&models, "verdict"), ["no_stable_mode"]);
+    let lambda = |part: &str| models.numbers(part).unwrap()[0].unwrap();
+    assert!((lambda("lambda_re") - 0.80).abs() < 0.005 && (lambda("lambda_im") - 0.31).abs() < 0.005);
+    let scores = read_parquet(&out.join("results/scores.parquet")).unwrap();
+    let r2 = |representation: &str, roi: &str| {
+        let at = (0..scores.n_rows())
+            .find(|&i| {
+                rows(&scores, "representation")[i] == representation
+                    && rows(&scores, "roi")[i] == roi
+                    && rows(&scores, "subject")[i] == "(mean)"
+            })
+            .unwrap();
+        scores.numbers("r").unwrap()[at].unwrap().powi(2)
+    };
+    assert!(r2("stable_mode", "speech") < 0.3 && r2("layer_mean", "speech") > 0.6);
+    assert!(r2("last_layer", "speech") > 0.75);
+    let page = fs::read_to_string(out.join("report.html")).unwrap();
+    assert!(page.contains("No stable mode"), "the report does not say it");
+}
