@@ -244,7 +244,7 @@
   };
   const CROSS = "path://M0,2L2,0L5,3L8,0L10,2L7,5L10,8L8,10L5,7L2,10L0,8L3,5Z";
   figures.dots = (figure, plot) => {
-    const controls = rows("controls");
+    const controls = rows("controls").filter((c) => !c.claim_representation || c.claim_representation === "stable_mode");
     if (!controls.length) return absent(plot, "No control is among these results.");
     const shown = modelOrder.map((m) => m.model).filter((m) => controls.some((c) => c.model === m));
     const series = [];
@@ -537,7 +537,7 @@
     const wanted = (roi) => roi === "(mean)" ? network === "all networks" : roi === "(network) " + network || (!roi.startsWith("(") && !masked.has(roi) && (network === "all networks" || networkOf.get(roi) === network));
     list = list.filter((s) => s.roi !== null && wanted(s.roi));
     if (!list.length) return absent(plot, "No scores of single layers here.");
-    const controls = rows("controls");
+    const controls = rows("controls").filter((c) => !c.claim_representation || c.claim_representation === "stable_mode");
     const position = new Map();
     for (const w of rows("weights")) if (isNumber(w.position)) position.set(w.model + "\u0000" + w.layer, w.position);
     const high = list.reduce((a, s) => Math.max(a, s.score), 0), low = list.reduce((a, s) => Math.min(a, s.score), 0);

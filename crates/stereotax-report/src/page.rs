@@ -283,9 +283,11 @@ fn without_point(input: &ReportInput) -> Vec<(String, String, String)> {
         .filter_map(|row| row.text("model").map(|m| (m, row)))
         .filter(|(model, _)| !placed.get(model).copied().unwrap_or(false))
         .map(|(model, row)| {
-            let reason = row
-                .text("reason")
+            // Of a stable model the verdict says nothing amiss; the space does.
+            let verdict = row.text("reason").filter(|_| row.text("verdict") != Some("stable"));
+            let reason = verdict
                 .or(reasons.get(model).copied())
+                .or(row.text("reason"))
                 .or(row.reason())
                 .unwrap_or("the results give no reason");
             (model.to_owned(), row.text("modality").unwrap_or_default().to_owned(), reason.to_owned())
@@ -563,7 +565,7 @@ fn controls(input: &ReportInput) -> Grid {
         .map(|row| {
             let why = row.reason();
             let model = row.text("model").unwrap_or_default();
-            let no_claim = unstable.contains(&model);
+            let no_claim = unstable.contains(&model) && verdict::about_stable_mode(&row);
             let (reading, class) = match verdict::outcome(row) {
                 _ if no_claim => ("no stable mode: supports no claim", "fails"),
                 Outcome::Above => ("● claim higher", "holds"),

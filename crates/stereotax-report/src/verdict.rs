@@ -80,10 +80,15 @@ pub(crate) struct Verdict {
     pub unit: String,
 }
 
+/// Whether a row of the controls speaks of the stable mode, and not of another representation's claim.
+pub(crate) fn about_stable_mode(row: &Row<'_>) -> bool {
+    row.text("claim_representation").is_none_or(|claim| claim == "stable_mode")
+}
+
 /// Word the verdict from `models` and `controls`.
 pub(crate) fn judge(input: &ReportInput) -> Verdict {
     let mut controls: BTreeMap<&str, Vec<Row<'_>>> = BTreeMap::new();
-    for row in input.rows("controls") {
+    for row in input.rows("controls").filter(about_stable_mode) {
         if let Some(model) = row.text("model") {
             controls.entry(model).or_default().push(row);
         }

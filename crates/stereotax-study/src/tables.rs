@@ -102,8 +102,9 @@ pub(crate) fn make(
     edge_note(inputs, grid, scored, &mut findings);
     let spaces = spaces(study, inputs, grid, scored, &summaries, &ceilings, kind);
     let params = group_params(study);
-    let group =
+    let mut group =
         compare_groups(&spaces, &params, monitor).map_err(StudyError::in_context("group statistics"))?;
+    show_scores_without_point(&spaces, &mut group);
     findings.extend(group.warnings.iter().map(|w| {
         let severity = match w.severity {
             Severity::Note => "note",
@@ -448,6 +449,22 @@ fn spaces(
             })
         })
         .collect()
+}
+
+/// A model without a point makes no claim, but its mode has a score, and readers must see how low it is.
+fn show_scores_without_point(spaces: &[SpaceInput], group: &mut GroupResult) {
+    for row in &mut group.controls {
+        if !row.claim.is_nan() || row.claim_representation != "stable_mode" {
+            continue;
+        }
+        let Some(space) = spaces.iter().find(|s| s.space == row.space) else { continue };
+        let stable = space.scores.iter().find(|s| s.representation == "stable_mode");
+        let model = space.models.iter().position(|m| m.name == row.model);
+        if let (Some(stable), Some(model)) = (stable, model) {
+            let kept = (0..space.rois.len()).filter(|&j| !space.masked[j]).map(|j| stable.score[(model, j)]);
+            row.claim = mean(&kept.filter(|x| !x.is_nan()).collect::<Vec<_>>());
+        }
+    }
 }
 
 fn model_info(
