@@ -24,7 +24,7 @@ pub(crate) fn run(args: &DemoArgs) -> Result<(), Failure> {
     let options = options(&args.resources, false);
     let confounded = args.out.join("confounded");
     let main = simulate(&CortexParams::crossed(args.seed));
-    let study = write_study(&args.out, "simulated-cortex", args.seed, &main, "")?;
+    let study = write_study(&args.out, "simulated-cortex", args.seed, &main, SMALL_MODELS)?;
     study_to_report(&study, &args.out, &options)?;
     let truth = planted_beside_found(&args.out, &main)?;
     annotate(&args.out, "a cortex with planted truth; every model meets the same stimuli", truth)?;
@@ -37,6 +37,9 @@ pub(crate) fn run(args: &DemoArgs) -> Result<(), Failure> {
     eprintln!("\nThis is a simulation. Open {} in a browser.", args.out.join("report.html").display());
     Ok(())
 }
+
+/// Twelve latents stand behind each simulated network: 16 components hold them, and keep the demo short.
+const SMALL_MODELS: &str = "\n[analysis.nfas]\nmax_dim = 16\n";
 
 /// The second study is about groups: controls of single models are left to the first.
 const FEW_CONTROLS: &str =
