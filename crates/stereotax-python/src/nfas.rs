@@ -6,7 +6,7 @@ use pyo3::prelude::*;
 use pyo3::types::PyDict;
 use stereotax::data::{Runs, TileSource};
 use stereotax::pipelines::depth::{FoldDepth, StateKind};
-use stereotax::pipelines::single::{ScoredRepresentation, SingleModel, score_model};
+use stereotax::pipelines::single::{Beside, ScoredRepresentation, SingleData, SingleModel, score_model};
 use stereotax::pipelines::{Cell, Clock, Representation, SampleDesign};
 use stereotax::signal::{ConstantRule, remove_drift, z_score_runs};
 use stereotax::stats::score::ScoreKind;
@@ -163,7 +163,8 @@ pub fn nfas<'py>(
         let clean: Vec<MatRef<'_, f64>> = clean.iter().map(Mat::as_ref).collect();
         let depth = settings::depth(s, params.seed);
         let evaluate = settings::evaluate(s, params.seed, &design, &hrf, gap);
-        let found = score_model(&source, &design, &clean, &depth, &evaluate, params.memory, monitor)?;
+        let data = SingleData { source: &source, design: &design, responses: &clean, nuisance: &[] };
+        let found = score_model(&data, Beside::default(), &depth, &evaluate, params.memory, monitor)?;
         Ok((found, design))
     })?;
     tell(py, &fitted.0, &fitted.1, &source, params)

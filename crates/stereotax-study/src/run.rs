@@ -10,11 +10,11 @@ use serde_json::json;
 use stereotax::data::{Event, Monitor};
 use stereotax::dynamics::DepthMoments;
 use stereotax::encoding::{Candidate, choose};
+use stereotax::pipelines::ceilings::{CeilingData, ceilings};
 use stereotax::pipelines::depth::{DepthResult, depth_moments, depth_of_mapped, depth_of_moments};
 use stereotax::pipelines::{
     Cell, CellRequest, Features, ModelData, Representation, evaluate_model, predict, score_cell,
 };
-use stereotax::stats::ceiling::{CeilingMethod, CeilingParams, NoiseCeiling, noise_ceiling};
 
 use crate::config::CeilingKind;
 use crate::digests::Digests;
@@ -23,7 +23,7 @@ use crate::node::NodeSpec;
 use crate::plan::{self, Grid, Pair};
 use crate::store::{Payload, Store};
 use crate::tables::{self, Scored};
-use crate::{Finding, Options, Study, StudyError, results};
+use crate::{Finding, Options, Study, StudyError, results, settings};
 
 /// What a run did.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -447,59 +447,19 @@ fn put_single(payload: &mut Payload, name: &str, m: MatRef<f64>) {
 
 /// Ceilings of every subject and ROI, as correlations with the responses that are predicted.
 fn ceiling(benchmark: &BenchmarkInput, rule: CeilingKind, seed: u64) -> stereotax::Result<Payload> {
-    let n_rois = benchmark.rois.len();
     let subjects = &benchmark.subjects;
-    let have_repeats = subjects.iter().all(|s| s.repeats.len() > 1);
-    let rule = match rule {
-        CeilingKind::Auto if benchmark.given_ceilings.is_some() => CeilingKind::Given,
-        CeilingKind::Auto if have_repeats => CeilingKind::SplitHalf,
-        CeilingKind::Auto if subjects.len() > 1 => CeilingKind::Isc,
-        CeilingKind::Auto => CeilingKind::None,
-        chosen => chosen,
+    let responses: Vec<MatRef<f64>> = subjects.iter().map(|s| s.responses.as_ref()).collect();
+    let repeats: Vec<Vec<MatRef<f64>>> =
+        subjects.iter().map(|s| s.repeats.iter().map(Mat::as_ref).collect()).collect();
+    let data = CeilingData {
+        responses: &responses,
+        repeats: &repeats,
+        given: benchmark.given_ceilings.as_deref(),
+        runs: &benchmark.design.runs,
     };
-    let from_repeats = |method: CeilingMethod| -> stereotax::Result<Vec<NoiseCeiling>> {
-        let params = CeilingParams { method, seed, n_bootstraps: 0, ..CeilingParams::default() };
-        subjects
-            .iter()
-            .map(|subject| {
-                let repeats: Vec<MatRef<f64>> = subject.repeats.iter().map(|m| m.as_ref()).collect();
-                noise_ceiling(&repeats, &benchmark.design.runs, &params)
-            })
-            .collect()
-    };
-    let undefined = |why: &str| (vec![vec![f64::NAN; n_rois]; subjects.len()], why.to_owned());
-    let of = |ceilings: Vec<NoiseCeiling>| {
-        (ceilings.iter().map(NoiseCeiling::as_correlations).collect::<Vec<_>>(), "ok".to_owned())
-    };
-    let (name, (values, status)) = match rule {
-        CeilingKind::Given => match &benchmark.given_ceilings {
-            Some(given) => ("given", (vec![given.clone(); subjects.len()], "ok".to_owned())),
-            None => ("given", undefined("the ROI table has no column `ceiling`")),
-        },
-        CeilingKind::SplitHalf if have_repeats => ("split_half", of(from_repeats(CeilingMethod::SplitHalf)?)),
-        CeilingKind::ExplainableVariance if have_repeats => {
-            ("explainable_variance", of(from_repeats(CeilingMethod::ExplainableVariance)?))
-        }
-        CeilingKind::SignalPower if have_repeats => {
-            ("signal_power", of(from_repeats(CeilingMethod::SignalPower)?))
-        }
-        CeilingKind::Isc if subjects.len() > 1 => {
-            let series: Vec<MatRef<f64>> = subjects.iter().map(|s| s.responses.as_ref()).collect();
-            let params = CeilingParams {
-                method: CeilingMethod::IscSingle,
-                seed,
-                n_bootstraps: 0,
-                ..Default::default()
-            };
-            let ceiling = noise_ceiling(&series, &benchmark.design.runs, &params)?;
-            ("isc", of(vec![ceiling; subjects.len()]))
-        }
-        CeilingKind::None => ("none", undefined("the study asks for no ceiling")),
-        CeilingKind::Isc => ("isc", undefined("an inter-subject ceiling needs two subjects")),
-        _ => ("none", undefined("a ceiling needs repeats, several subjects, or a given column")),
-    };
-    let mut payload = Payload::of(json!({"kind": name, "status": status}));
-    payload.put("ceiling", &[subjects.len(), n_rois], &values.concat());
+    let found = ceilings(settings::ceiling_rule(rule), &data, seed)?;
+    let mut payload = Payload::of(json!({"kind": found.kind, "status": found.status}));
+    payload.put("ceiling", &[subjects.len(), benchmark.rois.len()], &found.subjects.concat());
     Ok(payload)
 }
 

@@ -6,8 +6,13 @@ use stereotax::dynamics::layer_map::{LayerMap, LayerMapParams};
 use stereotax::dynamics::stability::StableGates;
 use stereotax::dynamics::{Centring, DepthDmdParams, Scaling};
 use stereotax::encoding::{AlphaChoice, AlphaGrid, AlphaScale, EncodingParams, ReduceParams, Solver};
+use stereotax::pipelines::ceilings::CeilingRule;
+use stereotax::pipelines::group::{Consistency, CoordinateKind, GroupParams, Restriction};
 use stereotax::pipelines::{Clock, DepthParams, EvaluateParams, InnerRule, SampleDesign};
 use stereotax::signal::{self, Drift, Hrf};
+use stereotax::stats::distance::DistanceKind;
+use stereotax::stats::score::ScoreKind;
+use stereotax::stats::snci::SnciKind;
 use stereotax_io::Pooling;
 
 use crate::config::{self, NfasSettings};
@@ -202,5 +207,74 @@ pub fn evaluate(s: &NfasSettings, seed: u64, design: &SampleDesign, hrf: &Hrf, g
         n_bootstraps: s.bootstraps,
         n_shifts: s.shifts,
         min_shift_s: MIN_SHIFT_S,
+    }
+}
+
+/// How ceilings are estimated.
+pub fn ceiling_rule(kind: config::CeilingKind) -> CeilingRule {
+    match kind {
+        config::CeilingKind::Auto => CeilingRule::Auto,
+        config::CeilingKind::ExplainableVariance => CeilingRule::ExplainableVariance,
+        config::CeilingKind::SplitHalf => CeilingRule::SplitHalf,
+        config::CeilingKind::SignalPower => CeilingRule::SignalPower,
+        config::CeilingKind::Isc => CeilingRule::Isc,
+        config::CeilingKind::Given => CeilingRule::Given,
+        config::CeilingKind::None => CeilingRule::None,
+    }
+}
+
+/// What a score is.
+pub fn score_kind(score: config::Score) -> ScoreKind {
+    match score {
+        config::Score::R2 => ScoreKind::R2,
+        config::Score::Signed => ScoreKind::Signed,
+        config::Score::Clipped => ScoreKind::Clipped,
+        config::Score::Ceiling => ScoreKind::Ceil,
+        config::Score::Debiased => ScoreKind::Debiased,
+    }
+}
+
+/// How groups of models are compared.
+pub fn group(s: &NfasSettings, seed: u64) -> GroupParams {
+    GroupParams {
+        score: score_kind(s.score),
+        embedding: match s.embedding {
+            config::Embedding::Z => CoordinateKind::Z,
+            config::Embedding::Rank => CoordinateKind::Rank,
+            config::Embedding::Ceiling => CoordinateKind::Ceiling,
+            config::Embedding::Score | config::Embedding::Response => CoordinateKind::Score,
+        },
+        distance: match s.distance {
+            config::Distance::Euclidean => DistanceKind::Euclidean,
+            config::Distance::Correlation => DistanceKind::Correlation,
+            config::Distance::Cosine => DistanceKind::Cosine,
+            config::Distance::EuclideanRaw => DistanceKind::EuclideanRaw,
+        },
+        n_permutations: s.permutations,
+        exact: s.exact,
+        restricted: match s.restricted {
+            config::Restricted::Free => Restriction::Free,
+            config::Restricted::Family => Restriction::Family,
+            config::Restricted::Strata => Restriction::Strata,
+        },
+        snci: s
+            .snci
+            .iter()
+            .map(|kind| match kind {
+                config::SnciKind::Snr => Consistency::Index(SnciKind::Snr),
+                config::SnciKind::Bounded => Consistency::Index(SnciKind::Bounded),
+                config::SnciKind::Snr2 => Consistency::Index(SnciKind::Snr2),
+                config::SnciKind::SnrC4 => Consistency::Index(SnciKind::SnrC4),
+                config::SnciKind::Debiased => Consistency::Index(SnciKind::Debiased),
+                config::SnciKind::Tstat => Consistency::Index(SnciKind::TStat),
+                config::SnciKind::Profile => Consistency::Profile,
+                config::SnciKind::ProfileSnr => Consistency::ProfileSnr,
+            })
+            .collect(),
+        n_bootstraps: s.bootstraps,
+        leave_one_family_out: s.controls.leave_one_family_out,
+        expected_n_shuffles: s.controls.layer_order,
+        seed,
+        ..GroupParams::default()
     }
 }

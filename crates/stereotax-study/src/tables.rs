@@ -2,20 +2,19 @@
 
 use std::collections::BTreeMap;
 
-use faer::Mat;
+use faer::{Mat, MatRef};
 use serde_json::{Value, json};
 use stereotax::data::{Monitor, TileSource};
 use stereotax::dynamics::{StableVerdict, Unstable, UnstableReason};
 use stereotax::pipelines::Representation;
+use stereotax::pipelines::ceilings;
 use stereotax::pipelines::depth::DepthResult;
 use stereotax::pipelines::group::{
-    Consistency, CoordinateKind, GroupParams, GroupResult, ModelInfo, PointStatus, RepresentationScores,
-    Restriction, Severity, SpaceInput, compare_groups,
+    GroupResult, ModelInfo, PointStatus, RepresentationScores, Severity, SpaceInput, compare_groups,
 };
-use stereotax::stats::distance::DistanceKind;
+use stereotax::pipelines::subjects::{self, over_subjects};
 use stereotax::stats::score::ScoreKind;
-use stereotax::stats::snci::SnciKind;
-use stereotax::stats::summary::{fisher_mean, median};
+use stereotax::stats::summary::median;
 use stereotax_io::Table;
 
 use crate::config::{self, GateAction, NfasSettings};
@@ -23,7 +22,7 @@ use crate::inputs::{BenchmarkInput, Inputs};
 use crate::plan::{Grid, Pair};
 use crate::run::sorted;
 use crate::store::Payload;
-use crate::{Finding, Study, StudyError};
+use crate::{Finding, Study, StudyError, settings};
 
 /// Everything that was computed, read back.
 pub(crate) struct Scored {
@@ -81,7 +80,7 @@ pub(crate) fn make(
     monitor: &Monitor,
 ) -> Result<Made, StudyError> {
     let analysis = &study.file.analysis;
-    let kind = score_kind(analysis.score);
+    let kind = settings::score_kind(analysis.score);
     let mut findings = inputs.findings.clone();
     let ceilings: Vec<Ceilings> = inputs
         .benchmarks
@@ -101,7 +100,7 @@ pub(crate) fn make(
     }
     edge_note(inputs, grid, scored, &mut findings);
     let spaces = spaces(study, inputs, grid, scored, &summaries, &ceilings, kind);
-    let params = group_params(study);
+    let params = settings::group(analysis, study.file.seed);
     let mut group =
         compare_groups(&spaces, &params, monitor).map_err(StudyError::in_context("group statistics"))?;
     show_scores_without_point(&spaces, &mut group);
@@ -138,16 +137,6 @@ pub(crate) fn make(
     Ok(Made { tables, manifest, findings })
 }
 
-fn score_kind(score: config::Score) -> ScoreKind {
-    match score {
-        config::Score::R2 => ScoreKind::R2,
-        config::Score::Signed => ScoreKind::Signed,
-        config::Score::Clipped => ScoreKind::Clipped,
-        config::Score::Ceiling => ScoreKind::Ceil,
-        config::Score::Debiased => ScoreKind::Debiased,
-    }
-}
-
 fn score_name(kind: ScoreKind) -> &'static str {
     match kind {
         ScoreKind::R2 => "r2",
@@ -162,100 +151,74 @@ fn read_ceilings(benchmark: &BenchmarkInput, payload: &Payload, least: f64) -> C
     let n_rois = benchmark.rois.len();
     let values = payload.get("ceiling").unwrap_or_default();
     let subjects: Vec<Vec<f64>> = values.chunks_exact(n_rois.max(1)).map(<[f64]>::to_vec).collect();
-    let mean: Vec<f64> = (0..n_rois)
-        .map(|j| {
-            let defined: Vec<f64> = subjects.iter().map(|s| s[j]).filter(|c| c.is_finite()).collect();
-            if defined.is_empty() { f64::NAN } else { defined.iter().sum::<f64>() / defined.len() as f64 }
-        })
-        .collect();
-    let status = payload.facts["status"].as_str().unwrap_or("ok").to_owned();
-    // Where there are ceilings, an ROI without one cannot be shown to reach the threshold.
-    let known = status == "ok";
-    let masked = mean.iter().map(|&c| known && least > 0.0 && (c.is_nan() || c < least)).collect();
-    let kind = payload.facts["kind"].as_str().unwrap_or("none").to_owned();
-    Ceilings { kind, status, subjects, mean, masked }
+    let text = |key: &str, default: &str| payload.facts[key].as_str().unwrap_or(default).to_owned();
+    let found = ceilings::Ceilings { kind: text("kind", "none"), status: text("status", "ok"), subjects };
+    let (mean, masked) = (found.mean(), found.masked(least));
+    Ceilings { kind: found.kind, status: found.status, subjects: found.subjects, mean, masked }
 }
 
 /// Average the cells of a representation over subjects; `None` where it could not be computed.
 fn summarise(payloads: &[Payload], kind: ScoreKind, ceiling: &Ceilings) -> Option<Summary> {
-    let subjects: Vec<SubjectScores> = payloads
+    struct Read {
+        r: Vec<f64>,
+        n_eff: Vec<f64>,
+        bootstrap: Option<Vec<f64>>,
+        null: Option<Vec<f32>>,
+    }
+    let read: Vec<Read> = payloads
         .iter()
-        .enumerate()
-        .map(|(subject, payload)| {
-            let (r, n_eff) = (payload.get("r")?, payload.get("n_eff")?);
-            let ceilings = &ceiling.subjects[subject.min(ceiling.subjects.len() - 1)];
-            let score = (0..r.len()).map(|j| kind.of(r[j], ceilings[j], n_eff[j])).collect();
+        .map(|payload| {
+            Some(Read {
+                r: payload.get("r")?,
+                n_eff: payload.get("n_eff")?,
+                bootstrap: payload.get("bootstrap"),
+                // Kept in single precision, so nothing is lost.
+                null: payload.get("null").map(|null| null.into_iter().map(|x| x as f32).collect()),
+            })
+        })
+        .collect::<Option<_>>()?;
+    let n_rois = read.first()?.r.len();
+    let mean = over_subjects(
+        &read
+            .iter()
+            .enumerate()
+            .map(|(subject, read)| subjects::SubjectScores {
+                r: &read.r,
+                n_eff: &read.n_eff,
+                ceilings: &ceiling.subjects[subject.min(ceiling.subjects.len() - 1)],
+                bootstrap: read
+                    .bootstrap
+                    .as_ref()
+                    .map(|values| MatRef::from_row_major_slice(values, values.len() / n_rois.max(1), n_rois)),
+                null: read.null.as_deref(),
+            })
+            .collect::<Vec<_>>(),
+        kind,
+    );
+    let subjects = payloads
+        .iter()
+        .zip(read)
+        .zip(mean.of_subjects)
+        .map(|((payload, Read { r, n_eff, .. }), score)| {
             let alphas = payload.get("alphas")?;
-            let n_folds = alphas.len() / r.len().max(1);
-            let alpha = (0..r.len())
+            let n_folds = alphas.len() / n_rois.max(1);
+            let alpha = (0..n_rois)
                 .map(|j| {
                     let folds: Vec<f64> =
-                        (0..n_folds).map(|f| alphas[f * r.len() + j]).filter(|a| a.is_finite()).collect();
+                        (0..n_folds).map(|f| alphas[f * n_rois + j]).filter(|a| a.is_finite()).collect();
                     if folds.is_empty() { f64::NAN } else { median(&folds) }
                 })
                 .collect();
-            let p = payload.get("p").unwrap_or_else(|| vec![f64::NAN; r.len()]);
+            let p = payload.get("p").unwrap_or_else(|| vec![f64::NAN; n_rois]);
             let n = payload.facts["n_samples"].as_f64().unwrap_or(f64::NAN);
             Some(SubjectScores { r, score, n_eff, p, alpha, n })
         })
         .collect::<Option<_>>()?;
-    let n_rois = subjects.first()?.r.len();
-    let defined = |of: &dyn Fn(&SubjectScores) -> f64| -> Vec<f64> {
-        subjects.iter().map(of).filter(|x| !x.is_nan()).collect()
-    };
-    let r = (0..n_rois).map(|j| fisher_mean(&defined(&|s| s.r[j]))).collect();
-    let score = (0..n_rois).map(|j| mean(&defined(&|s| s.score[j]))).collect();
-    Some(Summary {
-        draws: average_draws(payloads, &subjects, kind, ceiling),
-        null: average_nulls(payloads),
-        r,
-        score,
-        subjects,
-    })
+    Some(Summary { subjects, r: mean.r, score: mean.score, draws: mean.draws, null: mean.null })
 }
 
 fn mean(x: &[f64]) -> f64 {
     if x.is_empty() { f64::NAN } else { x.iter().sum::<f64>() / x.len() as f64 }
-}
-
-/// Bootstrap draws of the score, averaged over subjects draw by draw.
-fn average_draws(
-    payloads: &[Payload],
-    subjects: &[SubjectScores],
-    kind: ScoreKind,
-    ceiling: &Ceilings,
-) -> Option<Mat<f64>> {
-    let n_rois = subjects.first()?.r.len();
-    let mut total: Option<Mat<f64>> = None;
-    for (subject, payload) in payloads.iter().enumerate() {
-        let values = payload.get("bootstrap")?;
-        let ceilings = &ceiling.subjects[subject.min(ceiling.subjects.len() - 1)];
-        let n_eff = &subjects[subject].n_eff;
-        let scores = Mat::from_fn(values.len() / n_rois, n_rois, |b, j| {
-            kind.of(values[b * n_rois + j], ceilings[j], n_eff[j])
-        });
-        total = Some(match total {
-            Some(sum) if sum.nrows() == scores.nrows() => sum + scores,
-            Some(_) => return None,
-            None => scores,
-        });
-    }
-    total.map(|sum| sum * faer::Scale(1.0 / payloads.len() as f64))
-}
-
-/// Null draws of r, averaged over subjects draw by draw.
-fn average_nulls(payloads: &[Payload]) -> Option<Vec<f32>> {
-    let mut total: Option<Vec<f64>> = None;
-    for payload in payloads {
-        let values = payload.get("null")?;
-        total = Some(match total {
-            Some(sum) if sum.len() == values.len() => sum.iter().zip(&values).map(|(a, b)| a + b).collect(),
-            Some(_) => return None,
-            None => values,
-        });
-    }
-    let n = payloads.len() as f64;
-    total.filter(|t| !t.is_empty()).map(|t| t.into_iter().map(|x| (x / n) as f32).collect())
 }
 
 /// One note for all models whose penalties often lie on an edge of the grid.
@@ -636,51 +599,6 @@ fn nuisance_scores(
             })
             .collect();
         push_scores(scores, format!("nuisance:{name}"), &per_model, n_rois);
-    }
-}
-
-fn group_params(study: &Study) -> GroupParams {
-    let s = &study.file.analysis;
-    GroupParams {
-        score: score_kind(s.score),
-        embedding: match s.embedding {
-            config::Embedding::Z => CoordinateKind::Z,
-            config::Embedding::Rank => CoordinateKind::Rank,
-            config::Embedding::Ceiling => CoordinateKind::Ceiling,
-            config::Embedding::Score | config::Embedding::Response => CoordinateKind::Score,
-        },
-        distance: match s.distance {
-            config::Distance::Euclidean => DistanceKind::Euclidean,
-            config::Distance::Correlation => DistanceKind::Correlation,
-            config::Distance::Cosine => DistanceKind::Cosine,
-            config::Distance::EuclideanRaw => DistanceKind::EuclideanRaw,
-        },
-        n_permutations: s.permutations,
-        exact: s.exact,
-        restricted: match s.restricted {
-            config::Restricted::Free => Restriction::Free,
-            config::Restricted::Family => Restriction::Family,
-            config::Restricted::Strata => Restriction::Strata,
-        },
-        snci: s
-            .snci
-            .iter()
-            .map(|kind| match kind {
-                config::SnciKind::Snr => Consistency::Index(SnciKind::Snr),
-                config::SnciKind::Bounded => Consistency::Index(SnciKind::Bounded),
-                config::SnciKind::Snr2 => Consistency::Index(SnciKind::Snr2),
-                config::SnciKind::SnrC4 => Consistency::Index(SnciKind::SnrC4),
-                config::SnciKind::Debiased => Consistency::Index(SnciKind::Debiased),
-                config::SnciKind::Tstat => Consistency::Index(SnciKind::TStat),
-                config::SnciKind::Profile => Consistency::Profile,
-                config::SnciKind::ProfileSnr => Consistency::ProfileSnr,
-            })
-            .collect(),
-        n_bootstraps: s.bootstraps,
-        leave_one_family_out: s.controls.leave_one_family_out,
-        expected_n_shuffles: s.controls.layer_order,
-        seed: study.file.seed,
-        ..GroupParams::default()
     }
 }
 

@@ -6,9 +6,11 @@ use stereotax::dynamics::layer_map::LayerMapParams;
 use stereotax::dynamics::stability::StableGates;
 use stereotax::dynamics::{Centring, DepthDmdParams, Scaling};
 use stereotax::encoding::EncodingParams;
-use stereotax::pipelines::single::{SingleModel, score_model};
+use stereotax::pipelines::ceilings::{CeilingData, CeilingRule, ceilings};
+use stereotax::pipelines::single::{Beside, SingleData, SingleModel, score_model};
 use stereotax::pipelines::{Clock, DepthParams, EvaluateParams, InnerRule, Representation, SampleDesign};
 use stereotax::stats::rng::Stream;
+use stereotax::stats::score::ScoreKind;
 use stereotax::{Error, Result};
 
 const SAMPLES: usize = 90;
@@ -37,10 +39,8 @@ fn design() -> SampleDesign {
     }
 }
 
-fn run(layers: &[Mat<f64>], responses: &[MatRef<'_, f64>], memory: usize) -> Result<SingleModel> {
-    let names: Vec<String> = (0..layers.len()).map(|l| format!("layer {l}")).collect();
-    let source = LayerArrays::new(&names, layers.iter().map(Mat::as_ref).collect())?;
-    let depth = DepthParams {
+fn depth(multiverse: bool) -> DepthParams {
+    DepthParams {
         dmd: DepthDmdParams::default(),
         layer_map: LayerMapParams::default(),
         align_all: false,
@@ -50,9 +50,22 @@ fn run(layers: &[Mat<f64>], responses: &[MatRef<'_, f64>], memory: usize) -> Res
         gates: StableGates::default(),
         n_shuffles: 2,
         n_bootstraps: 5,
-        multiverse: false,
+        multiverse,
         seed: 0,
-    };
+    }
+}
+
+/// Score with all controls, or with those of a twin.
+fn run_beside(
+    layers: &[Mat<f64>],
+    responses: &[MatRef<'_, f64>],
+    nuisance: &[(String, MatRef<'_, f64>)],
+    beside: Beside,
+    depth: &DepthParams,
+    memory: usize,
+) -> Result<SingleModel> {
+    let names: Vec<String> = (0..layers.len()).map(|l| format!("layer {l}")).collect();
+    let source = LayerArrays::new(&names, layers.iter().map(Mat::as_ref).collect())?;
     let params = EvaluateParams {
         encoding: EncodingParams::default(),
         inner: InnerRule::Units(3),
@@ -61,7 +74,13 @@ fn run(layers: &[Mat<f64>], responses: &[MatRef<'_, f64>], memory: usize) -> Res
         n_shifts: 10,
         min_shift_s: 20.0,
     };
-    score_model(&source, &design(), responses, &depth, &params, memory, &Monitor::silent())
+    let design = design();
+    let data = SingleData { source: &source, design: &design, responses, nuisance };
+    score_model(&data, beside, depth, &params, memory, &Monitor::silent())
+}
+
+fn run(layers: &[Mat<f64>], responses: &[MatRef<'_, f64>], memory: usize) -> Result<SingleModel> {
+    run_beside(layers, responses, &[], Beside::default(), &depth(false), memory)
 }
 
 fn mean_r(found: &SingleModel, representation: &Representation) -> f64 {
@@ -138,4 +157,78 @@ fn what_does_not_fit_is_named() {
     let empty = run(&[Mat::zeros(SAMPLES, 0)], &[responses.as_ref()], 1).unwrap_err();
     assert!(empty.to_string().contains("`layer 0` has none, but at least 1 unit needed"), "{empty}");
     assert!(matches!(run(&[], &[responses.as_ref()], 1), Err(Error::TooFew { .. })));
+}
+
+#[test]
+fn nuisance_features_and_the_multiverse_stand_beside_the_claim() {
+    let (layers, responses) = planted(6);
+    let latent = noise(SAMPLES, 6, 0);
+    let nuisance = [("loudness".to_owned(), latent.get(.., ..1))];
+    let both = [responses.as_ref(), responses.as_ref()];
+    let found = run_beside(&layers, &both, &nuisance, Beside::default(), &depth(true), 1 << 30).unwrap();
+    let plain = run(&layers, &both, 1 << 30).unwrap();
+    for scored in &plain.representations {
+        assert_eq!(
+            found.cells(&scored.representation).unwrap()[0].r,
+            scored.cells[0].r,
+            "company changes it"
+        );
+    }
+    assert_eq!((found.nuisance.len(), found.nuisance[0].1.len()), (1, 2));
+    // One of six latent units predicts something, and less than all of them.
+    let low = found.nuisance[0].1[0].r.iter().sum::<f64>() / 3.0;
+    assert!(low > 0.1 && low < mean_r(&found, &Representation::StableMode) - 0.1, "{low}");
+
+    let runs = Runs::single(SAMPLES);
+    let data = CeilingData { responses: &both, repeats: &[], given: None, runs: &runs };
+    let none = ceilings(CeilingRule::None, &data, 0).unwrap();
+    let masked = [false, false, true];
+    let cells = found.multiverse(ScoreKind::R2, &none, &masked);
+    assert_eq!(cells.len(), 24);
+    // The first cell has the choices of the analysis itself, so its score is that of the stable mode.
+    let r2 = |representation: &Representation| {
+        let r = &found.cells(representation).unwrap()[0].r;
+        0.5 * (r[0] * r[0] + r[1] * r[1])
+    };
+    assert!((cells[0].score - r2(&Representation::StableMode)).abs() < 1e-12);
+    let versus = r2(&Representation::StableMode) - r2(&Representation::LayerMean);
+    assert!((cells[0].versus_layer_mean - versus).abs() < 1e-12);
+    assert!(plain.multiverse(ScoreKind::R2, &none, &masked).is_empty());
+
+    let named = found.mean_scores(ScoreKind::R2, &none);
+    let names: Vec<&str> = named.iter().map(|s| s.representation.as_str()).collect();
+    let expected = [
+        "stable_mode",
+        "adaptive",
+        "layer_mean",
+        "best_layer",
+        "pod",
+        "first_layer",
+        "last_layer",
+        "shuffled_01",
+        "shuffled_02",
+        "nuisance:loudness",
+    ];
+    assert_eq!(names, expected);
+    let first = named.iter().find(|s| s.representation == "first_layer").unwrap();
+    assert!((first.score[0] - found.cells(&Representation::Layer(0)).unwrap()[1].r[0].powi(2)).abs() < 1e-12);
+    assert_eq!(first.draws.as_ref().unwrap().nrows(), 10);
+    assert_eq!(named[9].null.as_ref().unwrap().len(), 10 * 3);
+}
+
+#[test]
+fn a_twin_needs_two_representations_and_controls_can_be_left_out() {
+    let (layers, responses) = planted(6);
+    let names = |beside: Beside| -> Vec<String> {
+        let found = run_beside(&layers, &[responses.as_ref()], &[], beside, &depth(false), 1 << 30).unwrap();
+        found.representations.iter().map(|s| s.representation.name()).collect()
+    };
+    assert_eq!(names(Beside::TWIN)[..2], ["stable_mode", "layer_mean"]);
+    assert_eq!(names(Beside::TWIN).len(), 2 + 2);
+    let ends = Beside { first_last: true, layer_mean: false, ..Beside::TWIN };
+    assert_eq!(names(ends)[..3], ["stable_mode", "layer", "layer"]);
+    let short = noise(SAMPLES - 1, 1, 3);
+    let nuisance = [("pitch".to_owned(), short.as_ref())];
+    let refused = run_beside(&layers, &[responses.as_ref()], &nuisance, ends, &depth(false), 1).unwrap_err();
+    assert!(refused.to_string().contains("`nuisance pitch` has 89 rows"), "{refused}");
 }

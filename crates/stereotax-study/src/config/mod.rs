@@ -10,7 +10,7 @@ mod reader;
 mod study;
 mod template;
 
-pub use parse::{KNOWN_KEYS, parse};
+pub use parse::{KNOWN_KEYS, parse, parse_choices};
 pub use reader::{Problem, StudyErrors};
 pub use study::{
     ActivationSource, Activations, Alphas, ArraySource, Axis, Benchmark, Blocks, CeilingKind, Centring,

@@ -140,6 +140,28 @@ pub fn parse(text: &str, file_name: &str) -> Result<Study, StudyErrors> {
     }
 }
 
+/// Read the keys of `[analysis.nfas]` alone, over the defaults of `robust`: how other fronts take the same
+/// words as a study file and refuse the same ones.
+///
+/// `place` stands for the table in messages; `has_nuisance` says whether there are nuisance features.
+/// Errors: all problems at once, in the order of their lines.
+pub fn parse_choices(text: &str, place: &str, has_nuisance: bool) -> Result<NfasSettings, StudyErrors> {
+    let sink = Sink::new(text);
+    let (document, syntax) = DeTable::parse_recoverable(text);
+    for error in &syntax {
+        let offset = error.span().map_or(0, |span| span.start);
+        sink.push(offset, format!("not valid TOML: {}", error.message()), None);
+    }
+    let mut settings = NfasSettings::default();
+    if syntax.is_empty() {
+        let table = Reader::new(document.get_ref(), 0, place.to_owned(), NFAS, &sink);
+        read_choices(&table, &mut settings, place);
+        check_combinations(&table, &settings, Preset::Robust, has_nuisance);
+    }
+    let problems = sink.into_problems();
+    if problems.is_empty() { Ok(settings) } else { Err(StudyErrors { file: place.to_owned(), problems }) }
+}
+
 fn read_study<'a>(document: &'a Spanned<DeTable<'a>>, sink: &'a Sink<'a>) -> Study {
     let top = Reader::new(document.get_ref(), 0, "the top level".into(), TOP, sink);
 
@@ -450,12 +472,22 @@ fn read_analysis(top: &Reader<'_>, preset: Preset, brain: &[Benchmark]) -> NfasS
     let mut s = preset.settings();
     let Some(analysis) = top.get("analysis").and_then(|v| v.table("[analysis]", ANALYSIS)) else { return s };
     let Some(t) = analysis.get("nfas").and_then(|v| v.table("[analysis.nfas]", NFAS)) else { return s };
+    read_choices(&t, &mut s, "[analysis.nfas]");
+    check_combinations(&t, &s, preset, brain.iter().any(|b| !b.nuisance.is_empty()));
+    s
+}
 
+fn read_choices(t: &Reader<'_>, s: &mut NfasSettings, place: &str) {
+    // Tables within are named after the study file's: `[analysis.nfas.gates]`.
+    let within = |table: &str| match place.strip_suffix(']') {
+        Some(head) => format!("{head}.{table}]"),
+        None => place.to_owned(),
+    };
     t.form("trajectory", &mut s.trajectory, TRAJECTORY);
     t.form("layer_map", &mut s.layer_map, LAYER_MAP);
     t.count("max_width", &mut s.max_width, 1, 65_536);
     t.flag("align_all", &mut s.align_all);
-    read_centring(&t, &mut s.centring);
+    read_centring(t, &mut s.centring);
     t.form("scale", &mut s.scale, SCALE);
     t.form("estimator", &mut s.estimator, ESTIMATOR);
     t.form("rank", &mut s.rank, RANK);
@@ -463,17 +495,17 @@ fn read_analysis(top: &Reader<'_>, preset: Preset, brain: &[Benchmark]) -> NfasS
     t.form("amplitude", &mut s.amplitude, AMPLITUDE);
     t.number("tikhonov", &mut s.tikhonov, 0.0, 1e6, "a number from 0 to 1e6");
     t.form("select", &mut s.select, SELECT);
-    if let Some(gates) = t.get("gates").and_then(|v| v.table("[analysis.nfas.gates]", GATES)) {
+    if let Some(gates) = t.get("gates").and_then(|v| v.table(&within("gates"), GATES)) {
         read_gates(&gates, &mut s.gates);
     }
     t.form("fit_on", &mut s.fit_on, FIT_ON);
     t.form("clock", &mut s.clock, DMD_CLOCK);
     t.form("hrf", &mut s.hrf, HRF);
-    read_delays(&t, &mut s.delays_s);
+    read_delays(t, &mut s.delays_s);
     t.form("derivatives", &mut s.derivatives, DERIVATIVES);
     t.form("drift", &mut s.drift, DRIFT);
     t.form("encoder", &mut s.encoder, ENCODER);
-    read_alphas(&t, &mut s.alphas);
+    read_alphas(t, &mut s.alphas);
     t.flag("alpha_per_roi", &mut s.alpha_per_roi);
     t.flag("equalize_dim", &mut s.equalize_dim);
     t.count("max_dim", &mut s.max_dim, 1, 65_536);
@@ -485,7 +517,7 @@ fn read_analysis(top: &Reader<'_>, preset: Preset, brain: &[Benchmark]) -> NfasS
     t.number("min_ceiling", &mut s.min_ceiling, 0.0, 1.0, "a number from 0 to 1");
     t.form("subjects", &mut s.subjects, SUBJECTS);
     t.form("embedding", &mut s.embedding, EMBEDDING);
-    read_snci(&t, &mut s.snci);
+    read_snci(t, &mut s.snci);
     t.form("distance", &mut s.distance, DISTANCE);
     t.count("permutations", &mut s.permutations, 99, 10_000_000);
     t.flag("exact", &mut s.exact);
@@ -495,11 +527,9 @@ fn read_analysis(top: &Reader<'_>, preset: Preset, brain: &[Benchmark]) -> NfasS
     if let Some(column) = t.get("networks").and_then(|v| v.text()) {
         s.networks = column;
     }
-    if let Some(controls) = t.get("controls").and_then(|v| v.table("[analysis.nfas.controls]", CONTROLS)) {
+    if let Some(controls) = t.get("controls").and_then(|v| v.table(&within("controls"), CONTROLS)) {
         read_controls(&controls, &mut s.controls);
     }
-    check_combinations(&t, &s, preset, brain);
-    s
 }
 
 fn read_centring(t: &Reader<'_>, centring: &mut Centring) {
@@ -606,7 +636,7 @@ fn read_controls(t: &Reader<'_>, controls: &mut Controls) {
 }
 
 /// Choices that exclude each other; the place is the one that the user wrote.
-fn check_combinations(t: &Reader<'_>, s: &NfasSettings, preset: Preset, brain: &[Benchmark]) {
+fn check_combinations(t: &Reader<'_>, s: &NfasSettings, preset: Preset, has_nuisance: bool) {
     let contradict = |first: &str, second: &str, reason: &str, hint: &str| {
         let (written, other) = if t.get(first).is_some() { (first, second) } else { (second, first) };
         let origin = if t.get(other).is_some() {
@@ -647,7 +677,7 @@ fn check_combinations(t: &Reader<'_>, s: &NfasSettings, preset: Preset, brain: &
         let reason = "derivatives belong to a convolved response";
         contradict("derivatives", "hrf", reason, "set `hrf = \"spm\"` or `hrf = \"glover\"`");
     }
-    if s.encoder == Encoder::Banded && brain.iter().all(|b| b.nuisance.is_empty()) {
+    if s.encoder == Encoder::Banded && !has_nuisance {
         t.problem(
             "encoder",
             "`encoder = \"banded\"` needs nuisance features, but no [[brain]] names any".into(),
@@ -1049,6 +1079,25 @@ activations = { file = "silero.npz", layers = ["conv1", "lstm"], stimuli = "soun
         let subjects = BASE
             .replace("key = \"response\" }", "key = \"response\" }, { id = \"group\", responses = \"b\" }");
         assert!(told(&subjects).contains("there is a second subject `group`"));
+    }
+
+    #[test]
+    fn choices_alone_are_read_as_in_a_study() {
+        let text = "estimator = \"bagged:7\"\ngates = { max_residual = 0.4 }\nsnci = [\"profile\"]";
+        let found = parse_choices(text, "NFAS", false).unwrap();
+        assert_eq!(found, settings(text));
+        assert_eq!(parse_choices("", "NFAS", false).unwrap(), NfasSettings::default());
+        for (wrong, told) in [
+            ("estimater = \"standard\"", "unknown key `estimater` in NFAS"),
+            ("rank = \"energy:2\"", "`rank` in NFAS is `\"energy:2\"`"),
+            ("gates = { max_residual = -1 }", "`max_residual` in NFAS is `-1`"),
+            ("encoder = \"banded\"", "needs nuisance features"),
+            ("rank =", "not valid TOML"),
+        ] {
+            let refused = parse_choices(wrong, "NFAS", false).unwrap_err().to_string();
+            assert!(refused.contains(told), "{refused}");
+        }
+        assert!(parse_choices("encoder = \"banded\"", "NFAS", true).is_ok());
     }
 
     #[test]

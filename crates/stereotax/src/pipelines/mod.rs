@@ -1,6 +1,7 @@
 //! The only code that composes families: whole analyses from reductions to group statistics.
 
 mod bootstrap;
+pub mod ceilings;
 pub mod depth;
 mod design;
 mod evaluate;
@@ -9,6 +10,7 @@ pub mod model;
 mod represent;
 mod representation;
 pub mod single;
+pub mod subjects;
 
 pub use bootstrap::bootstrap_correlations;
 pub use depth::{DepthParams, DepthResult};

@@ -1,5 +1,5 @@
 //! Score one model on one benchmark in memory: the depth fit and every representation beside its
-//! controls, without files, nodes or group statistics.
+//! controls, without files or nodes.
 //!
 //! Per outer fold: depth weights from training rows, features, ridge with inner cross-validation,
 //! held-out predictions; then r per ROI over the folds (specs: nfas-dmd appendix A, steps a to f). The
@@ -7,16 +7,69 @@
 //! ones. Cost: that of the depth fit plus one encoding model per representation, fold and subject.
 
 use faer::MatRef;
+use rayon::prelude::*;
 
-use super::depth::StateKind;
-use super::depth::{DepthParams, DepthResult, depth_moments, depth_of_mapped, depth_of_moments, state_kind};
+use super::ceilings::Ceilings;
+use super::depth::{Alternative, DepthParams, DepthResult, StateKind};
+use super::depth::{depth_moments, depth_of_mapped, depth_of_moments, state_kind};
 use super::design::SampleDesign;
-use super::evaluate::{Cell, EvaluateParams};
+use super::evaluate::{Cell, EvaluateParams, predict, score_cell};
+use super::group::ModelScores;
 use super::model::{CellRequest, ModelData, evaluate_model};
+use super::represent::Features;
 use super::representation::Representation;
+use super::subjects::{MeanScores, SubjectScores, over_rois, over_subjects};
 use crate::data::{Error, Monitor, Result, TileSource};
 use crate::dynamics::fit::MIN_LAYERS;
-use crate::encoding::{Candidate, choose};
+use crate::encoding::{Candidate, FoldPrediction, choose};
+use crate::stats::score::ScoreKind;
+use crate::stats::summary::check_finite;
+
+/// One model and the brains it is compared with.
+#[derive(Clone, Copy)]
+pub struct SingleData<'a> {
+    /// The layers.
+    pub source: &'a dyn TileSource,
+    /// What the samples are.
+    pub design: &'a SampleDesign,
+    /// Samples × ROIs, one matrix per subject, drift removed.
+    pub responses: &'a [MatRef<'a, f64>],
+    /// Low-level features of the samples by name (samples × features), scored as controls.
+    pub nuisance: &'a [(String, MatRef<'a, f64>)],
+}
+
+impl std::fmt::Debug for SingleData<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("SingleData").field("n_subjects", &self.responses.len()).finish_non_exhaustive()
+    }
+}
+
+/// What is scored beside the stable mode; everything by default.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Beside {
+    /// The uniform mean of the layers.
+    pub layer_mean: bool,
+    /// The first proper orthogonal mode over depth.
+    pub pod: bool,
+    /// The first and the last layer.
+    pub first_last: bool,
+    /// The best single layer, by nested selection; scores every layer.
+    pub best_layer: bool,
+    /// The best of all of these, by nested selection; scores every layer and the mean.
+    pub adaptive: bool,
+}
+
+impl Default for Beside {
+    fn default() -> Self {
+        Beside { layer_mean: true, pod: true, first_last: true, best_layer: true, adaptive: true }
+    }
+}
+
+impl Beside {
+    /// What stands for an untrained twin: its stable mode, or its mean where it has none.
+    pub const TWIN: Beside =
+        Beside { layer_mean: true, pod: false, first_last: false, best_layer: false, adaptive: false };
+}
 
 /// A representation with its scores.
 #[derive(Debug, Clone)]
@@ -34,25 +87,30 @@ pub struct ScoredRepresentation {
 pub struct SingleModel {
     /// The depth fit; `None` for a model with fewer than 4 layers.
     pub depth: Option<DepthResult>,
-    /// Representations in a fixed order: stable mode, adaptive, mean, best layer, POD, layers, shuffles.
+    /// Representations in a fixed order: stable mode, adaptive, mean, best layer, POD, layers, shuffles,
+    /// cells of the multiverse that have coefficients.
     pub representations: Vec<ScoredRepresentation>,
+    /// One cell per set of nuisance features and subject.
+    pub nuisance: Vec<(String, Vec<Cell>)>,
+    /// How many layers.
+    pub n_layers: usize,
 }
 
 /// Fit and score.
 ///
-/// `responses` are samples × ROIs, one matrix per subject, drift removed; `memory` is what features and
-/// predictions may take, in bytes (it changes no number). Errors: a design or responses that do not fit
-/// the layers, values that are not finite, and those of the parts.
+/// `memory` is what features and predictions may take, in bytes (it changes no number). Errors: a design,
+/// responses or nuisance features that do not fit the layers, values that are not finite, and those of the
+/// parts.
 pub fn score_model(
-    source: &dyn TileSource,
-    design: &SampleDesign,
-    responses: &[MatRef<'_, f64>],
+    data: &SingleData<'_>,
+    beside: Beside,
     depth_params: &DepthParams,
     params: &EvaluateParams,
     memory: usize,
     monitor: &Monitor,
 ) -> Result<SingleModel> {
-    check(source, design, responses)?;
+    check(data)?;
+    let SingleData { source, design, responses, .. } = *data;
     let n_layers = source.layers().len();
     let depth = if n_layers < MIN_LAYERS {
         None
@@ -63,33 +121,159 @@ pub fn score_model(
     } else {
         Some(depth_of_mapped(source, design, depth_params, monitor)?)
     };
-    let data = ModelData { source, design, responses, depth: depth.as_ref(), depth_params };
+    let model = ModelData { source, design, responses, depth: depth.as_ref(), depth_params };
 
-    let wanted = wanted(source, depth.as_ref());
+    let wanted = wanted(source, depth.as_ref(), beside);
     let same = |r: &Representation| vec![r.clone(); design.folds.len()];
     let plain: Vec<(Representation, Vec<Vec<Representation>>)> =
         wanted.iter().map(|r| (r.clone(), vec![same(r); responses.len()])).collect();
-    let mut scored = evaluate(&data, plain, params, memory, monitor)?;
+    let mut scored = evaluate(&model, plain, params, memory, monitor)?;
 
-    let layers: Vec<&ScoredRepresentation> =
-        scored.iter().filter(|s| matches!(s.representation, Representation::Layer(_))).collect();
-    let all: Vec<&ScoredRepresentation> =
-        scored.iter().filter(|s| !matches!(s.representation, Representation::Shuffled(_))).collect();
+    let layers = those(&scored, |r| matches!(r, Representation::Layer(_)));
+    let all = those(&scored, |r| !matches!(r, Representation::Shuffled(_) | Representation::Alternative(_)));
     let mut selections = Vec::new();
-    for (representation, candidates) in
-        [(Representation::BestLayer, &layers), (Representation::Adaptive, &all)]
-    {
-        let chosen = (0..responses.len())
-            .map(|subject| nested_choice(candidates, subject, design.folds.len()))
-            .collect::<Result<Vec<_>>>()?;
-        selections.push((representation, chosen));
+    for (representation, asked, candidates) in [
+        (Representation::BestLayer, beside.best_layer, &layers),
+        (Representation::Adaptive, beside.adaptive, &all),
+    ] {
+        if asked {
+            let chosen = (0..responses.len())
+                .map(|subject| nested_choice(candidates, subject, design.folds.len()))
+                .collect::<Result<Vec<_>>>()?;
+            selections.push((representation, chosen));
+        }
     }
-    scored.extend(evaluate(&data, selections, params, memory, monitor)?);
+    scored.extend(evaluate(&model, selections, params, memory, monitor)?);
     scored.sort_by_key(|s| place(&s.representation));
-    Ok(SingleModel { depth, representations: scored })
+    let nuisance = data
+        .nuisance
+        .iter()
+        .map(|(name, values)| Ok((name.clone(), score_features(*values, data, params, monitor)?)))
+        .collect::<Result<_>>()?;
+    Ok(SingleModel { depth, representations: scored, nuisance, n_layers })
 }
 
-fn check(source: &dyn TileSource, design: &SampleDesign, responses: &[MatRef<'_, f64>]) -> Result<()> {
+fn those(
+    scored: &[ScoredRepresentation],
+    keep: impl Fn(&Representation) -> bool,
+) -> Vec<&ScoredRepresentation> {
+    scored.iter().filter(|s| keep(&s.representation)).collect()
+}
+
+/// Score features that are the same in every fold, one cell per subject.
+fn score_features(
+    values: MatRef<'_, f64>,
+    data: &SingleData<'_>,
+    params: &EvaluateParams,
+    monitor: &Monitor,
+) -> Result<Vec<Cell>> {
+    let features = Features::from_matrix(values);
+    let folds: Vec<Vec<FoldPrediction>> = data
+        .design
+        .folds
+        .iter()
+        .map(|fold| {
+            monitor.check()?;
+            predict(&features, fold, data.design, data.responses, params)
+        })
+        .collect::<Result<_>>()?;
+    (0..data.responses.len())
+        .into_par_iter()
+        .map(|subject| {
+            let folds: Vec<&FoldPrediction> = folds.iter().map(|fold| &fold[subject]).collect();
+            score_cell(&folds, data.responses[subject], data.design, true, params, monitor)
+        })
+        .collect()
+}
+
+/// One cell of the multiverse with its score.
+#[derive(Debug, Clone)]
+pub struct MultiverseScore<'a> {
+    /// The choices, the eigenvalue, and the reason where there is none.
+    pub alternative: &'a Alternative,
+    /// Mean score over subjects and unmasked ROIs; NaN where there is none.
+    pub score: f64,
+    /// The same minus that of the layer mean.
+    pub versus_layer_mean: f64,
+}
+
+impl SingleModel {
+    /// The cells of one representation, one per subject.
+    pub fn cells(&self, representation: &Representation) -> Option<&[Cell]> {
+        let found = self.representations.iter().find(|s| s.representation == *representation);
+        found.map(|s| s.cells.as_slice())
+    }
+
+    /// All representations by the names that group statistics know, averaged over subjects.
+    ///
+    /// Inner layers and cells of the multiverse are left out; `first_layer` and `last_layer` are added.
+    pub fn mean_scores(&self, kind: ScoreKind, ceilings: &Ceilings) -> Vec<ModelScores> {
+        let mut named: Vec<(String, &[Cell])> = Vec::new();
+        for scored in &self.representations {
+            let cells = scored.cells.as_slice();
+            match &scored.representation {
+                Representation::Alternative(_) => {}
+                Representation::Layer(layer) => {
+                    if *layer == 0 {
+                        named.push(("first_layer".into(), cells));
+                    }
+                    if layer + 1 == self.n_layers {
+                        named.push(("last_layer".into(), cells));
+                    }
+                }
+                other => named.push((other.name(), cells)),
+            }
+        }
+        named
+            .extend(self.nuisance.iter().map(|(name, cells)| (format!("nuisance:{name}"), cells.as_slice())));
+        named
+            .into_iter()
+            .map(|(representation, cells)| {
+                let MeanScores { r, score, draws, null, .. } = average(cells, kind, ceilings);
+                ModelScores { representation, r, score, draws, null }
+            })
+            .collect()
+    }
+
+    /// The multiverse, in the order of its cells; empty unless it was asked for.
+    pub fn multiverse(
+        &self,
+        kind: ScoreKind,
+        ceilings: &Ceilings,
+        masked: &[bool],
+    ) -> Vec<MultiverseScore<'_>> {
+        let score = |representation: &Representation| {
+            let cells = self.cells(representation).filter(|cells| !cells.is_empty());
+            cells.map_or(f64::NAN, |cells| over_rois(&average(cells, kind, ceilings).score, masked))
+        };
+        let layer_mean = score(&Representation::LayerMean);
+        let alternatives = self.depth.iter().flat_map(|depth| &depth.alternatives).enumerate();
+        alternatives
+            .map(|(index, alternative)| {
+                let score = score(&Representation::Alternative(index));
+                MultiverseScore { alternative, score, versus_layer_mean: score - layer_mean }
+            })
+            .collect()
+    }
+}
+
+fn average(cells: &[Cell], kind: ScoreKind, ceilings: &Ceilings) -> MeanScores {
+    let subjects: Vec<SubjectScores<'_>> = cells
+        .iter()
+        .zip(&ceilings.subjects)
+        .map(|(cell, ceilings)| SubjectScores {
+            r: &cell.r,
+            n_eff: &cell.n_eff,
+            ceilings,
+            bootstrap: cell.draws.as_ref().map(|d| d.bootstrap.as_ref()),
+            null: cell.draws.as_ref().map(|d| d.null.as_slice()),
+        })
+        .collect();
+    over_subjects(&subjects, kind)
+}
+
+fn check(data: &SingleData<'_>) -> Result<()> {
+    let SingleData { source, design, responses, nuisance } = *data;
     design.check()?;
     let n = design.n_samples();
     if source.layers().is_empty() || responses.is_empty() {
@@ -109,7 +293,8 @@ fn check(source: &dyn TileSource, design: &SampleDesign, responses: &[MatRef<'_,
         });
     }
     let sizes = std::iter::once(("layers".to_owned(), source.n_samples()))
-        .chain(responses.iter().enumerate().map(|(i, r)| (format!("responses of subject {i}"), r.nrows())));
+        .chain(responses.iter().enumerate().map(|(i, r)| (format!("responses of subject {i}"), r.nrows())))
+        .chain(nuisance.iter().map(|(name, x)| (format!("nuisance {name}"), x.nrows())));
     for (what, found) in sizes {
         if found != n {
             return Err(Error::Shape {
@@ -121,25 +306,45 @@ fn check(source: &dyn TileSource, design: &SampleDesign, responses: &[MatRef<'_,
         }
     }
     for (subject, response) in responses.iter().enumerate() {
-        crate::stats::summary::check_finite(&format!("responses of subject {subject}"), *response)?;
+        check_finite(&format!("responses of subject {subject}"), *response)?;
+    }
+    for (name, values) in nuisance {
+        if values.ncols() == 0 {
+            return Err(Error::TooFew {
+                what: format!("nuisance {name}"),
+                needed: "1 feature".into(),
+                found: "none".into(),
+                hint: "leave it out".into(),
+            });
+        }
+        check_finite(&format!("nuisance {name}"), *values)?;
     }
     Ok(())
 }
 
 /// What can be scored without a choice.
-fn wanted(source: &dyn TileSource, depth: Option<&DepthResult>) -> Vec<Representation> {
+fn wanted(source: &dyn TileSource, depth: Option<&DepthResult>, beside: Beside) -> Vec<Representation> {
     let layers = source.layers();
     let equal = layers.iter().all(|l| l.width == layers[0].width);
     let mut wanted = Vec::new();
     if let Some(depth) = depth {
-        wanted.extend([Representation::StableMode, Representation::Pod]);
+        wanted.push(Representation::StableMode);
+        if beside.pod {
+            wanted.push(Representation::Pod);
+        }
         wanted.extend((0..depth.shuffles.len()).map(Representation::Shuffled));
+        let alternatives = depth.alternatives.iter().enumerate();
+        let fitted = alternatives.filter(|(_, alternative)| alternative.coefficients.is_some());
+        wanted.extend(fitted.map(|(index, _)| Representation::Alternative(index)));
     }
     // Layers of unequal width have a mean only in a common state.
-    if depth.is_some() || equal {
+    if (beside.layer_mean || beside.adaptive) && (depth.is_some() || equal) {
         wanted.push(Representation::LayerMean);
     }
-    wanted.extend((0..layers.len()).map(Representation::Layer));
+    let last = layers.len() - 1;
+    let every = beside.best_layer || beside.adaptive;
+    let kept = (0..layers.len()).filter(|&l| every || (beside.first_last && (l == 0 || l == last)));
+    wanted.extend(kept.map(Representation::Layer));
     wanted
 }
 

@@ -25,6 +25,7 @@ mod coordinates;
 #[cfg(test)]
 mod planted;
 mod significance;
+mod space;
 mod table;
 
 use faer::Mat;
@@ -33,6 +34,7 @@ use crate::data::{Error, Monitor, Result};
 use crate::stats::distance::DistanceKind;
 use crate::stats::score::ScoreKind;
 use crate::stats::snci::SnciKind;
+pub use space::{ModelScores, ScoredModel, SpaceRois, space_of};
 use table::{Space, Table};
 
 /// One set of ROIs shared by several models, and how well each model does there.
