@@ -5,41 +5,37 @@ use numpy::{PyArray1, PyArray2, PyArrayMethods};
 use pyo3::prelude::*;
 use pyo3::types::{PyComplex, PyDict};
 use stereotax::data::TileSource;
-use stereotax::dynamics::layer_map::{LayerMapParams, reduce_layers};
 use stereotax::dynamics::stability::{StableGates, verdict};
 use stereotax::dynamics::{
-    DepthDmdParams, DepthSpectrum, ScaledGram, Scaling, StableVerdict, UnstableReason, depth_dmd_scaled,
+    DepthDmdParams, DepthSpectrum, ScaledGram, StableVerdict, UnstableReason, depth_dmd_scaled,
 };
+use stereotax::pipelines::Features;
+use stereotax::pipelines::depth::{DepthParams, MappedState};
 use stereotax::{Error, Result as CoreResult};
+use stereotax_study::settings;
 
 use crate::arrays::{Layers, Matrix, to_array};
 use crate::convert::dict;
 use crate::error::Result;
 use crate::moments::Moments;
-use crate::{options, watch};
+use crate::{choices, watch};
 
 /// Every choice of a depth DMD, checked.
 #[pyclass(frozen, module = "stereotax._core")]
 #[derive(Debug)]
 pub struct DmdParams {
-    pub(crate) inner: DepthDmdParams,
-    pub(crate) gates: StableGates,
+    depth: DepthParams,
 }
 
 #[pymethods]
 impl DmdParams {
     #[new]
     #[pyo3(signature = (
-        *, estimator, rank, modes, amplitude, select, tikhonov, min_energy, max_gain, seed,
-        max_depth_change, max_rotation, max_residual, min_stable_energy, min_weight_correlation
+        choices, *, min_energy, max_gain, seed, max_depth_change, max_rotation, max_residual,
+        min_stable_energy, min_weight_correlation
     ))]
     fn new(
-        estimator: &str,
-        rank: &str,
-        modes: &str,
-        amplitude: &str,
-        select: &str,
-        tikhonov: f64,
+        choices: &str,
         min_energy: f64,
         max_gain: f64,
         seed: u64,
@@ -49,83 +45,57 @@ impl DmdParams {
         min_stable_energy: f64,
         min_weight_correlation: f64,
     ) -> Result<Self> {
-        Ok(DmdParams {
-            inner: DepthDmdParams {
-                estimator: options::estimator(estimator)?,
-                rank: options::rank(rank)?,
-                modes: options::modes(modes)?,
-                amplitude: options::amplitude(amplitude)?,
-                select: options::select(select)?,
-                tikhonov,
-                min_energy,
-                max_gain,
-                seed,
-            },
-            gates: StableGates {
-                max_depth_change,
-                max_rotation,
-                max_residual,
-                min_energy: min_stable_energy,
-                min_weight_correlation,
-            },
-        })
+        let mut depth = settings::depth(&choices::read(choices, "DepthDMD", false)?, seed);
+        depth.dmd = DepthDmdParams { min_energy, max_gain, ..depth.dmd };
+        depth.gates = StableGates {
+            max_depth_change,
+            max_rotation,
+            max_residual,
+            min_energy: min_stable_energy,
+            min_weight_correlation,
+        };
+        Ok(DmdParams { depth })
     }
 
     /// What was understood, in full.
     fn __repr__(&self) -> String {
-        format!("{:?} {:?}", self.inner, self.gates)
+        format!("{:?}", self.depth)
     }
 }
 
 /// Fit from moments: layers of equal width that share their state.
 #[pyfunction]
-#[pyo3(signature = (moments, weights, centring, scale, params))]
+#[pyo3(signature = (moments, weights, params))]
 pub fn fit_moments<'py>(
     py: Python<'py>,
     moments: &Moments,
     weights: Option<Vec<f64>>,
-    centring: &str,
-    scale: &str,
     params: &DmdParams,
 ) -> Result<Bound<'py, PyDict>> {
-    let (centring, scale) = (options::centring(centring)?, options::scale(scale)?);
+    let depth = &params.depth;
     let fitted = watch::run(py, |_| -> CoreResult<Fitted> {
-        let gram = moments.inner.gram(weights.as_deref(), centring)?.scaled(scale)?;
+        let gram = moments.inner.gram(weights.as_deref(), depth.centring)?.scaled(depth.scaling)?;
         Fitted::new(gram, params)
     })?;
     fitted.to_dict(py)
 }
 
-/// Fit after each layer was reduced to principal components (and aligned with the layer before it).
+/// Fit after the layers were brought into one state, on rows `train`.
 #[pyfunction]
-#[pyo3(signature = (layers, layer_names, train, layer_map, max_width, unit_rms, scale, params))]
+#[pyo3(signature = (layers, layer_names, train, params))]
 pub fn fit_mapped<'py>(
     py: Python<'py>,
     layers: Vec<Bound<'py, PyAny>>,
     layer_names: Vec<String>,
     train: Vec<usize>,
-    layer_map: &str,
-    max_width: usize,
-    unit_rms: bool,
-    scale: &str,
     params: &DmdParams,
 ) -> Result<Bound<'py, PyDict>> {
-    let map = LayerMapParams { map: options::layer_map(layer_map)?, unit_rms, max_width };
-    let scale = options::scale(scale)?;
     let layers = Layers::new(&layer_names, &layers)?;
     let source = layers.source()?;
     let fitted = watch::run(py, |monitor| -> CoreResult<Fitted> {
-        let reduced = reduce_layers(&source, &train, &map, monitor)?;
         let order: Vec<usize> = (0..layer_names.len()).collect();
-        let aligned = reduced.align(&order)?;
-        let gram = ScaledGram {
-            gram: aligned.gram(&train),
-            divisors: vec![1.0; order.len()],
-            pair: scale == Scaling::Pair,
-            epsilon: source.epsilon(),
-            state_size: Some(train.len() * reduced.width),
-        };
-        Fitted::new(gram, params)
+        let state = MappedState::fit(&source, &train, &params.depth, monitor)?;
+        Fitted::new(state.gram(&order, &train, &params.depth)?, params)
     })?;
     fitted.to_dict(py)
 }
@@ -175,33 +145,30 @@ pub fn combine_shared<'py>(
     Ok(to_array(py, sum.as_ref())?)
 }
 
-/// Σ_l weights[l] · Q_l for mapped layers; the map is fitted again on rows `train` of `fitted_layers`,
-/// and the rows of `layers` are what comes back (samples × common width).
+/// The stable representation of mapped layers; the map is fitted again on rows `train` of
+/// `fitted_layers`, and the rows of `layers` are what comes back (samples × common width).
 #[pyfunction]
-#[pyo3(signature = (fitted_layers, layers, layer_names, train, layer_map, max_width, unit_rms, weights))]
+#[pyo3(signature = (fitted_layers, layers, layer_names, train, params, weights))]
 pub fn combine_mapped<'py>(
     py: Python<'py>,
     fitted_layers: Vec<Bound<'py, PyAny>>,
     layers: Vec<Bound<'py, PyAny>>,
     layer_names: Vec<String>,
     train: Vec<usize>,
-    layer_map: &str,
-    max_width: usize,
-    unit_rms: bool,
+    params: &DmdParams,
     weights: Vec<f64>,
 ) -> Result<Bound<'py, PyArray2<f64>>> {
-    let map = LayerMapParams { map: options::layer_map(layer_map)?, unit_rms, max_width };
     let fitted_layers = Layers::new(&layer_names, &fitted_layers)?;
     let layers = Layers::new(&layer_names, &layers)?;
     let first = fitted_layers.source()?;
     let n_fitted = first.n_samples();
     let source = first.then(layers.source()?)?;
-    let sum = watch::run(py, |monitor| -> CoreResult<Mat<f64>> {
-        let reduced = reduce_layers(&source, &train, &map, monitor)?;
+    let sum = watch::run(py, |monitor| -> CoreResult<Features> {
         let order: Vec<usize> = (0..layer_names.len()).collect();
-        reduced.align(&order)?.combine(&weights)
+        let state = MappedState::fit(&source, &train, &params.depth, monitor)?;
+        state.features(&source, &order, &weights, &params.depth, monitor)
     })?;
-    Ok(to_array(py, sum.as_ref().get(n_fitted.., ..))?)
+    Ok(to_array(py, sum.view().get(n_fitted.., ..))?)
 }
 
 /// A spectrum, the divisors that made its Gram matrix, and the verdict.
@@ -213,8 +180,8 @@ struct Fitted {
 
 impl Fitted {
     fn new(gram: ScaledGram, params: &DmdParams) -> CoreResult<Self> {
-        let spectrum = depth_dmd_scaled(&gram, &params.inner)?;
-        let verdict = verdict(std::slice::from_ref(&spectrum), gram.gram.as_ref(), &params.gates)?;
+        let spectrum = depth_dmd_scaled(&gram, &params.depth.dmd)?;
+        let verdict = verdict(std::slice::from_ref(&spectrum), gram.gram.as_ref(), &params.depth.gates)?;
         Ok(Fitted { spectrum, gram, verdict })
     }
 

@@ -5,6 +5,7 @@
 //! The public, documented names are in `python/stereotax/`.
 
 mod arrays;
+mod choices;
 mod command;
 mod convert;
 mod depth;
@@ -12,8 +13,10 @@ mod error;
 mod moments;
 mod nfas;
 mod options;
+mod space;
 mod stats;
 mod study;
+mod tables;
 mod watch;
 
 use pyo3::prelude::*;
@@ -31,6 +34,8 @@ mod _core {
     use crate::moments::Moments;
     #[pymodule_export]
     use crate::nfas::{NfasParams, nfas};
+    #[pymodule_export]
+    use crate::space::{SpaceParams, compare_models};
     #[pymodule_export]
     use crate::stats::{
         distances, pairwise_permanova, permanova, permdisp, profile_consistency, silhouette, snci,

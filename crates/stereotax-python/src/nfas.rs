@@ -1,25 +1,33 @@
-//! Score one model in memory: depth fit, representations and their controls.
+//! Score one model in memory: depth fit, representations, their controls, ceilings and multiverse.
 
 use faer::{Mat, MatRef};
 use numpy::PyArray1;
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
-use stereotax::data::{Runs, TileSource};
-use stereotax::pipelines::depth::{FoldDepth, StateKind};
-use stereotax::pipelines::single::{Beside, ScoredRepresentation, SingleData, SingleModel, score_model};
-use stereotax::pipelines::{Cell, Clock, Representation, SampleDesign};
-use stereotax::signal::{ConstantRule, remove_drift, z_score_runs};
+use stereotax::data::{Monitor, Runs, TileSource};
+use stereotax::pipelines::ceilings::{CeilingData, Ceilings, ceilings};
+use stereotax::pipelines::depth::{DepthParams, FoldDepth, StateKind};
+use stereotax::pipelines::group::{GroupResult, ModelInfo, ScoredModel, SpaceRois, compare_groups, space_of};
+use stereotax::pipelines::single::{
+    Beside, MultiverseScore, ScoredRepresentation, SingleData, SingleModel, score_model,
+};
+use stereotax::pipelines::{Cell, Clock, Representation, SampleDesign, clean_responses, group_mean};
 use stereotax::stats::score::ScoreKind;
-use stereotax::stats::summary::{median, quantile};
+use stereotax::stats::summary::{check_finite, mean, median, quantile};
 use stereotax::{Error, Result as CoreResult};
-use stereotax_study::config::{self, NfasSettings};
-use stereotax_study::settings;
+use stereotax_study::config::{GateAction, NfasSettings, SubjectMode};
+use stereotax_study::{settings, word};
 
-use crate::arrays::{Layers, Matrix, to_array};
+use crate::arrays::{Layers, Matrix, Source, to_array};
 use crate::convert::dict;
 use crate::depth::tell_verdict;
 use crate::error::Result;
-use crate::{options, watch};
+use crate::tables::{tell_findings, tell_group, tell_scored};
+use crate::{choices, watch};
+
+/// What the model and its twin are called where names are needed.
+const MODEL: &str = "model";
+const TWIN: &str = "untrained twin";
 
 /// Every choice of an analysis in memory, checked: those of `[analysis.nfas]` in a study file.
 #[pyclass(frozen, module = "stereotax._core")]
@@ -34,89 +42,22 @@ pub struct NfasParams {
 #[pymethods]
 impl NfasParams {
     #[new]
-    #[pyo3(signature = (
-        *, estimator, rank, select, modes, amplitude, scale, centring, layer_map, max_width, align_all,
-        tikhonov, fit_on, max_depth_gain, max_depth_rotation_deg, max_residual, min_energy,
-        min_fold_correlation, hrf, delays_s, derivatives, drift, alphas, alpha_per_roi, equalize_dim,
-        max_dim, inner_folds, outer_folds, purge_s, score, n_bootstraps, n_shifts, n_shuffles, seed,
-        max_memory
-    ))]
+    #[pyo3(signature = (choices, *, has_nuisance, n_bootstraps, n_shifts, n_shuffles, seed, max_memory))]
     fn new(
-        estimator: &str,
-        rank: &str,
-        select: &str,
-        modes: &str,
-        amplitude: &str,
-        scale: &str,
-        centring: &str,
-        layer_map: &str,
-        max_width: usize,
-        align_all: bool,
-        tikhonov: f64,
-        fit_on: &str,
-        max_depth_gain: f64,
-        max_depth_rotation_deg: f64,
-        max_residual: f64,
-        min_energy: f64,
-        min_fold_correlation: f64,
-        hrf: &str,
-        delays_s: (f64, f64),
-        derivatives: &str,
-        drift: &str,
-        alphas: Vec<f64>,
-        alpha_per_roi: bool,
-        equalize_dim: bool,
-        max_dim: usize,
-        inner_folds: usize,
-        outer_folds: &str,
-        purge_s: f64,
-        score: &str,
+        choices: &str,
+        has_nuisance: bool,
         n_bootstraps: usize,
         n_shifts: usize,
         n_shuffles: usize,
         seed: u64,
         max_memory: usize,
     ) -> Result<Self> {
-        let mut settings = NfasSettings {
-            estimator: options::estimator(estimator)?,
-            rank: options::rank(rank)?,
-            select: options::select(select)?,
-            modes: options::modes(modes)?,
-            amplitude: options::amplitude(amplitude)?,
-            scale: options::study_scale(scale)?,
-            centring: options::study_centring(centring)?,
-            layer_map: options::study_layer_map(layer_map)?,
-            max_width,
-            align_all,
-            tikhonov,
-            fit_on: options::fit_on(fit_on)?,
-            ..NfasSettings::default()
-        };
-        settings.gates.max_depth_gain = at_least("max_depth_gain", max_depth_gain, 1.0)?;
-        settings.gates.max_depth_rotation_deg =
-            at_least("max_depth_rotation_deg", max_depth_rotation_deg, 0.0)?;
-        settings.gates.max_residual = at_least("max_residual", max_residual, 0.0)?;
-        settings.gates.min_energy = at_least("min_energy", min_energy, 0.0)?;
-        settings.gates.min_fold_correlation = at_least("min_fold_correlation", min_fold_correlation, -1.0)?;
-        settings.hrf = options::hrf(hrf)?;
-        settings.delays_s = config::SecondsRange {
-            from: at_least("delays_s", delays_s.0, 0.0)?,
-            to: at_least("delays_s", delays_s.1, delays_s.0)?,
-        };
-        settings.derivatives = options::derivatives(derivatives)?;
-        settings.drift = options::drift(drift)?;
-        settings.alphas = config::Alphas::List(alphas);
-        settings.alpha_per_roi = alpha_per_roi;
-        settings.equalize_dim = equalize_dim;
-        settings.max_dim = max_dim.max(1);
-        settings.inner_folds = at_least("inner_folds", inner_folds as f64, 2.0)? as usize;
-        settings.outer_folds = options::outer_folds(outer_folds)?;
-        settings.purge_s = at_least("purge_s", purge_s, 0.0)?;
+        let mut settings = choices::read(choices, "NFAS", has_nuisance)?;
         settings.bootstraps = n_bootstraps;
         settings.shifts = n_shifts;
         settings.controls.layer_order = n_shuffles;
-        settings.controls.multiverse = false;
-        Ok(NfasParams { settings, score: options::score(score)?, seed, memory: max_memory })
+        let score = settings::score_kind(settings.score);
+        Ok(NfasParams { settings, score, seed, memory: max_memory })
     }
 
     /// What was understood, in full.
@@ -125,59 +66,165 @@ impl NfasParams {
     }
 }
 
-fn at_least(what: &str, found: f64, least: f64) -> CoreResult<f64> {
-    if found >= least && found.is_finite() {
-        return Ok(found);
-    }
-    Err(Error::Invalid {
-        what: what.into(),
-        expected: format!("a finite number of at least {least}"),
-        found: found.to_string(),
-        hint: "see the documentation of the argument".into(),
-    })
+/// What is known of the samples.
+#[derive(FromPyObject)]
+#[pyo3(from_item_all)]
+pub struct ToldSamples {
+    ids: Vec<String>,
+    runs: Option<Vec<String>>,
+    blocks: Vec<String>,
+    tr_s: Option<f64>,
+    rois: Vec<String>,
+    given_ceilings: Option<Vec<f64>>,
+}
+
+/// Everything that was computed.
+struct Fitted {
+    design: SampleDesign,
+    model: SingleModel,
+    ceilings: Ceilings,
+    masked: Vec<bool>,
+    scored: ScoredModel,
+    group: GroupResult,
 }
 
 /// Fit the depth in every fold and score all representations on held-out samples.
 #[pyfunction]
-#[pyo3(signature = (layers, layer_names, responses, ids, runs, blocks, tr_s, params))]
+#[pyo3(signature = (layers, layer_names, responses, repeats, nuisance, untrained, samples, params))]
 pub fn nfas<'py>(
     py: Python<'py>,
     layers: Vec<Bound<'py, PyAny>>,
     layer_names: Vec<String>,
     responses: Vec<Bound<'py, PyAny>>,
-    ids: Vec<String>,
-    runs: Option<Vec<String>>,
-    blocks: Vec<String>,
-    tr_s: Option<f64>,
+    repeats: Vec<Vec<Bound<'py, PyAny>>>,
+    nuisance: Vec<(String, Bound<'py, PyAny>)>,
+    untrained: Option<Vec<Bound<'py, PyAny>>>,
+    samples: ToldSamples,
     params: &NfasParams,
 ) -> Result<Bound<'py, PyDict>> {
     let layers = Layers::new(&layer_names, &layers)?;
     let source = layers.source()?;
-    let responses =
-        responses.iter().map(|array| Matrix::new("responses", array)).collect::<Result<Vec<_>>>()?;
-    let views: Vec<MatRef<'_, f64>> = responses.iter().map(Matrix::view).collect();
-    let fitted = watch::run(py, |monitor| -> CoreResult<(SingleModel, SampleDesign)> {
-        let s = &params.settings;
-        let (design, hrf, gap) = design(ids, runs, &blocks, tr_s, s, params.seed)?;
-        let clean = views.iter().map(|view| clean(*view, &design, s)).collect::<CoreResult<Vec<_>>>()?;
-        let clean: Vec<MatRef<'_, f64>> = clean.iter().map(Mat::as_ref).collect();
-        let depth = settings::depth(s, params.seed);
-        let evaluate = settings::evaluate(s, params.seed, &design, &hrf, gap);
-        let data = SingleData { source: &source, design: &design, responses: &clean, nuisance: &[] };
-        let found = score_model(&data, Beside::default(), &depth, &evaluate, params.memory, monitor)?;
-        Ok((found, design))
-    })?;
-    tell(py, &fitted.0, &fitted.1, &source, params)
+    let twin_names = |n: usize| -> Vec<String> { (0..n).map(|l| format!("untrained layer {l}")).collect() };
+    let twin = untrained.map(|arrays| Layers::new(&twin_names(arrays.len()), &arrays)).transpose()?;
+    let twin = twin.as_ref().map(Layers::source).transpose()?;
+    let borrow = |name: &str, arrays: &[Bound<'py, PyAny>]| -> Result<Vec<Matrix<'py>>> {
+        arrays.iter().map(|array| Matrix::new(name, array)).collect()
+    };
+    let responses = borrow("responses", &responses)?;
+    let repeats = repeats.iter().map(|arrays| borrow("repeats", arrays)).collect::<Result<Vec<_>>>()?;
+    let nuisance = nuisance
+        .into_iter()
+        .map(|(name, array)| Ok((name, Matrix::new("nuisance", &array)?)))
+        .collect::<Result<Vec<_>>>()?;
+    let input = Input {
+        source: &source,
+        twin: twin.as_ref(),
+        responses: responses.iter().map(Matrix::view).collect(),
+        repeats: repeats.iter().map(|of| of.iter().map(Matrix::view).collect()).collect(),
+        nuisance: nuisance.iter().map(|(name, values)| (name.clone(), values.view())).collect(),
+    };
+    let fitted = watch::run(py, |monitor| fit(&input, samples, params, monitor))?;
+    tell(py, &fitted, &source, params)
+}
+
+/// Borrowed arrays.
+struct Input<'a> {
+    source: &'a Source<'a>,
+    twin: Option<&'a Source<'a>>,
+    responses: Vec<MatRef<'a, f64>>,
+    repeats: Vec<Vec<MatRef<'a, f64>>>,
+    nuisance: Vec<(String, MatRef<'a, f64>)>,
+}
+
+fn fit(
+    input: &Input<'_>,
+    samples: ToldSamples,
+    params: &NfasParams,
+    monitor: &Monitor<'_>,
+) -> CoreResult<Fitted> {
+    let s = &params.settings;
+    let rois = samples.rois.clone();
+    let given = samples.given_ceilings.clone();
+    let (design, hrf, gap) = design(samples, s, params.seed)?;
+    let cleaned = |what: &str, values: &[MatRef<'_, f64>]| -> CoreResult<Vec<Mat<f64>>> {
+        values
+            .iter()
+            .map(|values| {
+                check_finite(what, *values)?;
+                clean_responses(*values, &design, settings::drift(s))
+            })
+            .collect()
+    };
+    let mut responses = cleaned("responses", &input.responses)?;
+    let mut repeats =
+        input.repeats.iter().map(|of| cleaned("repeats", of)).collect::<CoreResult<Vec<_>>>()?;
+    if s.subjects == SubjectMode::GroupMean && responses.len() > 1 {
+        let views: Vec<MatRef<'_, f64>> = responses.iter().map(Mat::as_ref).collect();
+        responses = vec![group_mean(&views, &design)?];
+        repeats = Vec::new();
+    }
+    let responses: Vec<MatRef<'_, f64>> = responses.iter().map(Mat::as_ref).collect();
+    let repeats: Vec<Vec<MatRef<'_, f64>>> =
+        repeats.iter().map(|of| of.iter().map(Mat::as_ref).collect()).collect();
+
+    let data = SingleData {
+        source: input.source,
+        design: &design,
+        responses: &responses,
+        nuisance: &input.nuisance,
+    };
+    let beside = Beside {
+        layer_mean: s.controls.layer_mean,
+        pod: true,
+        first_last: s.controls.first_last,
+        best_layer: s.controls.best_layer,
+        adaptive: s.controls.adaptive,
+    };
+    let depth = settings::depth(s, params.seed);
+    let evaluate = settings::evaluate(s, params.seed, &design, &hrf, gap);
+    let model = score_model(&data, beside, &depth, &evaluate, params.memory, monitor)?;
+    let ceiling_data =
+        CeilingData { responses: &responses, repeats: &repeats, given: given.as_deref(), runs: &design.runs };
+    let ceilings = ceilings(settings::ceiling_rule(s.ceiling), &ceiling_data, params.seed)?;
+    let masked = ceilings.masked(s.min_ceiling);
+    let scored = |name: &str, model: &SingleModel, trained: bool| ScoredModel {
+        info: ModelInfo {
+            name: name.into(),
+            modality: MODEL.into(),
+            family: MODEL.into(),
+            benchmark: MODEL.into(),
+            trained,
+            twin_of: (!trained).then(|| MODEL.into()),
+            verdict: stereotax_study::point_status(
+                model.depth.as_ref(),
+                s.gates.action == GateAction::Exclude,
+            ),
+        },
+        scores: model.mean_scores(params.score, &ceilings),
+        ceilings: ceilings.mean(),
+        masked: masked.clone(),
+    };
+    let own = scored(MODEL, &model, true);
+    let mut models = vec![own.clone()];
+    if let Some(source) = input.twin {
+        let plain = DepthParams { n_shuffles: 0, multiverse: false, n_bootstraps: 0, ..depth };
+        let data = SingleData { source, nuisance: &[], ..data };
+        let twin = score_model(&data, Beside::TWIN, &plain, &evaluate, params.memory, monitor)?;
+        models.push(scored(TWIN, &twin, false));
+    }
+    let networks = vec![None; rois.len()];
+    let spaces = [space_of(MODEL, SpaceRois { names: rois, networks }, models)?];
+    let mut group = compare_groups(&spaces, &settings::group(s, params.seed), monitor)?;
+    stereotax_study::show_scores_without_point(&spaces, &mut group);
+    Ok(Fitted { model, ceilings, masked, scored: own, group, design })
 }
 
 fn design(
-    ids: Vec<String>,
-    runs: Option<Vec<String>>,
-    blocks: &[String],
-    tr_s: Option<f64>,
+    samples: ToldSamples,
     s: &NfasSettings,
     seed: u64,
 ) -> CoreResult<(SampleDesign, stereotax::signal::Hrf, usize)> {
+    let ToldSamples { ids, runs, blocks, tr_s, .. } = samples;
     let runs = match runs {
         Some(labels) => Runs::from_labels(&labels)?,
         None => Runs::single(ids.len()),
@@ -197,7 +244,7 @@ fn design(
     let hrf = settings::hrf(s, clock)?;
     let gap = settings::purge_gap(s, clock, &hrf);
     let folds = settings::outer_folds(s.outer_folds, &ids, &runs, clock, gap, seed)?;
-    let mut names = blocks.to_vec();
+    let mut names = blocks.clone();
     names.sort();
     names.dedup();
     let codes = blocks.iter().map(|block| names.partition_point(|name| name < block)).collect();
@@ -206,31 +253,26 @@ fn design(
     Ok((design, hrf, gap))
 }
 
-/// Remove drift and z-score each run of a time series; leave responses per stimulus as they are.
-fn clean(values: MatRef<'_, f64>, design: &SampleDesign, s: &NfasSettings) -> CoreResult<Mat<f64>> {
-    stereotax::stats::summary::check_finite("responses", values)?;
-    match design.clock {
-        Clock::Stimulus => Ok(values.to_owned()),
-        Clock::Tr { tr_s } => {
-            let flat = remove_drift(values, &design.runs, tr_s, settings::drift(s))?;
-            Ok(z_score_runs(flat.as_ref(), &design.runs, ConstantRule::Zero)?.values)
-        }
-    }
-}
-
 fn tell<'py>(
     py: Python<'py>,
-    found: &SingleModel,
-    design: &SampleDesign,
+    found: &Fitted,
     source: &dyn TileSource,
     params: &NfasParams,
 ) -> Result<Bound<'py, PyDict>> {
-    let representations = found
+    let model = &found.model;
+    let representations = model
         .representations
         .iter()
-        .map(|scored| tell_representation(py, scored, source, params))
+        .filter(|scored| !matches!(scored.representation, Representation::Alternative(_)))
+        .map(|scored| tell_representation(py, scored, &found.ceilings, source, params))
+        .chain(model.nuisance.iter().map(|(name, cells)| {
+            let subjects = tell_cells(py, cells, &found.ceilings, params.score)?;
+            let nothing: Vec<Vec<String>> = Vec::new();
+            let name = format!("nuisance:{name}");
+            Ok(dict!(py, { "name": name, "layer": py.None(), "chosen": nothing, "subjects": subjects }))
+        }))
         .collect::<Result<Vec<_>>>()?;
-    let depth = match &found.depth {
+    let depth = match &model.depth {
         None => None,
         Some(depth) => {
             let (stable, reasons) = tell_verdict(py, &depth.verdict)?;
@@ -257,8 +299,54 @@ fn tell<'py>(
         }
     };
     let folds: Vec<(String, Vec<usize>, Vec<usize>)> =
-        design.folds.iter().map(|f| (f.name.clone(), f.train.clone(), f.test.clone())).collect();
-    Ok(dict!(py, { "depth": depth, "representations": representations, "folds": folds }))
+        found.design.folds.iter().map(|f| (f.name.clone(), f.train.clone(), f.test.clone())).collect();
+    let multiverse = model.multiverse(params.score, &found.ceilings, &found.masked);
+    Ok(dict!(py, {
+        "depth": depth,
+        "representations": representations,
+        "folds": folds,
+        "ceilings": dict!(py, {
+            "kind": &found.ceilings.kind,
+            "status": &found.ceilings.status,
+            "subjects": found.ceilings.subjects.clone(),
+            "masked": found.masked.clone(),
+        }),
+        "group": tell_group(py, &found.group)?,
+        "multiverse": tell_multiverse(py, &multiverse)?,
+        "scored": tell_scored(py, &found.scored)?,
+        "findings": tell_findings(py, findings(found, params))?,
+    }))
+}
+
+/// What a reader must know, in the words of a study.
+fn findings(found: &Fitted, params: &NfasParams) -> Vec<stereotax_study::Finding> {
+    let model = &found.model;
+    let mut findings =
+        stereotax_study::depth_findings(MODEL, "these responses", model.n_layers, model.depth.as_ref());
+    if let Some(cells) = model.cells(&Representation::StableMode) {
+        let shares: Vec<f64> = cells.iter().map(|cell| cell.share_at_edge).collect();
+        findings.extend(stereotax_study::edge_finding(&[(MODEL, mean(&shares))]));
+    }
+    if params.score == ScoreKind::Ceil && found.ceilings.status != "ok" {
+        findings.push(stereotax_study::no_ceiling());
+    }
+    findings
+}
+
+fn tell_multiverse<'py>(py: Python<'py>, cells: &[MultiverseScore<'_>]) -> PyResult<Bound<'py, PyDict>> {
+    let of = |word: &dyn Fn(&MultiverseScore<'_>) -> String| cells.iter().map(word).collect::<Vec<_>>();
+    let number = |of: &dyn Fn(&MultiverseScore<'_>) -> f64| cells.iter().map(of).collect::<Vec<_>>();
+    Ok(dict!(py, {
+        "scale": of(&|c| word(&c.alternative.scaling)),
+        "select": of(&|c| word(&c.alternative.dmd.select)),
+        "rank": of(&|c| word(&c.alternative.dmd.rank)),
+        "estimator": of(&|c| word(&c.alternative.dmd.estimator)),
+        "score": number(&|c| c.score),
+        "versus_layer_mean": number(&|c| c.versus_layer_mean),
+        "lambda_re": number(&|c| c.alternative.re.unwrap_or(f64::NAN)),
+        "lambda_im": number(&|c| c.alternative.im.unwrap_or(f64::NAN)),
+        "status": of(&|c| c.alternative.status.clone()),
+    }))
 }
 
 fn tell_fold<'py>(py: Python<'py>, fold: &FoldDepth) -> PyResult<Bound<'py, PyDict>> {
@@ -276,6 +364,7 @@ fn tell_fold<'py>(py: Python<'py>, fold: &FoldDepth) -> PyResult<Bound<'py, PyDi
 fn tell_representation<'py>(
     py: Python<'py>,
     scored: &ScoredRepresentation,
+    ceilings: &Ceilings,
     source: &dyn TileSource,
     params: &NfasParams,
 ) -> Result<Bound<'py, PyDict>> {
@@ -289,8 +378,7 @@ fn tell_representation<'py>(
     };
     let chosen: Vec<Vec<String>> =
         scored.chosen.iter().map(|folds| folds.iter().map(layer_name).collect()).collect();
-    let subjects =
-        scored.cells.iter().map(|cell| tell_cell(py, cell, params.score)).collect::<Result<Vec<_>>>()?;
+    let subjects = tell_cells(py, &scored.cells, ceilings, params.score)?;
     Ok(dict!(py, {
         "name": scored.representation.name(),
         "layer": layer,
@@ -299,9 +387,23 @@ fn tell_representation<'py>(
     }))
 }
 
-fn tell_cell<'py>(py: Python<'py>, cell: &Cell, kind: ScoreKind) -> Result<Bound<'py, PyDict>> {
+fn tell_cells<'py>(
+    py: Python<'py>,
+    cells: &[Cell],
+    ceilings: &Ceilings,
+    kind: ScoreKind,
+) -> Result<Vec<Bound<'py, PyDict>>> {
+    cells.iter().zip(&ceilings.subjects).map(|(cell, ceilings)| tell_cell(py, cell, ceilings, kind)).collect()
+}
+
+fn tell_cell<'py>(
+    py: Python<'py>,
+    cell: &Cell,
+    ceilings: &[f64],
+    kind: ScoreKind,
+) -> Result<Bound<'py, PyDict>> {
     let n_rois = cell.r.len();
-    let score: Vec<f64> = (0..n_rois).map(|j| kind.of(cell.r[j], f64::NAN, cell.n_eff[j])).collect();
+    let score: Vec<f64> = (0..n_rois).map(|j| kind.of(cell.r[j], ceilings[j], cell.n_eff[j])).collect();
     let alpha: Vec<f64> = (0..n_rois)
         .map(|j| median(&cell.alphas.col(j).iter().copied().filter(|a| a.is_finite()).collect::<Vec<_>>()))
         .collect();
@@ -333,8 +435,6 @@ fn tell_cell<'py>(py: Python<'py>, cell: &Cell, kind: ScoreKind) -> Result<Bound
         "n_eff": PyArray1::from_slice(py, &cell.n_eff),
         "p": p,
         "alpha": alpha,
-        "share_at_edge": cell.share_at_edge,
-        "n_components": cell.n_components.clone(),
         "note": note,
         "draws": draws,
     }))

@@ -3,13 +3,13 @@
 use numpy::PyArray1;
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
+use stereotax::Error;
 use stereotax::data::Labels;
 use stereotax::stats::distance::{Distances, object_distances};
 use stereotax::stats::permdisp::PermdispParams;
 use stereotax::stats::shuffles::{Exchange, PermutationParams, PermutationSupport};
 use stereotax::stats::snci::{Estimate, SnciParams};
 use stereotax::stats::{self};
-use stereotax::{Error, Result as CoreResult};
 
 use crate::arrays::{Matrix, to_array, to_mat};
 use crate::convert::dict;
@@ -38,44 +38,29 @@ pub fn distances<'py>(
 
 /// Test a difference in location.
 #[pyfunction]
-#[pyo3(signature = (distances, groups, ids, n_permutations, exact_up_to, families, strata, seed))]
+#[pyo3(signature = (distances, shuffled))]
 pub fn permanova<'py>(
     py: Python<'py>,
     distances: &Bound<'py, PyAny>,
-    groups: Vec<String>,
-    ids: Option<Vec<String>>,
-    n_permutations: usize,
-    exact_up_to: usize,
-    families: Option<Vec<String>>,
-    strata: Option<Vec<String>>,
-    seed: u64,
+    shuffled: ToldTest,
 ) -> Result<Bound<'py, PyDict>> {
-    let distances = read_distances(distances, ids)?;
-    let labels = Labels::new(&groups);
-    let params = permutations(n_permutations, exact_up_to, families, strata, seed)?;
-    let test = watch::run(py, |monitor| stats::permanova::permanova(&distances, &labels, &params, monitor))?;
+    let LabelTest { distances, labels, permutations } = LabelTest::new(distances, shuffled)?;
+    let test =
+        watch::run(py, |monitor| stats::permanova::permanova(&distances, &labels, &permutations, monitor))?;
     tell_permanova(py, &test, &labels)
 }
 
 /// PERMANOVA for every pair of groups.
 #[pyfunction]
-#[pyo3(signature = (distances, groups, ids, n_permutations, exact_up_to, families, strata, seed))]
+#[pyo3(signature = (distances, shuffled))]
 pub fn pairwise_permanova<'py>(
     py: Python<'py>,
     distances: &Bound<'py, PyAny>,
-    groups: Vec<String>,
-    ids: Option<Vec<String>>,
-    n_permutations: usize,
-    exact_up_to: usize,
-    families: Option<Vec<String>>,
-    strata: Option<Vec<String>>,
-    seed: u64,
+    shuffled: ToldTest,
 ) -> Result<Vec<Bound<'py, PyDict>>> {
-    let distances = read_distances(distances, ids)?;
-    let labels = Labels::new(&groups);
-    let params = permutations(n_permutations, exact_up_to, families, strata, seed)?;
+    let LabelTest { distances, labels, permutations } = LabelTest::new(distances, shuffled)?;
     let pairs = watch::run(py, |monitor| {
-        stats::permanova::pairwise_permanova(&distances, &labels, &params, monitor)
+        stats::permanova::pairwise_permanova(&distances, &labels, &permutations, monitor)
     })?;
     pairs
         .iter()
@@ -122,31 +107,21 @@ fn tell_permanova<'py>(
 
 /// Test a difference in spread.
 #[pyfunction]
-#[pyo3(signature = (
-    distances, groups, ids, centre, negative_axes, bias_factor, n_permutations, exact_up_to, families,
-    strata, seed
-))]
+#[pyo3(signature = (distances, shuffled, centre, negative_axes, bias_factor))]
 pub fn permdisp<'py>(
     py: Python<'py>,
     distances: &Bound<'py, PyAny>,
-    groups: Vec<String>,
-    ids: Option<Vec<String>>,
+    shuffled: ToldTest,
     centre: &str,
     negative_axes: &str,
     bias_factor: &str,
-    n_permutations: usize,
-    exact_up_to: usize,
-    families: Option<Vec<String>>,
-    strata: Option<Vec<String>>,
-    seed: u64,
 ) -> Result<Bound<'py, PyDict>> {
-    let distances = read_distances(distances, ids)?;
-    let labels = Labels::new(&groups);
+    let LabelTest { distances, labels, permutations } = LabelTest::new(distances, shuffled)?;
     let params = PermdispParams {
         centre: options::centre(centre)?,
         negative_axes: options::negative_axes(negative_axes)?,
         bias_factor: options::bias_factor(bias_factor)?,
-        permutations: permutations(n_permutations, exact_up_to, families, strata, seed)?,
+        permutations,
     };
     let test = watch::run(py, |monitor| stats::permdisp::permdisp(&distances, &labels, &params, monitor))?;
     Ok(dict!(py, {
@@ -166,23 +141,16 @@ pub fn permdisp<'py>(
 
 /// Mean silhouette, tested by the shuffles of PERMANOVA.
 #[pyfunction]
-#[pyo3(signature = (distances, groups, ids, n_permutations, exact_up_to, families, strata, seed))]
+#[pyo3(signature = (distances, shuffled))]
 pub fn silhouette<'py>(
     py: Python<'py>,
     distances: &Bound<'py, PyAny>,
-    groups: Vec<String>,
-    ids: Option<Vec<String>>,
-    n_permutations: usize,
-    exact_up_to: usize,
-    families: Option<Vec<String>>,
-    strata: Option<Vec<String>>,
-    seed: u64,
+    shuffled: ToldTest,
 ) -> Result<Bound<'py, PyDict>> {
-    let distances = read_distances(distances, ids)?;
-    let labels = Labels::new(&groups);
-    let params = permutations(n_permutations, exact_up_to, families, strata, seed)?;
-    let test =
-        watch::run(py, |monitor| stats::silhouette::silhouette_test(&distances, &labels, &params, monitor))?;
+    let LabelTest { distances, labels, permutations } = LabelTest::new(distances, shuffled)?;
+    let test = watch::run(py, |monitor| {
+        stats::silhouette::silhouette_test(&distances, &labels, &permutations, monitor)
+    })?;
     Ok(dict!(py, {
         "mean": test.observed.mean,
         "per_object": PyArray1::from_slice(py, &test.observed.per_object),
@@ -278,36 +246,54 @@ pub fn profile_consistency<'py>(
     }))
 }
 
-fn read_distances(distances: &Bound<'_, PyAny>, ids: Option<Vec<String>>) -> Result<Distances> {
-    let matrix = Matrix::new("distances", distances)?;
-    let checked = Distances::new(to_mat(matrix.view()))?;
-    Ok(match ids {
-        Some(ids) => checked.with_ids(&ids)?,
-        None => checked,
-    })
-}
-
-fn permutations(
+/// Who is compared, and how labels are shuffled, as Python says it.
+#[derive(FromPyObject)]
+#[pyo3(from_item_all)]
+pub struct ToldTest {
+    groups: Vec<String>,
+    ids: Option<Vec<String>>,
     n_permutations: usize,
     exact_up_to: usize,
     families: Option<Vec<String>>,
     strata: Option<Vec<String>>,
     seed: u64,
-) -> CoreResult<PermutationParams> {
-    let exchange = match (families, strata) {
-        (None, None) => Exchange::Free,
-        (Some(families), None) => Exchange::Families(Labels::new(&families)),
-        (None, Some(strata)) => Exchange::Strata(Labels::new(&strata)),
-        (Some(_), Some(_)) => {
-            return Err(Error::Invalid {
-                what: "families and strata".into(),
-                expected: "one of them at most".into(),
-                found: "both".into(),
-                hint: "permute whole families, or labels within strata".into(),
-            });
+}
+
+/// What every test of group labels needs.
+struct LabelTest {
+    distances: Distances,
+    labels: Labels,
+    permutations: PermutationParams,
+}
+
+impl LabelTest {
+    fn new(distances: &Bound<'_, PyAny>, told: ToldTest) -> Result<Self> {
+        let matrix = Matrix::new("distances", distances)?;
+        let mut distances = Distances::new(to_mat(matrix.view()))?;
+        if let Some(ids) = told.ids {
+            distances = distances.with_ids(&ids)?;
         }
-    };
-    Ok(PermutationParams { n_permutations, exact_up_to, exchange, seed })
+        let exchange = match (told.families, told.strata) {
+            (None, None) => Exchange::Free,
+            (Some(families), None) => Exchange::Families(Labels::new(&families)),
+            (None, Some(strata)) => Exchange::Strata(Labels::new(&strata)),
+            (Some(_), Some(_)) => {
+                return Err(Error::Invalid {
+                    what: "families and strata".into(),
+                    expected: "one of them at most".into(),
+                    found: "both".into(),
+                    hint: "permute whole families, or labels within strata".into(),
+                }
+                .into());
+            }
+        };
+        let ToldTest { n_permutations, exact_up_to, seed, .. } = told;
+        Ok(LabelTest {
+            distances,
+            labels: Labels::new(&told.groups),
+            permutations: PermutationParams { n_permutations, exact_up_to, exchange, seed },
+        })
+    }
 }
 
 fn tell_support<'py>(py: Python<'py>, support: &PermutationSupport) -> PyResult<Bound<'py, PyDict>> {

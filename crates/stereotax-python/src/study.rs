@@ -3,12 +3,12 @@
 use std::path::PathBuf;
 
 use pyo3::prelude::*;
-use pyo3::types::{PyDict, PyList};
-use stereotax_io::{Column, Table, Values};
+use pyo3::types::PyDict;
 use stereotax_study::{Options, Study};
 
 use crate::convert::dict;
 use crate::error::{Failure, Result};
+use crate::tables::columns;
 use crate::watch;
 
 /// Severity, code and text of everything that a study's files show.
@@ -86,20 +86,6 @@ pub fn study_results(py: Python<'_>, out: PathBuf) -> Result<(Bound<'_, PyDict>,
         found.set_item(name, columns(py, table)?)?;
     }
     Ok((found, manifest.to_string()))
-}
-
-fn columns<'py>(py: Python<'py>, table: &Table) -> PyResult<Bound<'py, PyDict>> {
-    let columns = PyDict::new(py);
-    for Column { name, values } in table.columns() {
-        let list = match values {
-            Values::Text(values) => PyList::new(py, values)?,
-            Values::Number(values) => PyList::new(py, values)?,
-            Values::Integer(values) => PyList::new(py, values)?,
-            Values::Flag(values) => PyList::new(py, values)?,
-        };
-        columns.set_item(name, list)?;
-    }
-    Ok(columns)
 }
 
 fn options(threads: Option<usize>, max_memory: Option<u64>, recheck: bool) -> Options {

@@ -6,10 +6,10 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use faer::Mat;
+use faer::{Mat, MatRef};
 use stereotax::data::{Monitor, Runs, TileSource};
-use stereotax::pipelines::{Clock, SampleDesign};
-use stereotax::signal::{ConstantRule, Drift, Hrf, remove_drift, z_score_runs};
+use stereotax::pipelines::{self, Clock, SampleDesign};
+use stereotax::signal::Hrf;
 use stereotax_io::{
     FileLayers, LoadedResponses, NanPolicy, ResponseAxis, ResponsesParams, RoiInfo, StimulusTable, Targets,
     load_responses, match_by_order, match_rows, read_stimuli, read_texts,
@@ -323,7 +323,8 @@ fn load_subject(
     };
     let per_row = rows.first().map_or(1, Vec::len);
     let clean = |values: Mat<f64>| -> Result<Mat<f64>, StudyError> {
-        clean(values, design, settings::drift(&study.file.analysis)).map_err(StudyError::in_context(&what))
+        pipelines::clean_responses(values.as_ref(), design, settings::drift(&study.file.analysis))
+            .map_err(StudyError::in_context(&what))
     };
     let mut single = Vec::new();
     for place in 0..per_row {
@@ -348,32 +349,13 @@ fn load_subject(
     Ok(SubjectInput { id: subject.id.clone(), responses: clean(mean)?, repeats, digest })
 }
 
-/// Remove drift and z-score each run of a time series; leave responses per stimulus as they are.
-fn clean(values: Mat<f64>, design: &SampleDesign, drift: Drift) -> stereotax::Result<Mat<f64>> {
-    match design.clock {
-        Clock::Stimulus => Ok(values),
-        Clock::Tr { tr_s } => {
-            let flat = remove_drift(values.as_ref(), &design.runs, tr_s, drift)?;
-            Ok(z_score_runs(flat.as_ref(), &design.runs, ConstantRule::Zero)?.values)
-        }
-    }
-}
-
-/// The mean over subjects of series z-scored by run (time series) or over all samples (stimuli).
+/// All subjects as one.
 fn group_mean(subjects: Vec<SubjectInput>, design: &SampleDesign) -> stereotax::Result<SubjectInput> {
-    let (n, n_rois) = (subjects[0].responses.nrows(), subjects[0].responses.ncols());
-    let runs = match design.clock {
-        Clock::Stimulus => Runs::single(n),
-        Clock::Tr { .. } => design.runs.clone(),
-    };
-    let mut mean = Mat::<f64>::zeros(n, n_rois);
-    for subject in &subjects {
-        mean += z_score_runs(subject.responses.as_ref(), &runs, ConstantRule::Zero)?.values;
-    }
-    mean *= faer::Scale(1.0 / subjects.len() as f64);
+    let responses: Vec<MatRef<f64>> = subjects.iter().map(|s| s.responses.as_ref()).collect();
+    let responses = pipelines::group_mean(&responses, design)?;
     let digests: Vec<&String> = subjects.iter().map(|s| &s.digest).collect();
     let digest = crate::node::digest_of_json(&serde_json::json!({"group_mean": digests}));
-    Ok(SubjectInput { id: "group".into(), responses: mean, repeats: Vec::new(), digest })
+    Ok(SubjectInput { id: "group".into(), responses, repeats: Vec::new(), digest })
 }
 
 fn load_model(

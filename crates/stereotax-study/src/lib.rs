@@ -24,6 +24,10 @@ pub use error::StudyError;
 pub use node::NodeSpec;
 pub use plan::{Forecast, Plan, PlannedNode, plan};
 pub use run::{Outcome, references, run, why};
+pub use tables::{
+    as_finding, depth_findings, edge_finding, group_tables, no_ceiling, point_status,
+    show_scores_without_point, verdict_words, word,
+};
 
 /// A study file that was read and understood.
 #[derive(Debug, Clone)]

@@ -10,7 +10,7 @@ use stereotax::pipelines::Representation;
 use stereotax::pipelines::ceilings;
 use stereotax::pipelines::depth::DepthResult;
 use stereotax::pipelines::group::{
-    GroupResult, ModelInfo, PointStatus, RepresentationScores, Severity, SpaceInput, compare_groups,
+    GroupResult, ModelInfo, PointStatus, RepresentationScores, Severity, SpaceInput, Warning, compare_groups,
 };
 use stereotax::pipelines::subjects::{self, over_subjects};
 use stereotax::stats::score::ScoreKind;
@@ -104,19 +104,9 @@ pub(crate) fn make(
     let mut group =
         compare_groups(&spaces, &params, monitor).map_err(StudyError::in_context("group statistics"))?;
     show_scores_without_point(&spaces, &mut group);
-    findings.extend(group.warnings.iter().map(|w| {
-        let severity = match w.severity {
-            Severity::Note => "note",
-            Severity::Warning => "caution",
-            Severity::Serious => "serious",
-        };
-        Finding::new(severity, &w.code, w.text.clone())
-    }));
+    findings.extend(group.warnings.iter().map(as_finding));
     if kind == ScoreKind::Ceil && ceilings.iter().any(|c| c.status != "ok") {
-        findings.push(Finding::caution(
-            "no_ceiling",
-            "scores are divided by noise ceilings, but a benchmark has none; its scores are undefined",
-        ));
+        findings.push(no_ceiling());
     }
     let space_of = space_names(inputs);
     let mut tables = group_tables(&group);
@@ -147,6 +137,14 @@ fn score_name(kind: ScoreKind) -> &'static str {
     }
 }
 
+/// Scores over ceilings where there are none.
+pub fn no_ceiling() -> Finding {
+    Finding::caution(
+        "no_ceiling",
+        "scores are divided by noise ceilings, but a benchmark has none; its scores are undefined",
+    )
+}
+
 fn read_ceilings(benchmark: &BenchmarkInput, payload: &Payload, least: f64) -> Ceilings {
     let n_rois = benchmark.rois.len();
     let values = payload.get("ceiling").unwrap_or_default();
@@ -155,6 +153,16 @@ fn read_ceilings(benchmark: &BenchmarkInput, payload: &Payload, least: f64) -> C
     let found = ceilings::Ceilings { kind: text("kind", "none"), status: text("status", "ok"), subjects };
     let (mean, masked) = (found.mean(), found.masked(least));
     Ceilings { kind: found.kind, status: found.status, subjects: found.subjects, mean, masked }
+}
+
+/// A warning of the group statistics as a finding.
+pub fn as_finding(warning: &Warning) -> Finding {
+    let severity = match warning.severity {
+        Severity::Note => "note",
+        Severity::Warning => "caution",
+        Severity::Serious => "serious",
+    };
+    Finding::new(severity, &warning.code, warning.text.clone())
 }
 
 /// Average the cells of a representation over subjects; `None` where it could not be computed.
@@ -223,24 +231,27 @@ fn mean(x: &[f64]) -> f64 {
 
 /// One note for all models whose penalties often lie on an edge of the grid.
 fn edge_note(inputs: &Inputs, grid: &Grid, scored: &Scored, findings: &mut Vec<Finding>) {
-    let mut told = Vec::new();
-    for (pair, (_, cells)) in grid.pairs.iter().zip(&scored.pairs) {
-        let Some(stable) = cells.get(&Representation::StableMode) else { continue };
+    let shares = grid.pairs.iter().zip(&scored.pairs).filter_map(|(pair, (_, cells))| {
+        let stable = cells.get(&Representation::StableMode)?;
         let shares: Vec<f64> = stable.iter().filter_map(|p| p.facts["share_at_edge"].as_f64()).collect();
-        let share = mean(&shares);
-        if share > 0.05 {
-            told.push(format!("`{}` {:.0} %", inputs.models[pair.model].model.name, 100.0 * share));
-        }
-    }
-    if !told.is_empty() {
-        findings.push(Finding::note(
+        Some((inputs.models[pair.model].model.name.as_str(), mean(&shares)))
+    });
+    findings.extend(edge_finding(&shares.collect::<Vec<_>>()));
+}
+
+/// A note on models whose share of penalties on an edge of the grid is above 5 %.
+pub fn edge_finding(shares: &[(&str, f64)]) -> Option<Finding> {
+    let many = shares.iter().filter(|(_, share)| *share > 0.05);
+    let told: Vec<String> = many.map(|(name, share)| format!("`{name}` {:.0} %", 100.0 * share)).collect();
+    (!told.is_empty()).then(|| {
+        Finding::note(
             "alpha_at_edge",
             format!(
                 "the best penalty of the stable mode lies on an edge of the grid in more than 5 % of ROIs and folds: {}; ROIs that cannot be predicted want the largest penalty there is",
                 told.join(", ")
             ),
-        ));
-    }
+        )
+    })
 }
 
 /// Benchmarks with the same set of ROIs share a space; its name is that of its benchmarks.
@@ -265,7 +276,8 @@ fn space_names(inputs: &Inputs) -> Vec<String> {
         .collect()
 }
 
-fn verdict_words(depth: Option<&DepthResult>) -> (&'static str, String) {
+/// `stable`, `no_stable_mode` or `too_shallow`, and why.
+pub fn verdict_words(depth: Option<&DepthResult>) -> (&'static str, String) {
     let Some(depth) = depth else {
         return ("too_shallow", "fewer than 4 layers have no depth dynamics".into());
     };
@@ -415,7 +427,7 @@ fn spaces(
 }
 
 /// A model without a point makes no claim, but its mode has a score, and readers must see how low it is.
-fn show_scores_without_point(spaces: &[SpaceInput], group: &mut GroupResult) {
+pub fn show_scores_without_point(spaces: &[SpaceInput], group: &mut GroupResult) {
     for row in &mut group.controls {
         if !row.claim.is_nan() || row.claim_representation != "stable_mode" {
             continue;
@@ -445,16 +457,8 @@ fn model_info(
     let verdict = pairs
         .iter()
         .map(|&i| scored.pairs[i].0.as_ref())
-        .find_map(|depth| {
-            let (word, reason) = verdict_words(depth);
-            match word {
-                "too_shallow" => Some(PointStatus::NoPoint(reason)),
-                "no_stable_mode" if exclude => {
-                    Some(PointStatus::NoPoint(format!("no stable mode: {reason}")))
-                }
-                _ => None,
-            }
-        })
+        .map(|depth| point_status(depth, exclude))
+        .find(|status| *status != PointStatus::Placed)
         .unwrap_or(PointStatus::Placed);
     ModelInfo {
         name: about.name.clone(),
@@ -464,6 +468,15 @@ fn model_info(
         trained: about.trained,
         twin_of: about.twin_of.clone(),
         verdict,
+    }
+}
+
+/// Whether a model has a point in the space of the stable mode; `exclude`: a failed gate takes it away.
+pub fn point_status(depth: Option<&DepthResult>, exclude: bool) -> PointStatus {
+    match verdict_words(depth) {
+        ("too_shallow", reason) => PointStatus::NoPoint(reason),
+        ("no_stable_mode", reason) if exclude => PointStatus::NoPoint(format!("no stable mode: {reason}")),
+        _ => PointStatus::Placed,
     }
 }
 
@@ -612,7 +625,8 @@ macro_rules! table {
     }};
 }
 
-fn group_tables(group: &GroupResult) -> BTreeMap<String, Table> {
+/// The tables of the group statistics, by the names of their files.
+pub fn group_tables(group: &GroupResult) -> BTreeMap<String, Table> {
     let coordinates = table!(group.coordinates;
         text space = |r| Some(r.space.clone()),
         text representation = |r| Some(r.representation.clone()),
@@ -684,6 +698,32 @@ fn group_tables(group: &GroupResult) -> BTreeMap<String, Table> {
     ])
 }
 
+/// What a reader must know of a model's depth fit.
+pub fn depth_findings(
+    model: &str,
+    benchmark: &str,
+    n_layers: usize,
+    depth: Option<&DepthResult>,
+) -> Vec<Finding> {
+    let mut findings = Vec::new();
+    let (verdict, reason) = verdict_words(depth);
+    if verdict != "stable" {
+        let text = format!("`{model}` has no stable mode on {benchmark}: {reason}");
+        findings.push(Finding::caution(verdict, text));
+    }
+    if let Some(depth) = depth {
+        let unexplained = depth.whole.warnings.iter().filter(|w| !w.contains("only"));
+        findings.extend(unexplained.map(|w| Finding::note("depth_fit", format!("`{model}`: {w}"))));
+        if n_layers < 8 {
+            findings.push(Finding::caution(
+                "short_depth",
+                format!("`{model}` has only {n_layers} layers: its spectrum depends strongly on the rank"),
+            ));
+        }
+    }
+    findings
+}
+
 fn models_table(
     study: &Study,
     inputs: &Inputs,
@@ -718,28 +758,7 @@ fn models_table(
         })
         .collect();
     for row in &rows {
-        let (verdict, reason) = verdict_words(row.depth);
-        if verdict != "stable" {
-            findings.push(Finding::caution(
-                verdict,
-                format!("`{}` has no stable mode on {}: {reason}", row.model.name, row.benchmark),
-            ));
-        }
-        if let Some(depth) = row.depth {
-            let unexplained = depth.whole.warnings.iter().filter(|w| !w.contains("only"));
-            findings.extend(
-                unexplained.map(|w| Finding::note("depth_fit", format!("`{}`: {w}", row.model.name))),
-            );
-            if row.n_layers < 8 {
-                findings.push(Finding::caution(
-                    "short_depth",
-                    format!(
-                        "`{}` has only {} layers: its spectrum depends strongly on the rank",
-                        row.model.name, row.n_layers
-                    ),
-                ));
-            }
-        }
+        findings.extend(depth_findings(&row.model.name, row.benchmark, row.n_layers, row.depth));
     }
     let lambda = |row: &Row| row.depth.map(|d| d.whole.selected());
     let steps = |row: &Row| row.n_layers as f64 - 1.0;
@@ -774,7 +793,7 @@ fn models_table(
 }
 
 /// The word that a setting has in the study file.
-fn word(setting: &impl serde::Serialize) -> String {
+pub fn word(setting: &impl serde::Serialize) -> String {
     match serde_json::to_value(setting) {
         Ok(Value::String(word)) => word,
         Ok(other) => other.to_string(),

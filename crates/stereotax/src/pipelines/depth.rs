@@ -10,8 +10,9 @@ use faer::{Mat, MatRef};
 use rayon::prelude::*;
 
 use super::design::{Pieces, SampleDesign};
+use super::represent::Features;
 use crate::data::{Monitor, Result, TileSource};
-use crate::dynamics::layer_map::{KernelLayers, LayerMap, LayerMapParams, MappedLayers, ReducedLayers};
+use crate::dynamics::layer_map::{KernelLayers, LayerMap, LayerMapParams, ReducedLayers};
 use crate::dynamics::layer_map::{kernel_layers, reduce_layers};
 use crate::dynamics::stability::{
     StableGates, bootstrap, least_weight_correlation, leave_one_layer_out, shuffled, verdict,
@@ -406,20 +407,8 @@ impl MappedState {
         })
     }
 
-    /// The layers aligned along `order`; `None` for kernels, which need no alignment.
-    pub fn align(&self, order: &[usize]) -> Result<Option<MappedLayers>> {
-        match self {
-            MappedState::Layers(layers) => layers.align(order).map(Some),
-            MappedState::Kernels(_) => Ok(None),
-        }
-    }
-
-    fn fit_order(
-        &self,
-        order: &[usize],
-        train: &[usize],
-        params: &DepthParams,
-    ) -> Result<(DepthSpectrum, ScaledGram)> {
+    /// The Gram matrix of the layers along `order`, over the rows `train` on which the map was fitted.
+    pub fn gram(&self, order: &[usize], train: &[usize], params: &DepthParams) -> Result<ScaledGram> {
         let (gram, state_size) = match self {
             MappedState::Layers(layers) => {
                 (layers.align(order)?.gram(train), Some(train.len() * layers.width))
@@ -429,13 +418,47 @@ impl MappedState {
                 (Mat::from_fn(order.len(), order.len(), |i, j| g[(order[i], order[j])]), None)
             }
         };
-        let scaled = ScaledGram {
+        Ok(ScaledGram {
             divisors: vec![1.0; order.len()],
             pair: params.scaling == Scaling::Pair,
             epsilon: f64::EPSILON,
             state_size,
             gram,
-        };
+        })
+    }
+
+    /// The weighted sum of the mapped layers, for all samples of `source`; `weights` belong to the places
+    /// along `order`.
+    pub fn features(
+        &self,
+        source: &dyn TileSource,
+        order: &[usize],
+        weights: &[f64],
+        params: &DepthParams,
+        monitor: &Monitor,
+    ) -> Result<Features> {
+        match self {
+            MappedState::Layers(layers) => {
+                Ok(Features::from_matrix(layers.align(order)?.combine(weights)?.as_ref()))
+            }
+            MappedState::Kernels(kernels) => {
+                // The kernels are stored by layer.
+                let mut by_layer = vec![0.0; weights.len()];
+                order.iter().zip(weights).for_each(|(&layer, &weight)| by_layer[layer] = weight);
+                let n_features = kernels.train.len().div_ceil(4).min(params.layer_map.max_width);
+                let made = kernels.features(source, &by_layer, n_features, monitor)?;
+                Ok(Features::from_matrix(made.features.as_ref()))
+            }
+        }
+    }
+
+    fn fit_order(
+        &self,
+        order: &[usize],
+        train: &[usize],
+        params: &DepthParams,
+    ) -> Result<(DepthSpectrum, ScaledGram)> {
+        let scaled = self.gram(order, train, params)?;
         Ok((depth_dmd_scaled(&scaled, &params.dmd)?, scaled))
     }
 }

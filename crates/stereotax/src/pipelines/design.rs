@@ -1,6 +1,9 @@
 //! What the samples are: their ids, runs, clock, folds, and the blocks that resampling may move.
 
+use faer::{Mat, MatRef};
+
 use crate::data::{Error, Fold, Folds, Result, Runs};
+use crate::signal::{ConstantRule, Drift, remove_drift, z_score_runs};
 
 /// What one row of the responses is.
 #[derive(Debug, Clone, Copy, PartialEq, serde::Serialize, serde::Deserialize)]
@@ -135,6 +138,36 @@ impl SampleDesign {
     pub fn whole(&self) -> Fold {
         Fold { name: "all".into(), train: (0..self.n_samples()).collect(), test: Vec::new() }
     }
+}
+
+/// Remove drift and z-score each run of a time series; leave responses per stimulus as they are.
+///
+/// `values` are samples × ROIs; a constant ROI becomes 0. Errors: those of the drift model.
+pub fn clean_responses(values: MatRef<f64>, design: &SampleDesign, drift: Drift) -> Result<Mat<f64>> {
+    match design.clock {
+        Clock::Stimulus => Ok(values.to_owned()),
+        Clock::Tr { tr_s } => {
+            let flat = remove_drift(values, &design.runs, tr_s, drift)?;
+            Ok(z_score_runs(flat.as_ref(), &design.runs, ConstantRule::Zero)?.values)
+        }
+    }
+}
+
+/// The mean over subjects of responses z-scored by run (time series) or over all samples (stimuli).
+///
+/// All matrices are samples × ROIs of one shape; at least one.
+pub fn group_mean(subjects: &[MatRef<f64>], design: &SampleDesign) -> Result<Mat<f64>> {
+    let (n, n_rois) = subjects.first().map_or((0, 0), |first| (first.nrows(), first.ncols()));
+    let runs = match design.clock {
+        Clock::Stimulus => Runs::single(n),
+        Clock::Tr { .. } => design.runs.clone(),
+    };
+    let mut mean = Mat::<f64>::zeros(n, n_rois);
+    for subject in subjects {
+        mean += z_score_runs(*subject, &runs, ConstantRule::Zero)?.values;
+    }
+    mean *= faer::Scale(1.0 / subjects.len() as f64);
+    Ok(mean)
 }
 
 #[cfg(test)]

@@ -14,7 +14,7 @@ pub mod subjects;
 
 pub use bootstrap::bootstrap_correlations;
 pub use depth::{DepthParams, DepthResult};
-pub use design::{Clock, Pieces, SampleDesign};
+pub use design::{Clock, Pieces, SampleDesign, clean_responses, group_mean};
 pub use evaluate::{Cell, Draws, EvaluateParams, InnerRule, held_out_order, predict, score_cell};
 pub use model::{CellRequest, ModelData, evaluate_model};
 pub use represent::{Features, single_layer, weighted_sums};

@@ -211,18 +211,7 @@ fn mapped_features(
         _ => &natural,
     };
     let weights = coefficients(data, representation, fold_idx)?;
-    if let Some(aligned) = state.align(order)? {
-        return Ok(Features::from_matrix(aligned.combine(&weights)?.as_ref()));
-    }
-    let MappedState::Kernels(kernels) = state else {
-        return Err(missing(representation));
-    };
-    // Kernel weights belong to places along the order; the kernels are stored by layer.
-    let mut by_layer = vec![0.0; weights.len()];
-    order.iter().zip(&weights).for_each(|(&layer, &weight)| by_layer[layer] = weight);
-    let n_features = kernels.train.len().div_ceil(4).min(data.depth_params.layer_map.max_width);
-    let made = kernels.features(data.source, &by_layer, n_features, monitor)?;
-    Ok(Features::from_matrix(made.features.as_ref()))
+    state.features(data.source, order, &weights, data.depth_params, monitor)
 }
 
 /// Weight of each layer (or place along a shuffled order) in a combined representation.
