@@ -4,7 +4,8 @@ Rows are stimuli (samples) everywhere; columns are units, voxels or ROIs. Layers
 shallow to deep. Time is in seconds.
 
 - `DepthMoments`, `DepthDMD`: the depth of a network as a dynamical trajectory, and its stable mode.
-- `NFAS`: how well representations of a network predict brain responses, with their controls.
+- `NFAS`: how well representations of a network predict brain responses, with ceilings and controls.
+- `ModelSpace`: many models as points in the coordinates of the brain, and tests between their groups.
 - `distances`, `permanova`, `pairwise_permanova`, `permdisp`, `silhouette`: tests between groups of models.
 - `snci`, `profile_consistency`: how consistently the models of a modality score.
 - `Study`: a whole study file, planned, computed and kept; the same as the command `stereotax`.
@@ -15,6 +16,7 @@ from ._core import StereotaxError, __version__
 from ._depth import DepthDMD
 from ._moments import DepthMoments
 from ._nfas import NFAS
+from ._space import ModelSpace
 from ._stats import (
     distances,
     pairwise_permanova,
@@ -30,6 +32,7 @@ from ._table import Table
 __all__ = [
     "DepthDMD",
     "DepthMoments",
+    "ModelSpace",
     "NFAS",
     "StereotaxError",
     "Study",

@@ -18,15 +18,25 @@ COUNT, SEED = 2**31 - 1, 2**64 - 1
 LAYER_DTYPES = (np.float64, np.float32, np.float16)
 
 
-def as_matrix(values: Any, name: str) -> Array:
+def as_matrix(
+    values: Any,
+    name: str,
+    *,
+    axes: str = "rows × columns",
+    hint: str = "flatten or pool all other axes first",
+) -> Array:
     """A 2-dimensional float64 array: the caller's own memory if it is float64 already."""
-    array = _two_dimensional(_to_numpy(values, name), name)
+    array = _two_dimensional(_to_numpy(values, name), name, axes, hint)
     return _aligned(array.astype(np.float64, copy=False))
 
 
 def as_layer(values: Any, name: str) -> Array:
-    """A 2-dimensional array (samples × units) of float64, float32 or float16, not copied if it is one."""
-    array = _two_dimensional(_to_numpy(values, name), name)
+    """A 2-dimensional array (samples × units) of float64, float32, float16 or bfloat16, not copied if it is
+    one; bfloat16, which NumPy lacks, is handed on as the bits that it is (uint16)."""
+    array = _to_numpy(values, name)
+    array = _two_dimensional(array, name, "samples × units", "flatten or pool all other axes first")
+    if array.dtype.name == "bfloat16":
+        return _aligned(array.view(np.uint16))
     if array.dtype not in LAYER_DTYPES:
         array = array.astype(np.float64)
     return _aligned(array)
@@ -73,12 +83,21 @@ def whole(value: Any, name: str, most: int, least: int = 0) -> int:
     return int(value)
 
 
+def as_number(value: Any, name: str) -> float:
+    """A finite number."""
+    if isinstance(value, bool) or not isinstance(value, int | float | np.integer | np.floating):
+        raise ValueError(f"`{name}` is {value!r}, but a number expected\nhint: leave it out for the default")
+    return float(value)
+
+
 def _to_numpy(values: Any, name: str) -> Array:
     if isinstance(values, np.ndarray):
         array: Array = values
     else:
         array = _from_other(values, name)
     kind = array.dtype.kind
+    if array.dtype.name == "bfloat16":
+        return array
     if kind in "OV":
         raise ValueError(
             f"`{name}` holds Python objects, but numbers expected\n"
@@ -119,11 +138,10 @@ def _from_other(values: Any, name: str) -> Array:
         ) from None
 
 
-def _two_dimensional(array: Array, name: str) -> Array:
+def _two_dimensional(array: Array, name: str, axes: str, hint: str) -> Array:
     if array.ndim != 2:
         raise ValueError(
-            f"`{name}` has the shape {array.shape}, but two axes (samples × units) expected\n"
-            "hint: flatten or pool all other axes first"
+            f"`{name}` has the shape {array.shape}, but two axes ({axes}) expected\nhint: {hint}"
         )
     return array
 

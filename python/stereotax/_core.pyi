@@ -48,13 +48,8 @@ class Moments:
 class DmdParams:
     def __new__(
         cls,
+        choices: str,
         *,
-        estimator: str,
-        rank: str,
-        modes: str,
-        amplitude: str,
-        select: str,
-        tikhonov: float,
         min_energy: float,
         max_gain: float,
         seed: int,
@@ -65,18 +60,9 @@ class DmdParams:
         min_weight_correlation: float,
     ) -> DmdParams: ...
 
-def fit_moments(
-    moments: Moments, weights: list[float] | None, centring: str, scale: str, params: DmdParams
-) -> dict[str, Any]: ...
+def fit_moments(moments: Moments, weights: list[float] | None, params: DmdParams) -> dict[str, Any]: ...
 def fit_mapped(
-    layers: list[_Array],
-    layer_names: list[str],
-    train: list[int],
-    layer_map: str,
-    max_width: int,
-    unit_rms: bool,
-    scale: str,
-    params: DmdParams,
+    layers: list[_Array], layer_names: list[str], train: list[int], params: DmdParams
 ) -> dict[str, Any]: ...
 def combine_shared(
     layers: list[_Array], layer_names: list[str], coefficients: list[float], means: _Array
@@ -86,55 +72,16 @@ def combine_mapped(
     layers: list[_Array],
     layer_names: list[str],
     train: list[int],
-    layer_map: str,
-    max_width: int,
-    unit_rms: bool,
+    params: DmdParams,
     weights: list[float],
 ) -> _Array: ...
 def distances(coordinates: _Array, kind: str) -> dict[str, Any]: ...
-def permanova(
-    distances: _Array,
-    groups: list[str],
-    ids: list[str] | None,
-    n_permutations: int,
-    exact_up_to: int,
-    families: list[str] | None,
-    strata: list[str] | None,
-    seed: int,
-) -> dict[str, Any]: ...
-def pairwise_permanova(
-    distances: _Array,
-    groups: list[str],
-    ids: list[str] | None,
-    n_permutations: int,
-    exact_up_to: int,
-    families: list[str] | None,
-    strata: list[str] | None,
-    seed: int,
-) -> list[dict[str, Any]]: ...
+def permanova(distances: _Array, shuffled: dict[str, Any]) -> dict[str, Any]: ...
+def pairwise_permanova(distances: _Array, shuffled: dict[str, Any]) -> list[dict[str, Any]]: ...
 def permdisp(
-    distances: _Array,
-    groups: list[str],
-    ids: list[str] | None,
-    centre: str,
-    negative_axes: str,
-    bias_factor: str,
-    n_permutations: int,
-    exact_up_to: int,
-    families: list[str] | None,
-    strata: list[str] | None,
-    seed: int,
+    distances: _Array, shuffled: dict[str, Any], centre: str, negative_axes: str, bias_factor: str
 ) -> dict[str, Any]: ...
-def silhouette(
-    distances: _Array,
-    groups: list[str],
-    ids: list[str] | None,
-    n_permutations: int,
-    exact_up_to: int,
-    families: list[str] | None,
-    strata: list[str] | None,
-    seed: int,
-) -> dict[str, Any]: ...
+def silhouette(distances: _Array, shuffled: dict[str, Any]) -> dict[str, Any]: ...
 def snci(
     scores: _Array,
     families: list[str],
@@ -160,36 +107,9 @@ def profile_consistency(
 class NfasParams:
     def __new__(
         cls,
+        choices: str,
         *,
-        estimator: str,
-        rank: str,
-        select: str,
-        modes: str,
-        amplitude: str,
-        scale: str,
-        centring: str,
-        layer_map: str,
-        max_width: int,
-        align_all: bool,
-        tikhonov: float,
-        fit_on: str,
-        max_depth_gain: float,
-        max_depth_rotation_deg: float,
-        max_residual: float,
-        min_energy: float,
-        min_fold_correlation: float,
-        hrf: str,
-        delays_s: tuple[float, float],
-        derivatives: str,
-        drift: str,
-        alphas: list[float],
-        alpha_per_roi: bool,
-        equalize_dim: bool,
-        max_dim: int,
-        inner_folds: int,
-        outer_folds: str,
-        purge_s: float,
-        score: str,
+        has_nuisance: bool,
         n_bootstraps: int,
         n_shifts: int,
         n_shuffles: int,
@@ -201,11 +121,34 @@ def nfas(
     layers: list[_Array],
     layer_names: list[str],
     responses: list[_Array],
-    ids: list[str],
-    runs: list[str] | None,
-    blocks: list[str],
-    tr_s: float | None,
+    repeats: list[list[_Array]],
+    nuisance: list[tuple[str, _Array]],
+    untrained: list[_Array] | None,
+    samples: dict[str, Any],
     params: NfasParams,
+) -> dict[str, Any]: ...
+
+@final
+class SpaceParams:
+    def __new__(
+        cls,
+        choices: str,
+        *,
+        n_permutations: int,
+        n_bootstraps: int,
+        level: float,
+        min_models: int,
+        convergence_threshold: float,
+        n_shuffles: int,
+        seed: int,
+    ) -> SpaceParams: ...
+
+def compare_models(
+    name: str,
+    rois: list[str],
+    networks: list[str | None],
+    models: list[dict[str, Any]],
+    params: SpaceParams,
 ) -> dict[str, Any]: ...
 def run_command(arguments: list[str]) -> int: ...
 def study_check(path: PathLike[str]) -> list[tuple[str, str, str]]: ...

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 import math
 from collections.abc import Iterable, Sequence
@@ -12,6 +13,7 @@ import numpy as np
 from . import _core
 from ._arrays import COUNT, SEED, Array, as_layers, whole
 from ._base import Estimator, Result
+from ._choices import choices
 from ._moments import DepthMoments
 
 
@@ -82,9 +84,10 @@ class DepthDMD(Estimator):
     centring : {"stimuli", "none"}
         Whether the mean over samples is taken out of every unit. Centring over depth is refused: it makes
         the eigenvalues roots of unity for any data.
-    layer_map : {"identity", "procrustes", "pca"}
+    layer_map : {"identity", "procrustes", "pca", "kernel", "random_projection"}
         How layers come to share one state. "identity" needs equal widths; "procrustes" reduces every layer
-        to principal components and rotates each onto the one before it.
+        to principal components and rotates each onto the one before it; "pca" fixes signs only; "kernel"
+        takes the linear kernel of a layer over samples; "random_projection" one random map for all.
     max_width : int
         Largest width of that common state.
     tikhonov : float
@@ -157,8 +160,9 @@ class DepthDMD(Estimator):
     True
     """
 
-    #: What a layer map was fitted to: layers, rows, map, width, scaling. None for a shared state.
-    _map: tuple[list[Array], list[int], str, int, bool] | None
+    #: What a layer map was fitted to, and with which settings: layers, rows, an estimator. None for a
+    #: shared state.
+    _map: tuple[list[Array], list[int], DepthDMD] | None
     layer_names_: list[str]
     layer_means_: Array
     eigenvalues_: Array
@@ -223,13 +227,14 @@ class DepthDMD(Estimator):
         self.min_weight_correlation = min_weight_correlation
 
     def _params(self) -> _core.DmdParams:
+        whole(self.max_width, "max_width", COUNT, 1)
+        names = (
+            "estimator", "select", "modes", "amplitude", "scale", "centring", "layer_map", "max_width",
+            "tikhonov",
+        )  # fmt: skip
+        words = {name: getattr(self, name) for name in names}
         return _core.DmdParams(
-            estimator=self.estimator,
-            rank=rank_word(self.rank),
-            modes=self.modes,
-            amplitude=self.amplitude,
-            select=self.select,
-            tikhonov=self.tikhonov,
+            choices({**words, "rank": rank_word(self.rank)}, "DepthDMD"),
             min_energy=self.min_energy,
             max_gain=self.max_gain,
             seed=whole(self.seed, "seed", SEED),
@@ -265,7 +270,6 @@ class DepthDMD(Estimator):
             Names for messages.
         """
         params = self._params()
-        whole(self.max_width, "max_width", COUNT, 1)
         if isinstance(layers, DepthMoments):
             if train is not None:
                 raise ValueError("moments have no rows to train on\nhint: use `weights` to leave out blocks")
@@ -293,18 +297,14 @@ class DepthDMD(Estimator):
             )
         n_samples = arrays[0].shape[0] if arrays else 0
         rows = list(range(n_samples)) if train is None else _rows(train, arrays).tolist()
-        unit_rms = self.scale == "frobenius"
-        fitted = _core.fit_mapped(
-            arrays, names, rows, self.layer_map, self.max_width, unit_rms, self.scale, params
-        )
-        self._keep(fitted, names)
-        self._map = (arrays, rows, self.layer_map, self.max_width, unit_rms)
+        self._keep(_core.fit_mapped(arrays, names, rows, params), names)
+        self._map = (arrays, rows, copy.copy(self))
         return self
 
     def _fit_moments(
         self, moments: DepthMoments, weights: list[float] | None, params: _core.DmdParams
     ) -> None:
-        fitted = _core.fit_moments(moments._core, weights, self.centring, self.scale, params)
+        fitted = _core.fit_moments(moments._core, weights, params)
         self._keep(fitted, moments.layer_names)
         means = moments.layer_means(weights)
         self.layer_means_ = means if self.centring == "stimuli" else np.zeros_like(means)
@@ -340,10 +340,8 @@ class DepthDMD(Estimator):
             )
         names = self.layer_names_
         if self._map is not None:
-            fitted, rows, layer_map, max_width, unit_rms = self._map
-            return _core.combine_mapped(
-                fitted, arrays, names, rows, layer_map, max_width, unit_rms, weights.tolist()
-            )
+            fitted, rows, settings = self._map
+            return _core.combine_mapped(fitted, arrays, names, rows, settings._params(), weights.tolist())
         if self.scale == "unit_sample":
             arrays = [_unit_rows(array) for array in arrays]
         coefficients = (weights / self.divisors_).tolist()

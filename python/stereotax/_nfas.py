@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import dataclasses
+import html
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
 from . import _core
-from ._arrays import COUNT, DRAWS, SEED, Array, as_layers, as_matrix, as_names, whole
+from ._arrays import COUNT, DRAWS, SEED, Array, as_layers, as_matrix, as_names, as_number, whole
 from ._base import Estimator, Result
+from ._choices import choices
 from ._depth import Verdict, rank_word
 from ._table import Table
 
@@ -31,6 +33,18 @@ class Stability(Result):
     shuffled_eigenvalues: Array
 
 
+#: Settings that go to the extension under the words of the study file.
+_WORDS = (
+    "trajectory", "estimator", "select", "modes", "amplitude", "scale", "centring", "layer_map", "max_width",
+    "align_all", "tikhonov", "fit_on", "hrf", "derivatives", "drift", "encoder", "alphas", "alpha_per_roi",
+    "equalize_dim", "max_dim", "inner_folds", "purge_s", "score", "ceiling", "min_ceiling", "subjects",
+)  # fmt: skip
+_GATES = (
+    "max_depth_gain", "max_depth_rotation_deg", "max_residual", "min_energy", "min_fold_correlation",
+)  # fmt: skip
+_CONTROLS = ("layer_mean", "first_last", "best_layer", "adaptive")
+
+
 class NFAS(Estimator):
     """Score the stable mode of a network, and what could explain its score away, on brain responses.
 
@@ -40,47 +54,77 @@ class NFAS(Estimator):
     is ``max(0, r² − 1/n_eff)`` ("debiased").
 
     Beside the stable mode stand, with the same folds, components and penalties: `layer_mean`,
-    `best_layer` and `adaptive` (chosen by inner cross-validation), `pod`, every single `layer`, and stable
-    modes of `shuffled_NN` layer orders.
+    `best_layer` and `adaptive` (chosen by inner cross-validation), `pod`, every single `layer`, stable
+    modes of `shuffled_NN` layer orders, `nuisance:NAME` features, an untrained twin, and the stable mode
+    under 24 other credible choices.
+
+    Every setting that is a word takes the words of the study file and means the same.
 
     Parameters
     ----------
     n_folds : int or str, optional
         A number of folds; or "auto" (runs where there are two, else 10 parts of the stimuli, or 5 blocks
         of a time series), "leave_run_out", "k_fold:10", "blocks:5".
-    estimator, rank, select, modes, amplitude, scale, centring, tikhonov : see `DepthDMD`
+    seed : int
+        Of folds, draws and shuffles.
+    trajectory : {"stacked", "sample", "pooled"}
+        What one trajectory over depth is: all samples as one state, or each by itself, or all with one
+        operator. What is not built is refused by name.
+    estimator : str, optional
+        See `DepthDMD`; by default that of the trajectory ("standard" for "stacked").
+    rank, select, modes, amplitude, scale, centring, tikhonov : see `DepthDMD`
     layer_map : {"procrustes", "identity", "pca", "kernel", "random_projection"}
         How layers of unequal width come to share a state; layers of equal width share theirs as it is,
         unless `align_all`.
     max_width : int
         Largest width of that state.
     align_all : bool
+        Map layers of equal width too.
     fit_on : {"train", "all"}
         "all" fits layer weights on all samples once (it looks at held-out activations, never responses).
+    gate_action : {"exclude", "report"}
+        What a failed gate does: no point in a space of models, or a point with the verdict beside it.
     max_depth_gain, max_depth_rotation_deg, max_residual, min_energy, min_fold_correlation : float
-        Gates of `verdict_`.
+        Gates of `verdict_`: largest gain or loss and turn in degrees over the whole depth, largest
+        ‖Aφ − λφ‖/‖φ‖, least energy share, least correlation between folds.
     hrf : {"auto", "fir", "spm", "glover", "none"}
         For time series; "auto" is "fir".
     delays_s : (float, float)
         Delays of "fir", in seconds, both included.
     derivatives : {"none", "time", "time_dispersion"}
+        Extra columns of "spm" and "glover".
     drift : str
         "dct:0.01", "polort:2" or "none": removed from each run of a time series.
+    encoder : {"ridge", "ols", "banded"}
+        "banded" gives nuisance features a penalty of their own.
     alphas : sequence of float, optional
-        Penalties, ascending, as multiples of the mean squared singular value; 19 from 1e-3 to 1e6 by default.
+        Penalties, as multiples of the mean squared singular value; 19 from 1e-3 to 1e6 by default.
     alpha_per_roi, equalize_dim : bool
         A penalty per ROI; the same number of components for every representation.
     max_dim : int
         That number at most.
     inner_folds : int
+        Folds of the inner cross-validation, at most.
     purge_s : float
         Seconds dropped on both sides of a held-out block of a time series.
-    score : {"debiased", "r2", "signed", "clipped"}
+    score : {"debiased", "r2", "signed", "clipped", "ceiling"}
+        "ceiling" is r² over the squared noise ceiling.
+    ceiling : {"auto", "split_half", "explainable_variance", "signal_power", "isc", "given", "none"}
+        How noise ceilings are estimated. "auto": those given to `fit`, else from repeats, else from the
+        correlation between subjects, else none.
+    min_ceiling : float
+        ROIs with a lower ceiling (as a correlation) are left out of `controls_` and `significance_`.
+    subjects : {"each", "group_mean"}
+        Fit subjects one by one, or their mean series once.
+    controls : bool or sequence of {"layer_mean", "first_last", "best_layer", "adaptive"}
+        Which representations stand beside the stable mode; all by default. "best_layer" and "adaptive"
+        score every layer.
+    multiverse : bool
+        Repeat the analysis under 24 credible choices (equal widths only); `multiverse_` holds them.
     n_bootstraps, n_shifts : int
         Draws behind intervals and p-values.
     n_shuffles : int
         Shuffled layer orders.
-    seed : int
     max_memory : int
         Bytes for features and predictions; changes no number.
 
@@ -88,9 +132,20 @@ class NFAS(Estimator):
     ----------
     scores_ : Table
         One row per representation × layer × subject × ROI: representation, layer, subject, roi, r, r_lower,
-        r_upper, score, score_kind, chance (of r²), n, n_eff, p, alpha, status. p is one-sided.
+        r_upper, score, score_kind, ceiling, chance (of r²), n, n_eff, p, alpha, status. p is one-sided.
     summary_ : Table
         One row per representation: mean score over ROIs and subjects, and the number of them.
+    ceilings_ : Table
+        One row per subject × ROI: subject, roi, ceiling (a correlation), kind, masked, status.
+    controls_ : Table
+        The claim beside each control, averaged over subjects and unmasked ROIs: claim_representation,
+        control, claim, value, difference, lower, upper, p, n_rois, status. difference = claim − value with
+        its paired bootstrap interval; for `shuffled_order` p is the share of shuffles that score as high.
+    significance_ : Table
+        One row per representation × ROI: p of r over subjects, p_adj adjusted over ROIs by max-T.
+    multiverse_ : Table
+        One row per cell of choices: scale, select, rank, estimator, score, versus_layer_mean, lambda_re,
+        lambda_im, status. Empty unless `multiverse`.
     verdict_ : Verdict or None
         Whether the mode passes the gates in every fold; None for fewer than 4 layers.
     spectrum_ : Table
@@ -100,19 +155,22 @@ class NFAS(Estimator):
     chosen_ : Table
         One row per selected representation × subject × fold: what was chosen.
     stability_ : Stability or None
+        How the stable mode holds up.
     bootstrap_ : dict of (representation, subject) to array (n_bootstraps, n_rois)
         Correlations of the draws; the same draws for all, so differences are paired.
     predictions_ : dict of (representation, subject) to array (n_samples, n_rois)
         Held-out predictions, in the order of the samples.
-    warnings_ : list of str
+    warnings_ : Table
+        What a reader must know: severity ("note", "caution", "serious"), code, text.
+    layer_names_, roi_names_, subjects_, folds_ : list
 
     Errors: `ValueError` for shapes that do not fit, NaN or infinity (with their place), runs that resume,
-    too few samples for the folds. Undefined (NaN, with the reason in `status`): an ROI whose response or
-    prediction is constant.
+    too few samples for the folds, words that are not known. Undefined (NaN, with the reason in `status`):
+    an ROI whose response or prediction is constant.
 
     Cost: one pass for the depth, one for the representations, then an encoding model per representation,
-    fold and subject. Source: specs nfas-dmd, appendix A. Not a replication of the published NFAS: several of
-    its formulas are not public.
+    fold and subject. Source: specs nfas-dmd, appendix A; ceilings 8.6, controls 13. Not a replication of
+    the published NFAS: several of its formulas are not public.
 
     Examples
     --------
@@ -120,20 +178,47 @@ class NFAS(Estimator):
     >>> rng = np.random.default_rng(0)
     >>> stimulus = rng.normal(size=(120, 10))
     >>> layers = [stimulus + 0.3 * rng.normal(size=(120, 10)) for _ in range(6)]
-    >>> responses = stimulus @ rng.normal(size=(10, 3)) + 0.5 * rng.normal(size=(120, 3))
-    >>> nfas = sx.NFAS(n_folds=4, n_bootstraps=50, n_shifts=50, n_shuffles=2).fit(layers, responses)
-    >>> nfas.verdict_
+    >>> signal = stimulus @ rng.normal(size=(10, 3))
+    >>> repeats = signal + rng.normal(size=(4, 120, 3))
+    >>> nfas = sx.NFAS(n_folds=4, n_bootstraps=50, n_shifts=50, n_shuffles=2)
+    >>> nfas.fit(layers, repeats.mean(axis=0), repeats=repeats).verdict_
     stable
     >>> bool(nfas.scores_.where(representation="stable_mode")["r"].min() > 0.9)
     True
+    >>> nfas.ceilings_["kind"].tolist(), bool(nfas.ceilings_["ceiling"].min() > 0.9)
+    (['split_half', 'split_half', 'split_half'], True)
+    >>> nfas.controls_["control"].tolist()[:4]
+    ['adaptive', 'best_layer', 'first_layer', 'last_layer']
     """
+
+    layer_names_: list[str]
+    roi_names_: list[str]
+    subjects_: list[str]
+    folds_: list[dict[str, Any]]
+    scores_: Table
+    summary_: Table
+    ceilings_: Table
+    controls_: Table
+    significance_: Table
+    multiverse_: Table
+    verdict_: Verdict | None
+    spectrum_: Table
+    weights_: Table
+    chosen_: Table
+    stability_: Stability | None
+    bootstrap_: dict[tuple[str, str], Array]
+    predictions_: dict[tuple[str, str], Array]
+    warnings_: Table
+    #: What `ModelSpace` reads: averages over subjects with their draws.
+    _scored: dict[str, Any]
 
     def __init__(
         self,
         n_folds: int | str | None = None,
         seed: int = 0,
         *,
-        estimator: str = "standard",
+        trajectory: str = "stacked",
+        estimator: str | None = None,
         rank: str | int = "energy:0.99",
         select: str = "closest_to_one",
         modes: str = "projected",
@@ -145,6 +230,7 @@ class NFAS(Estimator):
         align_all: bool = False,
         tikhonov: float = 0.0,
         fit_on: str = "train",
+        gate_action: str = "exclude",
         max_depth_gain: float = 2.0,
         max_depth_rotation_deg: float = 45.0,
         max_residual: float = 0.5,
@@ -154,6 +240,7 @@ class NFAS(Estimator):
         delays_s: tuple[float, float] = (1.5, 9.0),
         derivatives: str = "none",
         drift: str = "dct:0.01",
+        encoder: str = "ridge",
         alphas: Sequence[float] | None = None,
         alpha_per_roi: bool = True,
         equalize_dim: bool = True,
@@ -161,6 +248,11 @@ class NFAS(Estimator):
         inner_folds: int = 8,
         purge_s: float = 12.0,
         score: str = "debiased",
+        ceiling: str = "auto",
+        min_ceiling: float = 0.1,
+        subjects: str = "each",
+        controls: bool | Sequence[str] = True,
+        multiverse: bool = False,
         n_bootstraps: int = 2000,
         n_shifts: int = 1000,
         n_shuffles: int = 20,
@@ -168,6 +260,7 @@ class NFAS(Estimator):
     ) -> None:
         self.n_folds = n_folds
         self.seed = seed
+        self.trajectory = trajectory
         self.estimator = estimator
         self.rank = rank
         self.select = select
@@ -180,6 +273,7 @@ class NFAS(Estimator):
         self.align_all = align_all
         self.tikhonov = tikhonov
         self.fit_on = fit_on
+        self.gate_action = gate_action
         self.max_depth_gain = max_depth_gain
         self.max_depth_rotation_deg = max_depth_rotation_deg
         self.max_residual = max_residual
@@ -189,6 +283,7 @@ class NFAS(Estimator):
         self.delays_s = delays_s
         self.derivatives = derivatives
         self.drift = drift
+        self.encoder = encoder
         self.alphas = alphas
         self.alpha_per_roi = alpha_per_roi
         self.equalize_dim = equalize_dim
@@ -196,24 +291,46 @@ class NFAS(Estimator):
         self.inner_folds = inner_folds
         self.purge_s = purge_s
         self.score = score
+        self.ceiling = ceiling
+        self.min_ceiling = min_ceiling
+        self.subjects = subjects
+        self.controls = controls
+        self.multiverse = multiverse
         self.n_bootstraps = n_bootstraps
         self.n_shifts = n_shifts
         self.n_shuffles = n_shuffles
         self.max_memory = max_memory
 
-    def _params(self, tr_s: float | None) -> _core.NfasParams:
-        settings = self.get_params()
-        settings["outer_folds"] = _fold_word(settings.pop("n_folds"), tr_s)
+    def _params(self, tr_s: float | None, has_nuisance: bool = False) -> _core.NfasParams:
+        delays = np.asarray(self.delays_s, dtype=np.float64).tolist()
+        if not isinstance(delays, list) or len(delays) != 2:
+            raise ValueError(
+                f"`delays_s` is {self.delays_s!r}, but two numbers (from, to) in seconds expected\n"
+                "hint: such as (1.5, 9.0)"
+            )
+        gates = {name: getattr(self, name) for name in _GATES}
+        settings = {
+            **{name: getattr(self, name) for name in _WORDS},
+            "rank": rank_word(self.rank),
+            "outer_folds": _fold_word(self.n_folds, tr_s),
+            "delays_s": {"from": delays[0], "to": delays[1]},
+            "gates": {
+                **gates,
+                "action": self.gate_action,
+                "warn_residual": min(0.3, as_number(self.max_residual, "max_residual")),
+            },
+            "controls": {**_asked(self.controls), "multiverse": bool(self.multiverse)},
+        }
         most = {"n_bootstraps": DRAWS // 100, "n_shifts": DRAWS // 100, "n_shuffles": 10_000, "seed": SEED}
-        for name in (*most, "max_width", "max_dim", "inner_folds"):
-            settings[name] = whole(settings[name], name, most.get(name, COUNT), 0 if name in most else 1)
-        settings["max_memory"] = whole(self.max_memory, "max_memory", 2**62)
-        settings["rank"] = rank_word(self.rank)
-        settings["alphas"] = (
-            np.logspace(-3, 6, 19).tolist() if self.alphas is None else [float(a) for a in self.alphas]
+        numbers = {name: whole(getattr(self, name), name, limit) for name, limit in most.items()}
+        for name in ("max_width", "max_dim", "inner_folds"):
+            whole(getattr(self, name), name, COUNT, 1)
+        return _core.NfasParams(
+            choices(settings, "NFAS"),
+            has_nuisance=has_nuisance,
+            max_memory=whole(self.max_memory, "max_memory", 2**62),
+            **numbers,
         )
-        settings["delays_s"] = tuple(float(x) for x in self.delays_s)
-        return _core.NfasParams(**settings)
 
     def fit(
         self,
@@ -226,6 +343,10 @@ class NFAS(Estimator):
         layer_names: Sequence[str] | None = None,
         blocks: Sequence[Any] | None = None,
         tr_s: float | None = None,
+        repeats: Any = None,
+        ceilings: Any = None,
+        nuisance: Mapping[str, Any] | None = None,
+        untrained: Iterable[Any] | Any | None = None,
     ) -> NFAS:
         """Fit the depth and score all representations.
 
@@ -240,11 +361,26 @@ class NFAS(Estimator):
         stimulus_ids : sequence of n_samples names, optional
             Samples of one stimulus are held out together, and draws follow the ids. By default row numbers.
         roi_names, layer_names : sequences of names, optional
+            "roi_1", … and "layer 0", … by default.
         blocks : sequence of n_samples names, optional
             What resampling may move. By default each stimulus; for a time series stretches of 20 s.
         tr_s : float, optional
             Seconds between samples of a time series. Without it each row is a stimulus of its own: no
             haemodynamics, no drift.
+        repeats : array (n_repeats, n_samples, n_rois) or sequence of arrays (n_samples, n_rois), optional
+            The single presentations of which `responses` are the mean, for noise ceilings; for several
+            subjects a mapping of subjects to such arrays.
+        ceilings : sequence of n_rois float, optional
+            Noise ceilings that are known, as correlations.
+        nuisance : mapping of names to arrays (n_samples, n_features), optional
+            Low-level features of the stimuli, scored as `nuisance:NAME`.
+        untrained : as `layers`, optional
+            Activations of the untrained twin, scored as the control `untrained_twin`.
+
+        Returns
+        -------
+        NFAS
+            Itself, with the attributes above.
         """
         arrays, names = as_layers(layers, layer_names)
         subjects, matrices = _subjects(responses)
@@ -258,6 +394,7 @@ class NFAS(Estimator):
             else as_names(stimulus_ids, "stimulus_ids")
         )
         of_run = None if runs is None else as_names(runs, "runs")
+        tr_s = None if tr_s is None else as_number(tr_s, "tr_s")
         moved = _blocks(ids, of_run, tr_s) if blocks is None else as_names(blocks, "blocks")
         for name, found, expected in [
             ("roi_names", len(rois), n_rois),
@@ -269,23 +406,72 @@ class NFAS(Estimator):
                 raise ValueError(
                     f"`{name}` has {found} names, but {expected} expected\nhint: name each of them once"
                 )
-        found = _core.nfas(arrays, names, matrices, ids, of_run, moved, tr_s, self._params(tr_s))
-        self.layer_names_, self.roi_names_, self.subjects_ = names, rois, subjects
-        self._keep_scores(found)
+        features = _nuisance(nuisance)
+        samples = {
+            "ids": ids,
+            "runs": of_run,
+            "blocks": moved,
+            "tr_s": tr_s,
+            "rois": rois,
+            "given_ceilings": _given(ceilings),
+        }
+        found = _core.nfas(
+            arrays,
+            names,
+            matrices,
+            _repeats(repeats, subjects, isinstance(responses, Mapping)),
+            features,
+            None if untrained is None else as_layers(untrained, None)[0],
+            samples,
+            self._params(tr_s, bool(features)),
+        )
+        self.layer_names_, self.roi_names_ = names, rois
+        self.subjects_ = ["group"] if self.subjects == "group_mean" else subjects
+        self._scored = found["scored"]
+        self._keep_ceilings(found["ceilings"])
+        notes = self._keep_scores(found)
         self._keep_depth(found["depth"])
+        columns = ("space", "model", "modality")
+        self.controls_ = Table(found["group"]["controls"]).drop(*columns)
+        self.significance_ = Table(found["group"]["significance"]).drop(*columns[:2])
+        self.multiverse_ = Table(found["multiverse"])
+        known = found["findings"]
+        self.warnings_ = Table(
+            {
+                "severity": [*known["severity"], *("note" for _ in notes)],
+                "code": [*known["code"], *("draws" for _ in notes)],
+                "text": [*known["text"], *notes],
+            }
+        )
         return self
 
-    def _keep_scores(self, found: dict[str, Any]) -> None:
+    def _keep_ceilings(self, found: dict[str, Any]) -> None:
+        cells = [(s, j) for s in range(len(self.subjects_)) for j in range(len(self.roi_names_))]
+        self.ceilings_ = Table(
+            {
+                "subject": [self.subjects_[s] for s, _ in cells],
+                "roi": [self.roi_names_[j] for _, j in cells],
+                "ceiling": np.array([found["subjects"][s][j] for s, j in cells], dtype=np.float64),
+                "kind": [found["kind"] for _ in cells],
+                "masked": np.array([found["masked"][j] for _, j in cells], dtype=bool),
+                "status": [
+                    "ceiling below the threshold" if found["masked"][j] else found["status"] for _, j in cells
+                ],
+            }
+        )
+
+    def _keep_scores(self, found: dict[str, Any]) -> list[str]:
+        """Fill the tables of scores; returns what must be said of the draws."""
         rows: list[dict[str, Any]] = []
         chosen: list[dict[str, Any]] = []
-        self.bootstrap_: dict[tuple[str, str], Array] = {}
-        self.predictions_: dict[tuple[str, str], Array] = {}
-        self.warnings_: list[str] = []
+        notes: list[str] = []
+        self.bootstrap_, self.predictions_ = {}, {}
         self.folds_ = [
             {"name": name, "train": np.array(train), "test": np.array(test)}
             for name, train, test in found["folds"]
         ]
         held_out = np.concatenate([fold["test"] for fold in self.folds_])
+        ceilings = found["ceilings"]["subjects"]
         for scored in found["representations"]:
             key = scored["name"] if scored["layer"] is None else scored["layer"]
             for subject, picks in zip(self.subjects_, scored["chosen"], strict=False):
@@ -298,16 +484,19 @@ class NFAS(Estimator):
                             "chosen": pick,
                         }
                     )
-            for subject, cell in zip(self.subjects_, scored["subjects"], strict=True):
+            for s, (subject, cell) in enumerate(zip(self.subjects_, scored["subjects"], strict=True)):
                 if cell["note"]:
-                    self.warnings_.append(f"{key}, subject {subject}: {cell['note']}")
+                    notes.append(f"{key}, subject {subject}: {cell['note']}")
                 if cell["draws"] is not None:
                     self.bootstrap_[key, subject] = cell["draws"]["bootstrap"]
                     predictions = np.full((self._n_samples(held_out), len(self.roi_names_)), np.nan)
                     predictions[held_out] = cell["draws"]["predictions"]
                     self.predictions_[key, subject] = predictions
                 for j, roi in enumerate(self.roi_names_):
-                    r = cell["r"][j]
+                    r, score = cell["r"][j], cell["score"][j]
+                    status = "constant response or prediction" if np.isnan(r) else "ok"
+                    if np.isnan(score) and not np.isnan(r):
+                        status = "no ceiling"
                     rows.append(
                         {
                             "representation": scored["name"],
@@ -317,14 +506,15 @@ class NFAS(Estimator):
                             "r": r,
                             "r_lower": cell["r_lower"][j],
                             "r_upper": cell["r_upper"][j],
-                            "score": cell["score"][j],
+                            "score": score,
                             "score_kind": self.score,
+                            "ceiling": ceilings[s][j],
                             "chance": 1.0 / cell["n_eff"][j] if cell["n_eff"][j] > 0 else float("nan"),
                             "n": cell["n"],
                             "n_eff": cell["n_eff"][j],
                             "p": cell["p"][j],
                             "alpha": cell["alpha"][j],
-                            "status": "constant response or prediction" if np.isnan(r) else "ok",
+                            "status": status,
                         }
                     )
         self.scores_ = _table(rows)
@@ -344,6 +534,7 @@ class NFAS(Estimator):
                 for (representation, layer), scores in defined.items()
             ]
         )
+        return notes
 
     def _n_samples(self, held_out: Array) -> int:
         return 1 + max(
@@ -351,11 +542,9 @@ class NFAS(Estimator):
         )
 
     def _keep_depth(self, depth: dict[str, Any] | None) -> None:
-        self.verdict_: Verdict | None = None
-        self.stability_: Stability | None = None
+        self.verdict_, self.stability_ = None, None
         self.spectrum_, self.weights_ = Table({}), Table({})
         if depth is None:
-            self.warnings_.append("fewer than 4 layers: no depth dynamics, so no stable mode and no verdict")
             return
         self.verdict_ = Verdict(stable=depth["stable"], reasons=depth["reasons"])
         self.stability_ = Stability(
@@ -388,8 +577,14 @@ class NFAS(Estimator):
                 for layer, weight in zip(self.layer_names_, fold["weights"].tolist(), strict=True)
             ]
         )
-        for fold in depth["folds"]:
-            self.warnings_.extend(w for w in fold["warnings"] if w not in self.warnings_)
+
+    def _repr_html_(self) -> str:
+        """The verdict and the controls, once fitted, as a notebook shows them."""
+        name = f"<p><code>{html.escape(repr(self))}</code></p>"
+        if not hasattr(self, "controls_"):
+            return name
+        verdict = "too shallow for a verdict" if self.verdict_ is None else repr(self.verdict_)
+        return f"{name}<p>{html.escape(verdict)}</p>{self.controls_._repr_html_()}"
 
 
 def _table(rows: list[dict[str, Any]]) -> Table:
@@ -404,6 +599,15 @@ def _fold_word(n_folds: int | str | None, tr_s: float | None) -> str:
     return str(n_folds)
 
 
+def _asked(controls: bool | Sequence[str]) -> dict[str, bool]:
+    if isinstance(controls, bool):
+        return dict.fromkeys(_CONTROLS, controls)
+    return {**dict.fromkeys(_CONTROLS, False), **dict.fromkeys(as_names(controls, "controls"), True)}
+
+
+_BRAIN = {"axes": "samples × ROIs", "hint": "pass a mapping of subjects to arrays for several subjects"}
+
+
 def _subjects(responses: Any) -> tuple[list[str], list[Array]]:
     if isinstance(responses, Mapping):
         if not responses:
@@ -411,16 +615,72 @@ def _subjects(responses: Any) -> tuple[list[str], list[Array]]:
                 "`responses` holds no subject, but at least one expected\nhint: pass an array per subject"
             )
         names = [str(name) for name in responses]
-        matrices = [as_matrix(values, f"responses of {name}") for name, values in responses.items()]
+        matrices = [as_matrix(values, f"responses of {name}", **_BRAIN) for name, values in responses.items()]
     else:
-        names, matrices = ["group"], [as_matrix(responses, "responses")]
+        names, matrices = ["group"], [as_matrix(responses, "responses", **_BRAIN)]
     shapes = {matrix.shape for matrix in matrices}
     if len(shapes) != 1:
         raise ValueError(
             f"subjects have responses of the shapes {sorted(shapes)}, but one shape expected\n"
             "hint: all subjects of a fit have the same samples and ROIs"
         )
+    if not matrices[0].shape[1]:
+        raise ValueError("`responses` has no column, but at least one ROI expected\nhint: pass an array")
     return names, matrices
+
+
+def _repeats(repeats: Any, subjects: list[str], by_name: bool) -> list[list[Array]]:
+    if repeats is None:
+        return []
+    if by_name:
+        if not isinstance(repeats, Mapping) or {str(name) for name in repeats} != set(subjects):
+            raise ValueError(
+                "`repeats` must be a mapping with the same subjects as `responses`\n"
+                f"hint: the subjects are {', '.join(subjects)}"
+            )
+        of = {str(name): values for name, values in repeats.items()}
+        return [_presentations(of[name]) for name in subjects]
+    if isinstance(repeats, Mapping):
+        raise ValueError("`repeats` is a mapping, but `responses` is one array\nhint: pass mappings for both")
+    return [_presentations(repeats)]
+
+
+def _presentations(repeats: Any) -> list[Array]:
+    hint = "repeats come first: (n_repeats, n_samples, n_rois)"
+    if getattr(repeats, "ndim", 3) != 3:
+        raise ValueError(
+            f"`repeats` has the shape {tuple(repeats.shape)}, but three axes expected\nhint: {hint}"
+        )
+    return [
+        as_matrix(one, f"repeats[{i}]", axes="samples × ROIs", hint=hint) for i, one in enumerate(repeats)
+    ]
+
+
+def _nuisance(nuisance: Mapping[str, Any] | None) -> list[tuple[str, Array]]:
+    if nuisance is None:
+        return []
+    if not isinstance(nuisance, Mapping):
+        raise ValueError(
+            "`nuisance` is no mapping of names to arrays\nhint: such as {'loudness': loudness[:, None]}"
+        )
+    hint = "one column per feature: loudness[:, None]"
+    return [
+        (str(name), as_matrix(values, f"nuisance {name}", axes="samples × features", hint=hint))
+        for name, values in nuisance.items()
+    ]
+
+
+def _given(ceilings: Any) -> list[float] | None:
+    if ceilings is None:
+        return None
+    values = np.asarray(ceilings, dtype=np.float64)
+    if values.ndim != 1 or bool(np.any((values < 0) | (values > 1))):
+        raise ValueError(
+            f"`ceilings` has the shape {values.shape} or values outside 0…1, but one correlation per ROI "
+            "expected\nhint: mark ROIs without a ceiling by NaN"
+        )
+    found: list[float] = values.tolist()
+    return found
 
 
 def _blocks(ids: list[str], runs: list[str] | None, tr_s: float | None) -> list[str]:

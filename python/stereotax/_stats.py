@@ -207,13 +207,9 @@ def permanova(
     (150.0, 0.1, True)
     """
     found = _core.permanova(
-        as_matrix(D, "distances"), *_test(groups, ids, n_permutations, exact_up_to, families, strata, seed)
+        as_matrix(D, "distances"), _shuffled(groups, ids, n_permutations, exact_up_to, families, strata, seed)
     )
-    names = found.pop("group_names")
-    found["ss_within_group"] = dict(zip(names, found["ss_within_group"].tolist(), strict=True))
-    found["group_sizes"] = dict(zip(names, found["group_sizes"], strict=True))
-    found["support"] = Support(**found["support"])
-    return Permanova(**found)
+    return Permanova(**_by_group(found, "ss_within_group", "group_sizes"))
 
 
 def pairwise_permanova(
@@ -240,7 +236,7 @@ def pairwise_permanova(
     array([1., 1., 1.])
     """
     pairs = _core.pairwise_permanova(
-        as_matrix(D, "distances"), *_test(groups, ids, n_permutations, exact_up_to, families, strata, seed)
+        as_matrix(D, "distances"), _shuffled(groups, ids, n_permutations, exact_up_to, families, strata, seed)
     )
     for pair in pairs:
         pair["status"] = pair.pop("reason") or "ok"
@@ -293,21 +289,12 @@ def permdisp(
     """
     found = _core.permdisp(
         as_matrix(D, "distances"),
-        as_names(groups, "groups"),
-        optional_names(ids, "ids"),
+        _shuffled(groups, ids, n_permutations, exact_up_to, families, strata, seed),
         centre,
         negative_axes,
         bias_factor,
-        whole(n_permutations, "n_permutations", DRAWS),
-        whole(exact_up_to, "exact_up_to", DRAWS),
-        optional_names(families, "families"),
-        optional_names(strata, "strata"),
-        whole(seed, "seed", SEED),
     )
-    names = found.pop("group_names")
-    found["group_means"] = dict(zip(names, found["group_means"].tolist(), strict=True))
-    found["support"] = Support(**found["support"])
-    return Permdisp(**found)
+    return Permdisp(**_by_group(found, "group_means"))
 
 
 def silhouette(
@@ -337,12 +324,9 @@ def silhouette(
     0.899749
     """
     found = _core.silhouette(
-        as_matrix(D, "distances"), *_test(groups, ids, n_permutations, exact_up_to, families, strata, seed)
+        as_matrix(D, "distances"), _shuffled(groups, ids, n_permutations, exact_up_to, families, strata, seed)
     )
-    names = found.pop("group_names")
-    found["per_group"] = dict(zip(names, found["per_group"].tolist(), strict=True))
-    found["support"] = Support(**found["support"])
-    return Silhouette(**found)
+    return Silhouette(**_by_group(found, "per_group"))
 
 
 def snci(
@@ -399,9 +383,7 @@ def snci(
     array([0.9 , 0.75])
     """
     matrix = as_matrix(scores, "scores")
-    families_ = (
-        [f"model {i}" for i in range(matrix.shape[0])] if families is None else as_names(families, "families")
-    )
+    members = _families(families, matrix.shape[0])
     rois = (
         [f"roi_{j + 1}" for j in range(matrix.shape[1])]
         if roi_names is None
@@ -411,9 +393,9 @@ def snci(
         raise ValueError(
             f"`roi_names` has {len(rois)} names, but {matrix.shape[1]} expected\nhint: one per column"
         )
-    mask = None if included is None else [bool(x) for x in np.asarray(included).tolist()]
+    mask = _mask(included)
     draws, seed = whole(n_bootstraps, "n_bootstraps", DRAWS // 100), whole(seed, "seed", SEED)
-    found = _core.snci(matrix, families_, kind, sign_policy, draws, interval, level, mask, seed)
+    found = _core.snci(matrix, members, kind, sign_policy, draws, interval, level, mask, seed)
     table = Table(
         {
             "roi": rois,
@@ -463,17 +445,15 @@ def profile_consistency(
     1.0
     """
     matrix = as_matrix(scores, "scores")
-    families_ = (
-        [f"model {i}" for i in range(matrix.shape[0])] if families is None else as_names(families, "families")
-    )
-    mask = None if included is None else [bool(x) for x in np.asarray(included).tolist()]
+    members = _families(families, matrix.shape[0])
+    mask = _mask(included)
     draws, seed = whole(n_bootstraps, "n_bootstraps", DRAWS // 100), whole(seed, "seed", SEED)
-    found = _core.profile_consistency(matrix, families_, draws, interval, level, mask, seed)
+    found = _core.profile_consistency(matrix, members, draws, interval, level, mask, seed)
     found["mean_correlation"] = Interval(*found["mean_correlation"])
     return ProfileConsistency(**found)
 
 
-def _test(
+def _shuffled(
     groups: Sequence[Any],
     ids: Sequence[Any] | None,
     n_permutations: int,
@@ -481,14 +461,32 @@ def _test(
     families: Sequence[Any] | None,
     strata: Sequence[Any] | None,
     seed: int,
-) -> tuple[list[str], list[str] | None, int, int, list[str] | None, list[str] | None, int]:
-    """The arguments that all permutation tests share, in the order of the extension's functions."""
-    return (
-        as_names(groups, "groups"),
-        optional_names(ids, "ids"),
-        whole(n_permutations, "n_permutations", DRAWS),
-        whole(exact_up_to, "exact_up_to", DRAWS),
-        optional_names(families, "families"),
-        optional_names(strata, "strata"),
-        whole(seed, "seed", SEED),
-    )
+) -> dict[str, Any]:
+    """What all permutation tests share, checked."""
+    return {
+        "groups": as_names(groups, "groups"),
+        "ids": optional_names(ids, "ids"),
+        "n_permutations": whole(n_permutations, "n_permutations", DRAWS),
+        "exact_up_to": whole(exact_up_to, "exact_up_to", DRAWS),
+        "families": optional_names(families, "families"),
+        "strata": optional_names(strata, "strata"),
+        "seed": whole(seed, "seed", SEED),
+    }
+
+
+def _by_group(found: dict[str, Any], *columns: str) -> dict[str, Any]:
+    """A test's numbers, with those of `columns` by the names of the groups."""
+    names = found.pop("group_names")
+    for column in columns:
+        found[column] = dict(zip(names, np.asarray(found[column]).tolist(), strict=True))
+    found["support"] = Support(**found["support"])
+    return found
+
+
+def _families(families: Sequence[Any] | None, n_models: int) -> list[str]:
+    """Every model is a family of its own unless told otherwise."""
+    return [f"model {i}" for i in range(n_models)] if families is None else as_names(families, "families")
+
+
+def _mask(included: Sequence[bool] | None) -> list[bool] | None:
+    return None if included is None else [bool(x) for x in np.asarray(included).tolist()]

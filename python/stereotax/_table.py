@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
@@ -89,6 +90,12 @@ class Table:
                 keep &= np.array([x == value for x in column], dtype=bool)
         return Table({name: values[keep] for name, values in self._columns.items()})
 
+    def drop(self, *names: str) -> Table:
+        """The table without some columns."""
+        for name in names:
+            self[name]
+        return Table({name: values for name, values in self._columns.items() if name not in names})
+
     def to_dict(self) -> dict[str, list[Any]]:
         """Columns as lists."""
         return {name: values.tolist() for name, values in self._columns.items()}
@@ -151,9 +158,28 @@ class Table:
     def __repr__(self) -> str:
         return self._text(20)
 
+    def _repr_html_(self) -> str:
+        """The table as a notebook shows it: at most 60 rows."""
+        n, most = len(self), 60
+        names = "".join(f"<th>{html.escape(name)}</th>" for name in self._columns)
+        rows = []
+        for i in _shown(n, most):
+            cells = "".join(
+                f'<td style="text-align: {"left" if values.dtype == object else "right"}">'
+                f"{html.escape(_cell(values[i]))}</td>"
+                for values in self._columns.values()
+            )
+            rows.append(f"<tr>{cells}</tr>")
+        if n > most:
+            rows.insert(most // 2, f'<tr><td colspan="{max(len(self._columns), 1)}">…</td></tr>')
+        return (
+            f"<table><thead><tr>{names}</tr></thead><tbody>{''.join(rows)}</tbody></table>"
+            f"<p>{n} rows × {len(self._columns)} columns</p>"
+        )
+
     def _text(self, most: int) -> str:
         n = len(self)
-        shown = list(range(n)) if n <= most else [*range(most // 2), *range(n - most // 2, n)]
+        shown = _shown(n, most)
         texts = []
         for name, values in self._columns.items():
             cells = [_cell(values[i]) for i in shown]
@@ -183,6 +209,11 @@ def _column(values: Sequence[Any] | Array) -> Array:
             f"a column has the shape {array.shape}, but one axis expected\nhint: one value per row"
         )
     return array
+
+
+def _shown(n: int, most: int) -> list[int]:
+    """The rows that a short form shows: the first and the last ones."""
+    return list(range(n)) if n <= most else [*range(most // 2), *range(n - most // 2, n)]
 
 
 def _undefined(x: Any) -> bool:

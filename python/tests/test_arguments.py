@@ -217,6 +217,7 @@ def test_every_argument_of_moments_arrives():
 NFAS = {
     "n_folds": 4,
     "seed": 3,
+    "trajectory": None,  # whether it is built is tested below
     "estimator": "forward_backward",
     "rank": 2,
     "select": "unit_circle",
@@ -229,6 +230,7 @@ NFAS = {
     "align_all": True,
     "tikhonov": 0.1,
     "fit_on": "all",
+    "gate_action": "report",
     "max_depth_gain": 3.0,
     "max_depth_rotation_deg": 20.0,
     "max_residual": 0.7,
@@ -238,6 +240,7 @@ NFAS = {
     "delays_s": (2.0, 6.0),
     "derivatives": "time",
     "drift": "polort:2",
+    "encoder": "ols",
     "alphas": [0.5, 2.0],
     "alpha_per_roi": False,
     "equalize_dim": False,
@@ -245,6 +248,11 @@ NFAS = {
     "inner_folds": 3,
     "purge_s": 3.0,
     "score": "signed",
+    "ceiling": "none",
+    "min_ceiling": 0.3,
+    "subjects": "group_mean",
+    "controls": ["best_layer"],
+    "multiverse": True,
     "n_bootstraps": 7,
     "n_shifts": 6,
     "n_shuffles": 5,
@@ -252,10 +260,29 @@ NFAS = {
 }
 
 
-@pytest.mark.parametrize("name", NFAS)
+@pytest.mark.parametrize("name", [name for name in NFAS if NFAS[name] is not None])
 def test_every_setting_of_nfas_arrives(name):
     assert set(NFAS) == set(inspect.signature(sx.NFAS).parameters)
-    assert repr(sx.NFAS(**{name: NFAS[name]})._params(None)) != repr(sx.NFAS()._params(None))
+    base = {"hrf": "spm"} if name == "derivatives" else {}
+    changed = sx.NFAS(**{**base, name: NFAS[name]})._params(None)
+    assert repr(changed) != repr(sx.NFAS(**base)._params(None))
+
+
+@pytest.mark.parametrize("trajectory", ["sample", "pooled"])
+def test_a_trajectory_is_taken_or_refused_by_name(trajectory):
+    try:
+        found = repr(sx.NFAS(trajectory=trajectory)._params(None))
+    except ValueError as refused:
+        assert "trajectory" in str(refused)
+    else:
+        assert trajectory.capitalize() in found
+
+
+def test_the_defaults_are_those_of_a_study():
+    numbers = {"n_bootstraps": 2000, "n_shifts": 1000, "n_shuffles": 20, "seed": 0, "max_memory": 2**30}
+    core = _core.NfasParams("controls = { multiverse = false }", has_nuisance=False, **numbers)
+    # The penalties are told as a list or as a range.
+    assert repr(sx.NFAS()._params(None)) == repr(core)
 
 
 def test_every_argument_of_its_fit_arrives(monkeypatch):
@@ -274,10 +301,57 @@ def test_every_argument_of_its_fit_arrives(monkeypatch):
     other = {
         "layers": LAYERS[:5], "responses": Y * 2, "runs": ["a"] * 30 + ["b"] * 30, "tr_s": 2.0,
         "stimulus_ids": [f"c{i}" for i in range(60)], "blocks": ["x"] * 60, "layer_names": list("abcdefg"),
+        "roi_names": ["A", "B"], "repeats": np.stack([Y, Y]), "ceilings": [0.5, 0.6],
+        "nuisance": {"pitch": Y[:, :1]}, "untrained": LAYERS[2:],
     }  # fmt: skip
-    assert set(other) | {"self", "roi_names"} == set(inspect.signature(sx.NFAS.fit).parameters)
+    assert set(other) | {"self"} == set(inspect.signature(sx.NFAS.fit).parameters)
     for change in ({}, *({key: value} for key, value in other.items())):
         with pytest.raises(Stop):
             sx.NFAS().fit(**{**base, **change})
+    for key, call in zip(other, calls[1:], strict=True):
+        assert call != calls[0], f"`{key}` gets lost"
+
+
+SPACE = {
+    "embedding": "z",
+    "distance": "cosine",
+    "snci": ["tstat"],
+    "restricted": "free",
+    "exact": False,
+    "min_models": 3,
+    "convergence_threshold": 0.5,
+    "leave_one_family_out": False,
+    "level": 0.9,
+    "n_permutations": 99,
+    "n_bootstraps": 7,
+    "seed": 3,
+}
+
+
+@pytest.mark.parametrize("name", SPACE)
+def test_every_setting_of_a_space_arrives(name):
+    assert set(SPACE) == set(inspect.signature(sx.ModelSpace).parameters)
+    assert repr(sx.ModelSpace(**{name: SPACE[name]})._params()) != repr(sx.ModelSpace()._params())
+
+
+def test_every_argument_of_a_space_arrives(monkeypatch):
+    calls = []
+    real = _core.compare_models
+
+    def record(*args):
+        calls.append(plain(args[:-1]))
+        return real(*args)
+
+    monkeypatch.setattr(sx._space._core, "compare_models", record)
+    base = {"models": np.abs(POINTS), "modality": GROUPS}
+    other = {
+        "models": np.abs(POINTS) * 2, "modality": list("abababab"), "family": list("xxyyzzww"),
+        "benchmark": list("pqpqpqpq"), "trained": [True] * 7 + [False], "twin_of": {"model_8": "model_1"},
+        "networks": list("uuvvv"), "model_names": list("ABCDEFGH"), "roi_names": list("abcde"),
+        "ceilings": [0.5] * 5,
+    }  # fmt: skip
+    assert set(other) | {"self"} == set(inspect.signature(sx.ModelSpace.fit).parameters)
+    for change in ({}, *({key: value} for key, value in other.items())):
+        sx.ModelSpace(n_permutations=99, n_bootstraps=0).fit(**{**base, **change})
     for key, call in zip(other, calls[1:], strict=True):
         assert call != calls[0], f"`{key}` gets lost"

@@ -228,11 +228,11 @@ def test_layers_may_be_named():
 @pytest.mark.parametrize(
     ("settings", "text"),
     [
-        ({"estimator": "standart"}, "did you mean `standard`"),
-        ({"rank": "energy:1.5"}, "energy share"),
+        ({"estimator": "standart"}, 'did you mean `"standard"`'),
+        ({"rank": "energy:1.5"}, "a share above 0 and at most 1"),
         ({"rank": 0}, "at least 1"),
-        ({"rank": "fixed"}, "`fixed:NUMBER`"),
-        ({"select": "band:x"}, "`band:NUMBER`"),
+        ({"rank": "fixed"}, "as in `fixed:4`"),
+        ({"select": "band:x"}, "as in `band:2`"),
         ({"centring": "depth"}, "roots of unity"),
         ({"seed": -1}, "seed"),
         ({"max_width": 0}, "max_width"),
@@ -240,7 +240,9 @@ def test_layers_may_be_named():
         ({"layer_map": "kernels"}, "`procrustes`"),
         ({"tikhonov": -1.0}, "tikhonov"),
         ({"min_energy": float("nan")}, "min_energy"),
-        ({"amplitude": "modulus"}, "`optimal`"),
+        ({"amplitude": "modulus"}, "not linear in the layers"),
+        ({"amplitude": ["first"]}, "one of `optimal`"),
+        ({"estimator": object()}, "a word, a number or a list"),
     ],
 )
 def test_wrong_settings_are_named(settings, text):

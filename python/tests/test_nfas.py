@@ -173,7 +173,7 @@ def test_unequal_widths_are_mapped_and_few_layers_have_no_dynamics():
     assert (
         shallow.verdict_ is None
         and len(shallow.spectrum_) == 0
-        and "fewer than 4 layers" in shallow.warnings_[-1]
+        and "fewer than 4 layers" in shallow.warnings_["text"][0]
     )
     assert set(shallow.scores_["representation"]) == {"layer", "layer_mean", "best_layer", "adaptive"}
 
@@ -200,17 +200,36 @@ def test_it_clones_and_shows_its_settings():
     ("settings", "fit", "text"),
     [
         ({"n_folds": 1}, {}, "folds"),
-        ({"n_folds": "k_fould:3"}, {}, "did you mean `k_fold`"),
+        ({"n_folds": "k_fould:3"}, {}, 'did you mean `"k_fold"`'),
         ({"n_bootstraps": -1}, {}, "`n_bootstraps` is -1"),
         ({"n_shuffles": 10**9}, {}, "n_shuffles"),
         ({"max_dim": 0}, {}, "max_dim"),
         ({"seed": 1.5}, {}, "seed"),
         ({"score": "r3"}, {}, "`debiased`"),
         ({"hrf": "canonical"}, {}, "`glover`"),
-        ({"alphas": [1.0, 0.1]}, {}, "ascending"),
+        ({"alphas": [1.0, -0.1]}, {}, "at least 0"),
         ({"alphas": []}, {}, "at least one"),
+        ({"trajectory": "samples"}, {}, 'did you mean `"sample"`'),
+        ({"encoder": "banded"}, {}, "needs nuisance features"),
+        ({"ceiling": "none", "score": "ceiling"}, {}, "needs a ceiling"),
+        ({"subjects": "mean"}, {}, "`group_mean`"),
+        ({"controls": ["best_layers"]}, {}, "did you mean `best_layer`"),
+        ({"controls": "best_layer"}, {}, "one name per object"),
+        ({"delays_s": 3.0}, {}, "two numbers"),
+        ({"min_ceiling": 2.0}, {}, "a number from 0 to 1"),
+        ({}, {"tr_s": "2"}, "`tr_s` is '2', but a number"),
+        ({}, {"ceilings": [0.5]}, "`ceilings` has 1"),
+        ({}, {"ceilings": [0.5, 0.5, 0.5, 2.0]}, "outside 0…1"),
+        ({}, {"repeats": [[1.0, 2.0]]}, "repeats come first"),
+        ({}, {"repeats": np.zeros((2, 150, 3))}, "repeats of subject 0"),
+        ({}, {"repeats": np.zeros((150, 4))}, "three axes expected"),
+        ({}, {"repeats": {"s1": np.zeros((2, 150, 4))}}, "mappings for both"),
+        ({}, {"nuisance": np.zeros((150, 1))}, "no mapping of names"),
+        ({}, {"nuisance": {"pitch": np.zeros(150)}}, "one column per feature"),
+        ({}, {"nuisance": {"pitch": np.zeros((149, 1))}}, "`nuisance pitch` has 149 rows"),
+        ({}, {"untrained": [np.zeros((149, 3))]}, "149 rows"),
         ({"max_depth_gain": 0.5}, {}, "max_depth_gain"),
-        ({"delays_s": (5.0, 1.0)}, {}, "delays_s"),
+        ({"delays_s": (5.0, 1.0)}, {}, "goes from 5 to 1"),
         ({}, {"runs": ["a"] * 3}, "`runs` has 3 names, but 150"),
         ({}, {"runs": ["a", "b"] * 75}, "begins again at sample 2"),
         ({}, {"roi_names": ["x"]}, "`roi_names` has 1 names, but 4"),

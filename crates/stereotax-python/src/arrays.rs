@@ -3,7 +3,7 @@
 use std::ops::Range;
 
 use faer::{Mat, MatRef};
-use half::f16;
+use half::{bf16, f16};
 use numpy::ndarray::ArrayView2;
 use numpy::{
     Element, PyArray1, PyArray2, PyArrayDescrMethods, PyArrayMethods, PyReadonlyArray2, PyUntypedArray,
@@ -75,6 +75,8 @@ enum Layer<'py> {
     F64(PyReadonlyArray2<'py, f64>),
     F32(PyReadonlyArray2<'py, f32>),
     F16(PyReadonlyArray2<'py, f16>),
+    /// The bits of bfloat16, for which NumPy has no type.
+    Bf16(PyReadonlyArray2<'py, u16>),
 }
 
 /// Layers that stay borrowed from Python.
@@ -106,6 +108,9 @@ impl<'py> Layers<'py> {
                 if array.cast::<PyArray2<f32>>().is_ok() {
                     return Ok(Layer::F32(borrow(name, array, "")?));
                 }
+                if array.cast::<PyArray2<u16>>().is_ok() {
+                    return Ok(Layer::Bf16(borrow(name, array, "")?));
+                }
                 Ok(Layer::F16(borrow(name, array, "2-dimensional float64, float32 or float16")?))
             })
             .collect::<Result<Vec<_>>>()?;
@@ -121,6 +126,7 @@ impl<'py> Layers<'py> {
                 Layer::F64(array) => View::F64(array.as_array()),
                 Layer::F32(array) => View::F32(array.as_array()),
                 Layer::F16(array) => View::F16(array.as_array()),
+                Layer::Bf16(array) => View::Bf16(array.as_array()),
             })
             .collect();
         let n_samples = views.first().map_or(0, View::n_rows);
@@ -153,6 +159,7 @@ enum View<'a> {
     F64(ArrayView2<'a, f64>),
     F32(ArrayView2<'a, f32>),
     F16(ArrayView2<'a, f16>),
+    Bf16(ArrayView2<'a, u16>),
 }
 
 impl View<'_> {
@@ -161,6 +168,7 @@ impl View<'_> {
             View::F64(view) => view.nrows(),
             View::F32(view) => view.nrows(),
             View::F16(view) => view.nrows(),
+            View::Bf16(view) => view.nrows(),
         }
     }
 
@@ -169,6 +177,7 @@ impl View<'_> {
             View::F64(view) => view.ncols(),
             View::F32(view) => view.ncols(),
             View::F16(view) => view.ncols(),
+            View::Bf16(view) => view.ncols(),
         }
     }
 
@@ -177,6 +186,7 @@ impl View<'_> {
             View::F64(_) => Precision::F64,
             View::F32(_) => Precision::F32,
             View::F16(_) => Precision::F16,
+            View::Bf16(_) => Precision::Bf16,
         }
     }
 
@@ -185,6 +195,9 @@ impl View<'_> {
             View::F64(view) => view.row(row).iter().zip(out).for_each(|(x, out)| *out = *x),
             View::F32(view) => view.row(row).iter().zip(out).for_each(|(x, out)| *out = f64::from(*x)),
             View::F16(view) => view.row(row).iter().zip(out).for_each(|(x, out)| *out = f64::from(*x)),
+            View::Bf16(view) => {
+                view.row(row).iter().zip(out).for_each(|(x, out)| *out = bf16::from_bits(*x).to_f64());
+            }
         }
     }
 }

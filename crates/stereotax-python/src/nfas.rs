@@ -210,7 +210,10 @@ fn fit(
         let plain = DepthParams { n_shuffles: 0, multiverse: false, n_bootstraps: 0, ..depth };
         let data = SingleData { source, nuisance: &[], ..data };
         let twin = score_model(&data, Beside::TWIN, &plain, &evaluate, params.memory, monitor)?;
-        models.push(scored(TWIN, &twin, false));
+        let mut twin = scored(TWIN, &twin, false);
+        // A control takes no part in the adjustment of p-values.
+        twin.scores.iter_mut().for_each(|s| s.null = None);
+        models.push(twin);
     }
     let networks = vec![None; rois.len()];
     let spaces = [space_of(MODEL, SpaceRois { names: rois, networks }, models)?];

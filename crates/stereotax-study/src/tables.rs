@@ -792,13 +792,24 @@ fn models_table(
     )
 }
 
-/// The word that a setting has in the study file.
+/// The word that a setting has in the study file, as in `energy:0.99`.
 pub fn word(setting: &impl serde::Serialize) -> String {
-    match serde_json::to_value(setting) {
-        Ok(Value::String(word)) => word,
-        Ok(other) => other.to_string(),
-        Err(_) => String::new(),
+    fn of(value: &Value) -> String {
+        match value {
+            Value::String(word) => word.clone(),
+            Value::Number(number) => number.as_f64().map_or_else(|| number.to_string(), |x| x.to_string()),
+            Value::Object(one) if one.len() == 1 => match one.iter().next() {
+                // The argument may have a name of its own, which the study file does not say.
+                Some((word, Value::Object(named))) if named.len() == 1 => {
+                    format!("{word}:{}", named.values().map(of).collect::<String>())
+                }
+                Some((word, argument)) => format!("{word}:{}", of(argument)),
+                None => String::new(),
+            },
+            other => other.to_string(),
+        }
     }
+    serde_json::to_value(setting).map(|value| of(&value)).unwrap_or_default()
 }
 
 #[expect(clippy::too_many_lines, reason = "one flat list of rows is easier to follow in one place")]
@@ -1155,4 +1166,19 @@ pub(crate) fn references(s: &NfasSettings) -> Vec<String> {
     }
     keys.sort_unstable();
     keys.into_iter().map(str::to_owned).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use stereotax::dynamics::{Estimator, RankRule, Selection};
+
+    #[test]
+    fn settings_are_told_in_the_words_of_the_study_file() {
+        assert_eq!(word(&RankRule::Energy(0.99)), "energy:0.99");
+        assert_eq!(word(&RankRule::Full), "full");
+        assert_eq!(word(&Selection::MaxEnergyInBand { gain: 2.0 }), "max_energy_in_band:2");
+        assert_eq!(word(&Estimator::Bagged { n_bags: 100 }), "bagged:100");
+        assert_eq!(word(&config::LayerMap::Procrustes), "procrustes");
+    }
 }
