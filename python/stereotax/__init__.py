@@ -6,6 +6,7 @@ shallow to deep. Time is in seconds.
 - `DepthMoments`, `DepthDMD`: the depth of a network as a dynamical trajectory, and its stable mode.
 - `NFAS`: how well representations of a network predict brain responses, with ceilings and controls.
 - `ModelSpace`: many models as points in the coordinates of the brain, and tests between their groups.
+- `RidgeCV`: encoding models of many targets, a penalty for each.
 - `distances`, `permanova`, `pairwise_permanova`, `permdisp`, `silhouette`: tests between groups of models.
 - `snci`, `profile_consistency`: how consistently the models of a modality score.
 - `Study`: a whole study file, planned, computed and kept; the same as the command `stereotax`.
@@ -16,6 +17,7 @@ from ._core import StereotaxError, __version__
 from ._depth import DepthDMD
 from ._moments import DepthMoments
 from ._nfas import NFAS
+from ._ridge import RidgeCV
 from ._space import ModelSpace
 from ._stats import (
     distances,
@@ -34,6 +36,7 @@ __all__ = [
     "DepthMoments",
     "ModelSpace",
     "NFAS",
+    "RidgeCV",
     "StereotaxError",
     "Study",
     "Table",

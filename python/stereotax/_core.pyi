@@ -75,6 +75,16 @@ def combine_mapped(
     params: DmdParams,
     weights: list[float],
 ) -> _Array: ...
+def ridge_cv(
+    x: _Array,
+    y: _Array,
+    folds: list[tuple[list[int], list[int]]],
+    alphas: list[float],
+    absolute: bool,
+    per_target: bool,
+    by_correlation: bool,
+    fit_intercept: bool,
+) -> dict[str, Any]: ...
 def distances(coordinates: _Array, kind: str) -> dict[str, Any]: ...
 def permanova(distances: _Array, shuffled: dict[str, Any]) -> dict[str, Any]: ...
 def pairwise_permanova(distances: _Array, shuffled: dict[str, Any]) -> list[dict[str, Any]]: ...

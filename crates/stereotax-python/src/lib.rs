@@ -13,6 +13,7 @@ mod error;
 mod moments;
 mod nfas;
 mod options;
+mod ridge;
 mod space;
 mod stats;
 mod study;
@@ -34,6 +35,8 @@ mod _core {
     use crate::moments::Moments;
     #[pymodule_export]
     use crate::nfas::{NfasParams, nfas};
+    #[pymodule_export]
+    use crate::ridge::ridge_cv;
     #[pymodule_export]
     use crate::space::{SpaceParams, compare_models};
     #[pymodule_export]

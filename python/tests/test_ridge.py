@@ -1,0 +1,92 @@
+"""Ridge with a penalty per target, against scikit-learn and by hand."""
+
+import numpy as np
+import pytest
+import stereotax as sx
+from sklearn.base import clone
+from sklearn.linear_model import Ridge
+from sklearn.model_selection import KFold
+
+ALPHAS = np.logspace(-2, 4, 7)
+
+
+def data(n=120, p=30, n_targets=5, seed=0):
+    rng = np.random.default_rng(seed)
+    X = rng.normal(size=(n, p)) + 2.0
+    noise = np.linspace(0.5, 20, n_targets) * rng.normal(size=(n, n_targets))
+    return X, X @ rng.normal(size=(p, n_targets)) + noise + 7.0
+
+
+@pytest.mark.parametrize("p", [30, 150])  # in unit space, and in sample space
+def test_penalties_and_weights_are_those_of_scikit_learn_by_brute_force(p):
+    X, y = data(p=p)
+    found = sx.RidgeCV(ALPHAS, alpha_scale="absolute", cv=4).fit(X, y)
+    rest = np.zeros((len(ALPHAS), y.shape[1]))
+    total = np.zeros(y.shape[1])
+    for train, test in KFold(4).split(X):
+        total += ((y[test] - y[train].mean(axis=0)) ** 2).sum(axis=0)
+        for a, alpha in enumerate(ALPHAS):
+            predicted = Ridge(alpha).fit(X[train], y[train]).predict(X[test])
+            rest[a] += ((y[test] - predicted) ** 2).sum(axis=0)
+    best = rest.argmin(axis=0)
+    np.testing.assert_allclose(found.alpha_, ALPHAS[best])
+    assert len(set(found.alpha_)) > 1  # noise differs, so penalties do
+    np.testing.assert_allclose(found.best_score_, 1 - rest.min(axis=0) / total, rtol=1e-9)
+    for j in range(y.shape[1]):
+        slow = Ridge(found.alpha_[j]).fit(X, y[:, j])
+        np.testing.assert_allclose(found.coef_[:, j], slow.coef_, rtol=1e-7, atol=1e-9)
+        np.testing.assert_allclose(found.predict(X)[:, j], slow.predict(X), rtol=1e-8)
+        assert found.score(X, y)[j] == pytest.approx(slow.score(X, y[:, j]), abs=1e-9)
+
+
+def test_groups_are_held_out_whole():
+    X, y = data()
+    runs = np.repeat(["a", "b", "c", "d"], 30)
+    by_groups = sx.RidgeCV(ALPHAS).fit(X, y, groups=runs)
+    by_folds = sx.RidgeCV(ALPHAS, cv=KFold(4).split(X)).fit(X, y)
+    np.testing.assert_array_equal(by_groups.coef_, by_folds.coef_)
+
+
+def test_a_shared_penalty_is_shared_and_a_constant_target_is_undefined():
+    X, y = data()
+    assert len(set(sx.RidgeCV(ALPHAS, per_target=False).fit(X, y).alpha_)) == 1
+    y[:, 2] = 3.0
+    found = sx.RidgeCV(ALPHAS).fit(X, y)
+    assert np.isnan(found.alpha_).tolist() == [False, False, True, False, False]
+    assert np.isnan(found.coef_[:, 2]).all() and np.isfinite(found.coef_[:, 3]).all()
+
+
+def test_one_target_comes_back_as_it_went_in():
+    X, y = data()
+    found = sx.RidgeCV(ALPHAS, criterion="r").fit(X, y[:, 0])
+    assert found.predict(X).shape == (120,)
+    assert clone(found).get_params()["criterion"] == "r"
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"alpha_scale": "relative"}, "mean_square, absolute expected"),
+        ({"criterion": "mse"}, "one of r2, r expected"),
+        ({"cv": 1}, "from 2"),
+        ({"alphas": [-1.0, 2.0]}, "≥ 0"),
+        ({"cv": [([0, 1, 2], [2, 3])]}, "inner fold"),
+    ],
+)
+def test_wrong_settings_are_refused(change, message):
+    X, y = data()
+    with pytest.raises(ValueError, match=message):
+        sx.RidgeCV(**change).fit(X, y)
+
+
+def test_wrong_data_are_refused():
+    X, y = data()
+    with pytest.raises(ValueError, match="rows"):
+        sx.RidgeCV().fit(X, y[:100])
+    with pytest.raises(ValueError, match="one group"):
+        sx.RidgeCV().fit(X, y, groups=["a"] * 120)
+    with pytest.raises(ValueError, match="29 units, but 30"):
+        sx.RidgeCV().fit(X, y).predict(X[:, 1:])
+    X[3, 4] = np.nan
+    with pytest.raises(ValueError, match="row 3, column 4"):
+        sx.RidgeCV().fit(X, y)
