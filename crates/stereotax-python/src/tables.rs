@@ -1,5 +1,8 @@
 //! Hand tables and group results over as dictionaries of columns.
 
+use std::sync::Arc;
+
+use faer::Mat;
 use numpy::PyArray1;
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyList};
@@ -7,7 +10,7 @@ use stereotax::pipelines::group::{GroupResult, ModelScores, PointStatus, ScoredM
 use stereotax_io::{Column, Table, Values};
 use stereotax_study::Finding;
 
-use crate::arrays::{Matrix, to_array, to_mat};
+use crate::arrays::{Matrix, to_array};
 use crate::convert::dict;
 use crate::error::Result;
 
@@ -67,13 +70,17 @@ pub fn tell_scored<'py>(py: Python<'py>, model: &ScoredModel) -> Result<Bound<'p
         .scores
         .iter()
         .map(|s| {
-            let draws = s.draws.as_ref().map(|draws| to_array(py, draws.as_ref())).transpose()?;
+            // NumPy keeps them as doubles, in which every number of single precision is exact.
+            let double = |draws: &Mat<f32>| {
+                Mat::from_fn(draws.nrows(), draws.ncols(), |b, j| f64::from(draws[(b, j)]))
+            };
+            let draws = s.draws.as_ref().map(|draws| to_array(py, double(draws).as_ref())).transpose()?;
             Ok(dict!(py, {
                 "representation": &s.representation,
                 "r": PyArray1::from_slice(py, &s.r),
                 "score": PyArray1::from_slice(py, &s.score),
                 "draws": draws,
-                "null": s.null.as_ref().map(|null| PyArray1::from_slice(py, null)),
+                "null": s.null.as_ref().map(|null| PyArray1::from_slice(py, null.as_slice())),
             }))
         })
         .collect::<PyResult<Vec<_>>>()?;
@@ -104,14 +111,17 @@ pub struct ToldScores<'py> {
 pub fn read_scores(told: Vec<ToldScores<'_>>) -> Result<Vec<ModelScores>> {
     told.into_iter()
         .map(|s| {
-            let draws =
-                s.draws.map(|draws| -> Result<_> { Ok(to_mat(Matrix::new("draws", &draws)?.view())) });
+            let draws = s.draws.map(|draws| -> Result<_> {
+                let draws = Matrix::new("draws", &draws)?;
+                let draws = draws.view();
+                Ok(Arc::new(Mat::from_fn(draws.nrows(), draws.ncols(), |b, j| draws[(b, j)] as f32)))
+            });
             Ok(ModelScores {
                 representation: s.representation,
                 r: s.r,
                 score: s.score,
                 draws: draws.transpose()?,
-                null: s.null,
+                null: s.null.map(Arc::new),
             })
         })
         .collect()

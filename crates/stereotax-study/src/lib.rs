@@ -14,6 +14,7 @@ pub mod results;
 mod run;
 pub mod settings;
 mod store;
+mod summary;
 mod tables;
 
 use std::path::{Path, PathBuf};

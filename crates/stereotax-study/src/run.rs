@@ -22,6 +22,7 @@ use crate::inputs::{self, BenchmarkInput, Inputs};
 use crate::node::NodeSpec;
 use crate::plan::{self, Grid, Pair};
 use crate::store::{Payload, Store};
+use crate::summary::{Summary, read_ceilings, summarise};
 use crate::tables::{self, Scored};
 use crate::{Finding, Options, Study, StudyError, results, settings};
 
@@ -364,20 +365,34 @@ impl Worker<'_> {
         }
     }
 
-    /// Read back everything that tables and group statistics need.
+    /// Read back everything that tables and group statistics need, one representation at a time.
     fn collect(&self) -> Result<Scored, StudyError> {
+        let analysis = &self.study.file.analysis;
+        let kind = settings::score_kind(analysis.score);
         let lost = |spec: &NodeSpec| StudyError::Internal {
             what: format!("node `{}` was finished and cannot be read back", spec.label),
         };
         let load = |spec: &NodeSpec| self.store.load(spec).ok_or_else(|| lost(spec));
-        let ceilings =
-            self.grid.benchmarks.iter().map(|work| load(&work.ceiling)).collect::<Result<_, _>>()?;
+        let ceilings = self
+            .inputs
+            .benchmarks
+            .iter()
+            .zip(&self.grid.benchmarks)
+            .map(|(benchmark, work)| {
+                Ok(read_ceilings(benchmark, &load(&work.ceiling)?, analysis.min_ceiling))
+            })
+            .collect::<Result<Vec<_>, StudyError>>()?;
+        let average = |specs: &[NodeSpec], benchmark: usize| -> Result<Option<Summary>, StudyError> {
+            let subjects = specs.iter().map(load).collect::<Result<Vec<_>, _>>()?;
+            Ok(summarise(&subjects, kind, &ceilings[benchmark]))
+        };
         let nuisance = self
             .grid
             .benchmarks
             .iter()
-            .map(|work| work.nuisance.iter().map(|specs| specs.iter().map(load).collect()).collect())
-            .collect::<Result<Vec<Vec<Vec<Payload>>>, _>>()?;
+            .enumerate()
+            .map(|(b, work)| work.nuisance.iter().map(|specs| average(specs, b)).collect())
+            .collect::<Result<_, _>>()?;
         let pairs = self
             .grid
             .pairs
@@ -390,11 +405,13 @@ impl Worker<'_> {
                     .transpose()?;
                 let direct = pair.cells.iter().map(|(r, specs)| (r, specs));
                 let selected = pair.selected.iter().map(|(r, _, specs)| (r, specs));
-                let cells = direct
-                    .chain(selected)
-                    .map(|(r, specs)| Ok((r.clone(), specs.iter().map(load).collect::<Result<Vec<_>, _>>()?)))
-                    .collect::<Result<BTreeMap<_, _>, StudyError>>()?;
-                Ok((depth, cells))
+                let mut summaries = BTreeMap::new();
+                for (representation, specs) in direct.chain(selected) {
+                    if let Some(summary) = average(specs, pair.benchmark)? {
+                        summaries.insert(representation.clone(), summary);
+                    }
+                }
+                Ok((depth, summaries))
             })
             .collect::<Result<Vec<_>, StudyError>>()?;
         Ok(Scored { ceilings, nuisance, pairs })

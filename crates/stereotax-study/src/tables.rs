@@ -1,37 +1,35 @@
 //! Turn finished nodes into spaces, group statistics and the tables of `results/`.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
-use faer::{Mat, MatRef};
+use faer::Mat;
 use serde_json::{Value, json};
 use stereotax::data::{Monitor, TileSource};
 use stereotax::dynamics::{StableVerdict, Unstable, UnstableReason};
 use stereotax::pipelines::Representation;
-use stereotax::pipelines::ceilings;
 use stereotax::pipelines::depth::DepthResult;
 use stereotax::pipelines::group::{
     GroupResult, ModelInfo, PointStatus, RepresentationScores, Severity, SpaceInput, Warning, compare_groups,
 };
-use stereotax::pipelines::subjects::{self, over_subjects};
 use stereotax::stats::score::ScoreKind;
-use stereotax::stats::summary::median;
 use stereotax_io::Table;
 
 use crate::config::{self, GateAction, NfasSettings};
 use crate::inputs::{BenchmarkInput, Inputs};
 use crate::plan::{Grid, Pair};
 use crate::run::sorted;
-use crate::store::Payload;
+use crate::summary::{Ceilings, SubjectScores, Summary, mean};
 use crate::{Finding, Study, StudyError, settings};
 
-/// Everything that was computed, read back.
+/// Everything that was computed, read back and averaged over subjects.
 pub(crate) struct Scored {
     /// Per benchmark.
-    pub(crate) ceilings: Vec<Payload>,
-    /// Per benchmark, nuisance set and subject.
-    pub(crate) nuisance: Vec<Vec<Vec<Payload>>>,
-    /// Per pair: the depth fit, and the cells of every representation, one per subject.
-    pub(crate) pairs: Vec<(Option<DepthResult>, BTreeMap<Representation, Vec<Payload>>)>,
+    pub(crate) ceilings: Vec<Ceilings>,
+    /// Per benchmark and nuisance set.
+    pub(crate) nuisance: Vec<Vec<Option<Summary>>>,
+    /// Per pair: the depth fit, and every representation that could be scored.
+    pub(crate) pairs: Vec<(Option<DepthResult>, BTreeMap<Representation, Summary>)>,
 }
 
 /// What `results/` holds.
@@ -39,37 +37,6 @@ pub(crate) struct Made {
     pub(crate) tables: BTreeMap<String, Table>,
     pub(crate) manifest: Value,
     pub(crate) findings: Vec<Finding>,
-}
-
-/// Scores of one representation of one model on one benchmark.
-struct Summary {
-    /// Per subject: r, score, n_eff and p per ROI.
-    subjects: Vec<SubjectScores>,
-    r: Vec<f64>,
-    score: Vec<f64>,
-    /// Draws × ROIs, averaged over subjects.
-    draws: Option<Mat<f64>>,
-    null: Option<Vec<f32>>,
-}
-
-struct SubjectScores {
-    r: Vec<f64>,
-    score: Vec<f64>,
-    n_eff: Vec<f64>,
-    p: Vec<f64>,
-    alpha: Vec<f64>,
-    n: f64,
-}
-
-/// Ceilings of one benchmark.
-struct Ceilings {
-    kind: String,
-    status: String,
-    /// Per subject and ROI.
-    subjects: Vec<Vec<f64>>,
-    /// Mean over subjects.
-    mean: Vec<f64>,
-    masked: Vec<bool>,
 }
 
 pub(crate) fn make(
@@ -82,24 +49,9 @@ pub(crate) fn make(
     let analysis = &study.file.analysis;
     let kind = settings::score_kind(analysis.score);
     let mut findings = inputs.findings.clone();
-    let ceilings: Vec<Ceilings> = inputs
-        .benchmarks
-        .iter()
-        .zip(&scored.ceilings)
-        .map(|(benchmark, payload)| read_ceilings(benchmark, payload, analysis.min_ceiling))
-        .collect();
-    let mut summaries: Vec<BTreeMap<Representation, Summary>> = Vec::new();
-    for (pair, (_, cells)) in grid.pairs.iter().zip(&scored.pairs) {
-        let ceiling = &ceilings[pair.benchmark];
-        summaries.push(
-            cells
-                .iter()
-                .filter_map(|(r, payloads)| Some((r.clone(), summarise(payloads, kind, ceiling)?)))
-                .collect(),
-        );
-    }
+    let ceilings = &scored.ceilings;
     edge_note(inputs, grid, scored, &mut findings);
-    let spaces = spaces(study, inputs, grid, scored, &summaries, &ceilings, kind);
+    let spaces = spaces(study, inputs, grid, scored);
     let params = settings::group(analysis, study.file.seed);
     let mut group =
         compare_groups(&spaces, &params, monitor).map_err(StudyError::in_context("group statistics"))?;
@@ -111,14 +63,11 @@ pub(crate) fn make(
     let space_of = space_names(inputs);
     let mut tables = group_tables(&group);
     tables.insert("models".into(), models_table(study, inputs, grid, scored, &space_of, &mut findings));
-    tables.insert(
-        "scores".into(),
-        scores_table(study, inputs, grid, &summaries, &ceilings, &group, scored, kind),
-    );
+    tables.insert("scores".into(), scores_table(inputs, grid, &group, scored, kind));
     tables.insert("spectra".into(), spectra_table(inputs, grid, scored));
     tables.insert("weights".into(), weights_table(inputs, grid, scored));
-    tables.insert("rois".into(), rois_table(inputs, &ceilings, &space_of));
-    tables.insert("multiverse".into(), multiverse_table(inputs, grid, scored, &summaries, &ceilings));
+    tables.insert("rois".into(), rois_table(inputs, ceilings, &space_of));
+    tables.insert("multiverse".into(), multiverse_table(inputs, grid, scored));
     if let Some(caveat) = study.file.preset.caveat() {
         findings.push(Finding::note("reconstruction", caveat));
     }
@@ -145,16 +94,6 @@ pub fn no_ceiling() -> Finding {
     )
 }
 
-fn read_ceilings(benchmark: &BenchmarkInput, payload: &Payload, least: f64) -> Ceilings {
-    let n_rois = benchmark.rois.len();
-    let values = payload.get("ceiling").unwrap_or_default();
-    let subjects: Vec<Vec<f64>> = values.chunks_exact(n_rois.max(1)).map(<[f64]>::to_vec).collect();
-    let text = |key: &str, default: &str| payload.facts[key].as_str().unwrap_or(default).to_owned();
-    let found = ceilings::Ceilings { kind: text("kind", "none"), status: text("status", "ok"), subjects };
-    let (mean, masked) = (found.mean(), found.masked(least));
-    Ceilings { kind: found.kind, status: found.status, subjects: found.subjects, mean, masked }
-}
-
 /// A warning of the group statistics as a finding.
 pub fn as_finding(warning: &Warning) -> Finding {
     let severity = match warning.severity {
@@ -165,76 +104,11 @@ pub fn as_finding(warning: &Warning) -> Finding {
     Finding::new(severity, &warning.code, warning.text.clone())
 }
 
-/// Average the cells of a representation over subjects; `None` where it could not be computed.
-fn summarise(payloads: &[Payload], kind: ScoreKind, ceiling: &Ceilings) -> Option<Summary> {
-    struct Read {
-        r: Vec<f64>,
-        n_eff: Vec<f64>,
-        bootstrap: Option<Vec<f64>>,
-        null: Option<Vec<f32>>,
-    }
-    let read: Vec<Read> = payloads
-        .iter()
-        .map(|payload| {
-            Some(Read {
-                r: payload.get("r")?,
-                n_eff: payload.get("n_eff")?,
-                bootstrap: payload.get("bootstrap"),
-                // Kept in single precision, so nothing is lost.
-                null: payload.get("null").map(|null| null.into_iter().map(|x| x as f32).collect()),
-            })
-        })
-        .collect::<Option<_>>()?;
-    let n_rois = read.first()?.r.len();
-    let mean = over_subjects(
-        &read
-            .iter()
-            .enumerate()
-            .map(|(subject, read)| subjects::SubjectScores {
-                r: &read.r,
-                n_eff: &read.n_eff,
-                ceilings: &ceiling.subjects[subject.min(ceiling.subjects.len() - 1)],
-                bootstrap: read
-                    .bootstrap
-                    .as_ref()
-                    .map(|values| MatRef::from_row_major_slice(values, values.len() / n_rois.max(1), n_rois)),
-                null: read.null.as_deref(),
-            })
-            .collect::<Vec<_>>(),
-        kind,
-    );
-    let subjects = payloads
-        .iter()
-        .zip(read)
-        .zip(mean.of_subjects)
-        .map(|((payload, Read { r, n_eff, .. }), score)| {
-            let alphas = payload.get("alphas")?;
-            let n_folds = alphas.len() / n_rois.max(1);
-            let alpha = (0..n_rois)
-                .map(|j| {
-                    let folds: Vec<f64> =
-                        (0..n_folds).map(|f| alphas[f * n_rois + j]).filter(|a| a.is_finite()).collect();
-                    if folds.is_empty() { f64::NAN } else { median(&folds) }
-                })
-                .collect();
-            let p = payload.get("p").unwrap_or_else(|| vec![f64::NAN; n_rois]);
-            let n = payload.facts["n_samples"].as_f64().unwrap_or(f64::NAN);
-            Some(SubjectScores { r, score, n_eff, p, alpha, n })
-        })
-        .collect::<Option<_>>()?;
-    Some(Summary { subjects, r: mean.r, score: mean.score, draws: mean.draws, null: mean.null })
-}
-
-fn mean(x: &[f64]) -> f64 {
-    if x.is_empty() { f64::NAN } else { x.iter().sum::<f64>() / x.len() as f64 }
-}
-
 /// One note for all models whose penalties often lie on an edge of the grid.
 fn edge_note(inputs: &Inputs, grid: &Grid, scored: &Scored, findings: &mut Vec<Finding>) {
     let shares = grid.pairs.iter().zip(&scored.pairs).filter_map(|(pair, (_, cells))| {
         let stable = cells.get(&Representation::StableMode)?;
-        let shares: Vec<f64> = stable.iter().filter_map(|p| p.facts["share_at_edge"].as_f64()).collect();
-        Some((inputs.models[pair.model].model.name.as_str(), mean(&shares)))
+        Some((inputs.models[pair.model].model.name.as_str(), stable.share_at_edge))
     });
     findings.extend(edge_finding(&shares.collect::<Vec<_>>()));
 }
@@ -322,15 +196,8 @@ fn failed_gate(gate: &Unstable) -> String {
     }
 }
 
-fn spaces(
-    study: &Study,
-    inputs: &Inputs,
-    grid: &Grid,
-    scored: &Scored,
-    summaries: &[BTreeMap<Representation, Summary>],
-    ceilings: &[Ceilings],
-    kind: ScoreKind,
-) -> Vec<SpaceInput> {
+fn spaces(study: &Study, inputs: &Inputs, grid: &Grid, scored: &Scored) -> Vec<SpaceInput> {
+    let ceilings = &scored.ceilings;
     let names = space_names(inputs);
     let mut distinct = names.clone();
     distinct.sort();
@@ -386,7 +253,7 @@ fn spaces(
                             .into_iter()
                             .filter_map(|i| {
                                 let layers = n_layers(inputs, &grid.pairs[i]);
-                                let summary = summaries[i].get(&pick.of(layers))?;
+                                let summary = scored.pairs[i].1.get(&pick.of(layers))?;
                                 Some((summary, columns[&grid.pairs[i].benchmark].as_slice()))
                             })
                             .collect();
@@ -395,18 +262,7 @@ fn spaces(
                     .collect();
                 push_scores(&mut scores, name, &per_model, rois.len());
             }
-            nuisance_scores(
-                &mut scores,
-                inputs,
-                grid,
-                scored,
-                ceilings,
-                kind,
-                &models,
-                &of_model,
-                &columns,
-                rois.len(),
-            );
+            nuisance_scores(&mut scores, inputs, grid, scored, &models, &of_model, &columns, rois.len());
             let model_ceilings = Mat::from_fn(models.len(), rois.len(), |m, j| {
                 let members: Vec<usize> =
                     of_model(models[m]).into_iter().map(|i| grid.pairs[i].benchmark).collect();
@@ -523,31 +379,37 @@ fn representation_names(grid: &Grid) -> Vec<(String, Pick)> {
 struct Combined {
     r: Vec<f64>,
     score: Vec<f64>,
-    draws: Option<Mat<f64>>,
-    null: Option<Vec<f32>>,
+    draws: Option<Arc<Mat<f32>>>,
+    null: Option<Arc<Vec<f32>>>,
 }
 
 impl Combined {
     fn of(parts: &[(&Summary, &[usize])], n_rois: usize) -> Option<Self> {
-        if parts.is_empty() {
-            return None;
-        }
         let over = |of: &dyn Fn(&Summary) -> &[f64], j: usize| -> f64 {
             let values: Vec<f64> =
                 parts.iter().map(|(s, columns)| of(s)[columns[j]]).filter(|x| !x.is_nan()).collect();
             mean(&values)
         };
+        let (only, columns) = *parts.first()?;
         // Draws of different benchmarks resample different stimuli; only one benchmark's can be kept whole.
-        let (only, columns) = parts[0];
         let single = parts.len() == 1;
-        let draws = only.draws.as_ref().filter(|_| single);
-        let null = only.null.as_ref().filter(|_| single);
+        let in_order = columns.iter().enumerate().all(|(j, &column)| j == column);
+        let draws = only.draws.as_ref().filter(|_| single).map(|draws| match in_order {
+            true => draws.clone(),
+            false => Arc::new(Mat::from_fn(draws.nrows(), n_rois, |b, j| draws[(b, columns[j])])),
+        });
+        let null = only.null.as_ref().filter(|_| single).map(|null| match in_order {
+            true => null.clone(),
+            false => {
+                let rows = null.chunks_exact(n_rois);
+                Arc::new(rows.flat_map(|row| columns.iter().map(|&c| row[c])).collect())
+            }
+        });
         Some(Combined {
             r: (0..n_rois).map(|j| over(&|s| &s.r, j)).collect(),
             score: (0..n_rois).map(|j| over(&|s| &s.score, j)).collect(),
-            draws: draws.map(|d| Mat::from_fn(d.nrows(), n_rois, |b, j| d[(b, columns[j])])),
-            null: null
-                .map(|n| n.chunks_exact(n_rois).flat_map(|row| columns.iter().map(|&c| row[c])).collect()),
+            draws,
+            null,
         })
     }
 }
@@ -579,17 +441,15 @@ fn nuisance_scores(
     inputs: &Inputs,
     grid: &Grid,
     scored: &Scored,
-    ceilings: &[Ceilings],
-    kind: ScoreKind,
     models: &[usize],
     of_model: &dyn Fn(usize) -> Vec<usize>,
     columns: &BTreeMap<usize, Vec<usize>>,
     n_rois: usize,
 ) {
-    let mut made: BTreeMap<(usize, &str), Summary> = BTreeMap::new();
+    let mut made: BTreeMap<(usize, &str), &Summary> = BTreeMap::new();
     for &b in columns.keys() {
-        for (nuisance, payloads) in inputs.benchmarks[b].nuisance.iter().zip(&scored.nuisance[b]) {
-            if let Some(summary) = summarise(payloads, kind, &ceilings[b]) {
+        for (nuisance, summary) in inputs.benchmarks[b].nuisance.iter().zip(&scored.nuisance[b]) {
+            if let Some(summary) = summary {
                 made.insert((b, nuisance.name.as_str()), summary);
             }
         }
@@ -605,7 +465,7 @@ fn nuisance_scores(
                     .into_iter()
                     .filter_map(|i| {
                         let b = grid.pairs[i].benchmark;
-                        Some((made.get(&(b, name))?, columns[&b].as_slice()))
+                        Some((*made.get(&(b, name))?, columns[&b].as_slice()))
                     })
                     .collect();
                 Combined::of(&parts, n_rois)
@@ -814,11 +674,8 @@ pub fn word(setting: &impl serde::Serialize) -> String {
 
 #[expect(clippy::too_many_lines, reason = "one flat list of rows is easier to follow in one place")]
 fn scores_table(
-    _study: &Study,
     inputs: &Inputs,
     grid: &Grid,
-    summaries: &[BTreeMap<Representation, Summary>],
-    ceilings: &[Ceilings],
     group: &GroupResult,
     scored: &Scored,
     kind: ScoreKind,
@@ -843,21 +700,8 @@ fn scores_table(
         .iter()
         .map(|r| ((r.representation.as_str(), r.model.as_str(), r.roi.as_str()), r.p_adj))
         .collect();
-    let nuisance: Vec<Vec<(String, Option<Summary>)>> = inputs
-        .benchmarks
-        .iter()
-        .zip(&scored.nuisance)
-        .zip(ceilings)
-        .map(|((b, payloads), ceiling)| {
-            b.nuisance
-                .iter()
-                .zip(payloads)
-                .map(|(n, payloads)| (n.name.clone(), summarise(payloads, kind, ceiling)))
-                .collect()
-        })
-        .collect();
     let mut rows: Vec<Row> = Vec::new();
-    for (pair, summaries) in grid.pairs.iter().zip(summaries) {
+    for (pair, (_, summaries)) in grid.pairs.iter().zip(&scored.pairs) {
         let benchmark = &inputs.benchmarks[pair.benchmark];
         let about = &inputs.models[pair.model].model;
         let layers = inputs.models[pair.model].activations[pair.activation].layers.layers();
@@ -878,9 +722,9 @@ fn scores_table(
                 other => named.push((other.name(), None, summary)),
             }
         }
-        for (name, summary) in &nuisance[pair.benchmark] {
+        for (nuisance, summary) in benchmark.nuisance.iter().zip(&scored.nuisance[pair.benchmark]) {
             if let Some(summary) = summary {
-                named.push((format!("nuisance:{name}"), None, summary));
+                named.push((format!("nuisance:{}", nuisance.name), None, summary));
             }
         }
         named.sort_by(|a, b| (&a.0, a.1).cmp(&(&b.0, b.1)));
@@ -900,7 +744,7 @@ fn scores_table(
                         modality: &about.modality,
                         family: &about.family,
                         benchmark,
-                        ceiling: &ceilings[pair.benchmark],
+                        ceiling: &scored.ceilings[pair.benchmark],
                         p_adj,
                         representation: representation.clone(),
                         layer,
@@ -1048,13 +892,7 @@ fn rois_table(inputs: &Inputs, ceilings: &[Ceilings], space_of: &[String]) -> Ta
     )
 }
 
-fn multiverse_table(
-    inputs: &Inputs,
-    grid: &Grid,
-    scored: &Scored,
-    summaries: &[BTreeMap<Representation, Summary>],
-    ceilings: &[Ceilings],
-) -> Table {
+fn multiverse_table(inputs: &Inputs, grid: &Grid, scored: &Scored) -> Table {
     struct Row<'a> {
         model: &'a str,
         benchmark: &'a str,
@@ -1063,9 +901,9 @@ fn multiverse_table(
         versus_mean: f64,
     }
     let mut rows: Vec<Row> = Vec::new();
-    for ((pair, (depth, _)), summaries) in grid.pairs.iter().zip(&scored.pairs).zip(summaries) {
+    for (pair, (depth, summaries)) in grid.pairs.iter().zip(&scored.pairs) {
         let Some(depth) = depth else { continue };
-        let masked = &ceilings[pair.benchmark].masked;
+        let masked = &scored.ceilings[pair.benchmark].masked;
         let average = |representation: &Representation| {
             summaries.get(representation).map_or(f64::NAN, |summary| {
                 let kept: Vec<f64> = (0..masked.len())

@@ -4,6 +4,8 @@
 //! resamples the same samples for every subject, so the mean over subjects of draw b is draw b of the
 //! mean (specs: nfas-dmd 9). Cost: O(subjects·draws·ROIs).
 
+use std::sync::Arc;
+
 use faer::{Mat, MatRef};
 
 use crate::stats::score::ScoreKind;
@@ -33,10 +35,11 @@ pub struct MeanScores {
     pub score: Vec<f64>,
     /// Score per subject and ROI.
     pub of_subjects: Vec<Vec<f64>>,
-    /// Bootstrap draws of the score (draws × ROIs); `None` where a subject has none, or fewer.
-    pub draws: Option<Mat<f64>>,
+    /// Bootstrap draws of the score (draws × ROIs), in single precision, which is more than their number
+    /// gives and half the memory; `None` where a subject has none, or fewer.
+    pub draws: Option<Arc<Mat<f32>>>,
     /// Null draws of r, draw after draw; `None` where a subject has none, or fewer.
-    pub null: Option<Vec<f32>>,
+    pub null: Option<Arc<Vec<f32>>>,
 }
 
 /// Average over subjects; at least one.
@@ -51,8 +54,8 @@ pub fn over_subjects(subjects: &[SubjectScores<'_>], kind: ScoreKind) -> MeanSco
     MeanScores {
         r: (0..n_rois).map(|j| fisher_mean(&defined(&|s| subjects[s].r[j]))).collect(),
         score: (0..n_rois).map(|j| mean_or_nan(&defined(&|s| of_subjects[s][j]))).collect(),
-        draws: draws(subjects, kind),
-        null: null(subjects),
+        draws: draws(subjects, kind).map(Arc::new),
+        null: null(subjects).map(Arc::new),
         of_subjects,
     }
 }
@@ -67,14 +70,15 @@ fn mean_or_nan(x: &[f64]) -> f64 {
     if x.is_empty() { f64::NAN } else { mean(x) }
 }
 
-fn draws(subjects: &[SubjectScores<'_>], kind: ScoreKind) -> Option<Mat<f64>> {
+fn draws(subjects: &[SubjectScores<'_>], kind: ScoreKind) -> Option<Mat<f32>> {
     let first = subjects.first()?.bootstrap?;
     let mut sum = Mat::<f64>::zeros(first.nrows(), first.ncols());
     for s in subjects {
         let r = s.bootstrap.filter(|r| r.nrows() == first.nrows())?;
         sum += Mat::from_fn(r.nrows(), r.ncols(), |b, j| kind.of(r[(b, j)], s.ceilings[j], s.n_eff[j]));
     }
-    Some(sum * faer::Scale(1.0 / subjects.len() as f64))
+    let n = subjects.len() as f64;
+    Some(Mat::from_fn(sum.nrows(), sum.ncols(), |b, j| (sum[(b, j)] / n) as f32))
 }
 
 fn null(subjects: &[SubjectScores<'_>]) -> Option<Vec<f32>> {
@@ -111,8 +115,8 @@ mod tests {
         assert!((found.r[1] - 0.4).abs() < 1e-12, "the undefined subject is left out");
         assert!((found.score[0] - 0.5 * (0.36 + 0.04)).abs() < 1e-12);
         let draws = found.draws.unwrap();
-        assert!((draws[(1, 0)] - 0.5 * (0.36 + 0.09)).abs() < 1e-12);
-        assert_eq!(found.null.unwrap(), [0.2f32, 0.2, 0.2, 0.2]);
+        assert!((draws[(1, 0)] - 0.5 * (0.36 + 0.09)).abs() < 1e-7);
+        assert_eq!(*found.null.unwrap(), [0.2f32, 0.2, 0.2, 0.2]);
 
         let without = [both[0], SubjectScores { bootstrap: None, null: None, ..both[1] }];
         let found = over_subjects(&without, ScoreKind::R2);

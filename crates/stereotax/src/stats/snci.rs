@@ -355,12 +355,27 @@ struct Moments {
 
 impl Moments {
     fn of(scores: MatRef<f64>, roi: usize, weights: &[u32]) -> Self {
-        let values: Vec<f64> = (0..scores.nrows())
-            .filter(|&i| !scores[(i, roi)].is_nan())
-            .flat_map(|i| std::iter::repeat_n(scores[(i, roi)], weights[i] as usize))
-            .collect();
-        let centre = if is_constant(&values) && !values.is_empty() { values[0] } else { mean(&values) };
-        Moments { n: values.len(), mean: centre, variance: variance(&values) }
+        let counted = || {
+            let models = scores.col(roi).iter().zip(weights);
+            models.filter(|(x, w)| **w > 0 && !x.is_nan()).map(|(x, w)| (*x, f64::from(*w)))
+        };
+        let (mut total, mut sum) = (0.0, 0.0);
+        let (mut low, mut high) = (f64::INFINITY, f64::NEG_INFINITY);
+        for (x, w) in counted() {
+            total += w;
+            sum += w * x;
+            (low, high) = (low.min(x), high.max(x));
+        }
+        if total < 2.0 {
+            return Moments { n: total as usize, mean: sum / total, variance: f64::NAN };
+        }
+        if is_constant(&[low, high]) {
+            // Equal scores have no spread, whatever the rounding of their mean.
+            return Moments { n: total as usize, mean: low, variance: 0.0 };
+        }
+        let mean = sum / total;
+        let squares: f64 = counted().map(|(x, w)| w * (x - mean).powi(2)).sum();
+        Moments { n: total as usize, mean, variance: squares / (total - 1.0) }
     }
 }
 

@@ -86,9 +86,9 @@ impl<'a> Side<'a> {
         self.missing.is_none() && !self.score(roi).is_nan()
     }
 
-    fn draws(&self) -> Option<Vec<&'a Mat<f64>>> {
-        let draws: Vec<&Mat<f64>> =
-            self.parts.iter().map(|(scores, i)| scores.draws[*i].as_ref()).collect::<Option<_>>()?;
+    fn draws(&self) -> Option<Vec<&'a Mat<f32>>> {
+        let draws: Vec<&Mat<f32>> =
+            self.parts.iter().map(|(scores, i)| scores.draws[*i].as_deref()).collect::<Option<_>>()?;
         let first = draws.first()?.nrows();
         draws.iter().all(|d| d.nrows() == first).then_some(draws)
     }
@@ -187,8 +187,9 @@ fn paired_differences(claim: &Side, control: &Side, rois: &[usize]) -> Result<Ve
     // Columns of draws are contiguous, so ROIs come first.
     for &j in rois {
         for b in 0..n {
-            let average =
-                |draws: &[&Mat<f64>]| draws.iter().map(|d| d[(b, j)]).sum::<f64>() / draws.len() as f64;
+            let average = |draws: &[&Mat<f32>]| {
+                draws.iter().map(|d| f64::from(d[(b, j)])).sum::<f64>() / draws.len() as f64
+            };
             let difference = average(&of_claim) - average(&of_control);
             if !difference.is_nan() {
                 sums[b] += difference;

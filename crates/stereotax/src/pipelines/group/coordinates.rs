@@ -125,7 +125,7 @@ fn regions(
     params: &GroupParams,
     monitor: &Monitor,
 ) -> Result<std::result::Result<Vec<Region>, String>> {
-    let n_draws = models.iter().filter_map(|&i| table.scores.draws[i].as_ref()).map(Mat::nrows).min();
+    let n_draws = models.iter().filter_map(|&i| Some(table.scores.draws[i].as_ref()?.nrows())).min();
     let Some(n_draws) = n_draws.map(|n| n.min(REGION_DRAWS)).filter(|&n| n >= 2) else {
         return Ok(Err("no bootstrap draws: no region".into()));
     };
@@ -162,7 +162,7 @@ fn configuration(
     params: &GroupParams,
 ) -> Option<Mat<f64>> {
     let scores = Mat::from_fn(models.len(), table.rois.len(), |i, j| match &table.scores.draws[models[i]] {
-        Some(draws) => draws[(draw, table.rois[j])],
+        Some(draws) => f64::from(draws[(draw, table.rois[j])]),
         None => observed[(i, j)],
     });
     let coordinates = table.embed(models, &scores, params.embedding, params.score).ok()?;

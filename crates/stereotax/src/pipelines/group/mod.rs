@@ -28,6 +28,8 @@ mod significance;
 mod space;
 mod table;
 
+use std::sync::Arc;
+
 use faer::Mat;
 
 use crate::data::{Error, Monitor, Result};
@@ -100,10 +102,10 @@ pub struct RepresentationScores {
     pub r: Mat<f64>,
     /// Bootstrap draws of the score per model (draws × ROIs); the same draw resamples the same for all
     /// models of a benchmark.
-    pub draws: Vec<Option<Mat<f64>>>,
+    pub draws: Vec<Option<Arc<Mat<f32>>>>,
     /// Null draws of r averaged over subjects, per model (draws × ROIs, draw after draw); the same draw
     /// moves the same samples everywhere.
-    pub null: Vec<Option<Vec<f32>>>,
+    pub null: Vec<Option<Arc<Vec<f32>>>>,
 }
 
 /// What the coordinates of a model are (specs: nfas-dmd 10).

@@ -1,6 +1,7 @@
 //! Put the scores of models that were analysed one by one into one space.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 use faer::Mat;
 
@@ -17,9 +18,9 @@ pub struct ModelScores {
     /// Score per ROI; NaN where undefined.
     pub score: Vec<f64>,
     /// Bootstrap draws of the score (draws × ROIs).
-    pub draws: Option<Mat<f64>>,
+    pub draws: Option<Arc<Mat<f32>>>,
     /// Null draws of r, draw after draw.
-    pub null: Option<Vec<f32>>,
+    pub null: Option<Arc<Vec<f32>>>,
 }
 
 /// A model with its scores.
@@ -121,7 +122,7 @@ mod tests {
                     representation: (*r).into(),
                     r: vec![0.5, 0.6],
                     score: vec![0.25, 0.36],
-                    draws: Some(Mat::full(3, 2, 0.2)),
+                    draws: Some(Arc::new(Mat::full(3, 2, 0.2))),
                     null: None,
                 })
                 .collect(),
