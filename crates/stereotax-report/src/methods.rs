@@ -197,12 +197,13 @@ fn scale(v: &str) -> Option<Sentence> {
 }
 
 fn estimator(v: &str) -> Option<Sentence> {
-    Some(match split(v).0 {
+    let (word, tail) = split(v);
+    Some(match word {
         "standard" => say(
             "The operator is estimated by standard (projected) dynamic mode decomposition.",
             &["schmid2010", "tu2014"],
         ),
-        "tls" => say(
+        "tls" | "total_least_squares" => say(
             "The operator is estimated by total least squares, which removes the bias of noise towards decay.",
             &["hemati2017", "dawson2016"],
         ),
@@ -218,6 +219,16 @@ fn estimator(v: &str) -> Option<Sentence> {
             &["askham2018", "sashidhar2022"],
         ),
         "unitary" => say("The operator is constrained to be unitary.", &["baddoo2023"]),
+        "symmetric" => say("The operator is constrained to be symmetric.", &["baddoo2023"]),
+        "hankel" => say("The operator acts on neighbouring layers stacked into one state.", &["tu2014"]),
+        "segments" => say(
+            format!(
+                "The depth is split into {} windows of least one-step error, each with a least-squares operator of its own; the stable representation is the mean of the windows’ stable parts, weighted by their numbers of layers.",
+                tail.rsplit(':').next().unwrap_or(tail)
+            ),
+            &["aswani2026"],
+        ),
+        "reduced_rank" => say("The operator is estimated by reduced-rank regression.", &["kostic2022"]),
         _ => return None,
     })
 }
@@ -227,7 +238,7 @@ fn rank(v: &str) -> Option<Sentence> {
     Some(match rule {
         "energy" => say(format!("The rank keeps a share of {value} of the energy."), &[]),
         "fixed" => say(format!("The rank is fixed at {value}."), &[]),
-        "svht" => say(
+        "svht" | "hard_threshold" => say(
             "The rank is chosen by the optimal hard threshold, which is unreliable with few layers.",
             &["gavish2014"],
         ),
@@ -241,6 +252,10 @@ fn amplitude(v: &str) -> Option<Sentence> {
     Some(match split(v).0 {
         "optimal" => say("Amplitudes are the least-squares ones over all layers.", &["jovanovic2014"]),
         "first" => say("Amplitudes are those of the first layer.", &[]),
+        "mode_only" => {
+            say("The representation is the unit mode, signed to agree with the mean of the layers.", &[])
+        }
+        "modulus" => say("The representation is the entrywise modulus of the unit mode.", &[]),
         _ => return None,
     })
 }

@@ -11,7 +11,7 @@ use stereotax::data::{Event, Monitor};
 use stereotax::dynamics::DepthMoments;
 use stereotax::encoding::{Candidate, choose};
 use stereotax::pipelines::ceilings::{CeilingData, ceilings};
-use stereotax::pipelines::depth::{DepthResult, depth_moments, depth_of_mapped, depth_of_moments};
+use stereotax::pipelines::depth::{DepthResult, depth_moments, fit_depth};
 use stereotax::pipelines::{
     Cell, CellRequest, Features, ModelData, Representation, evaluate_model, predict, score_cell,
 };
@@ -277,9 +277,10 @@ impl Worker<'_> {
                         moments
                     }
                 };
-                depth_of_moments(&moments, pieces, &benchmark.design, params, self.monitor)
+                let moments = Some((&moments, pieces));
+                fit_depth(source, moments, &benchmark.design, params, self.monitor)
             }
-            None => depth_of_mapped(source, &benchmark.design, params, self.monitor),
+            None => fit_depth(source, None, &benchmark.design, params, self.monitor),
         }
         .map_err(StudyError::in_context(context))?;
         let facts = serde_json::to_value(&fitted)

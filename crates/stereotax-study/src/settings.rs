@@ -8,7 +8,7 @@ use stereotax::dynamics::{Centring, DepthDmdParams, Scaling};
 use stereotax::encoding::{AlphaChoice, AlphaGrid, AlphaScale, EncodingParams, ReduceParams, Solver};
 use stereotax::pipelines::ceilings::CeilingRule;
 use stereotax::pipelines::group::{Consistency, CoordinateKind, GroupParams, Restriction};
-use stereotax::pipelines::{Clock, DepthParams, EvaluateParams, InnerRule, SampleDesign};
+use stereotax::pipelines::{Clock, DepthParams, EvaluateParams, InnerRule, SampleDesign, Trajectory};
 use stereotax::signal::{self, Drift, Hrf};
 use stereotax::stats::distance::DistanceKind;
 use stereotax::stats::score::ScoreKind;
@@ -28,12 +28,6 @@ pub fn refuse_unbuilt(s: &NfasSettings) -> Result<(), StudyError> {
     let refused = |what: &str, hint: &str| {
         Err(StudyError::Input { what: format!("[analysis.nfas] {what} is not built yet"), hint: hint.into() })
     };
-    if s.trajectory != config::Trajectory::Stacked {
-        return refused(
-            "trajectory = \"sample\" or \"pooled\" in a study",
-            "use \"stacked\"; single models can be fitted through the core",
-        );
-    }
     if s.clock == config::DmdClock::Native {
         return refused("clock = \"native\"", "bring features to the scanner's clock and use \"tr\"");
     }
@@ -68,7 +62,13 @@ pub fn depth(s: &NfasSettings, seed: u64) -> DepthParams {
         min_energy: s.gates.min_energy,
         min_weight_correlation: s.gates.min_fold_correlation,
     };
+    let trajectory = match s.trajectory {
+        config::Trajectory::Stacked => Trajectory::Stacked,
+        config::Trajectory::Sample => Trajectory::Sample,
+        config::Trajectory::Pooled => Trajectory::Pooled,
+    };
     DepthParams {
+        trajectory,
         dmd: DepthDmdParams {
             estimator: s.estimator,
             rank: s.rank,

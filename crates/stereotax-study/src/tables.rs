@@ -986,7 +986,8 @@ pub(crate) fn references(s: &NfasSettings) -> Vec<String> {
         Estimator::Optimised => keys.push("askham2018"),
         Estimator::Bagged { .. } => keys.extend(["askham2018", "sashidhar2022"]),
         Estimator::Unitary | Estimator::Symmetric => keys.push("baddoo2023"),
-        Estimator::Standard | Estimator::Hankel { .. } | Estimator::ReducedRank { .. } => {}
+        Estimator::ReducedRank { .. } => keys.push("kostic2022"),
+        Estimator::Standard | Estimator::Hankel { .. } | Estimator::Segments { .. } => {}
     }
     if s.rank == stereotax::dynamics::RankRule::HardThreshold {
         keys.push("gavish2014");

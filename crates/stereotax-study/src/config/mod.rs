@@ -11,7 +11,7 @@ mod study;
 mod template;
 
 pub use parse::{KNOWN_KEYS, parse, parse_choices};
-pub use reader::{Problem, StudyErrors};
+pub use reader::{Problem, SHORT_NAMES, StudyErrors, long_word};
 pub use study::{
     ActivationSource, Activations, Alphas, ArraySource, Axis, Benchmark, Blocks, CeilingKind, Centring,
     Clock, Controls, Derivatives, Distance, DmdClock, Drift, Embedding, Encoder, FitOn, Folds, GateAction,

@@ -489,6 +489,10 @@ fn read_choices(t: &Reader<'_>, s: &mut NfasSettings, place: &str) {
     t.flag("align_all", &mut s.align_all);
     read_centring(t, &mut s.centring);
     t.form("scale", &mut s.scale, SCALE);
+    if s.trajectory == Trajectory::Pooled {
+        // Noise of layers shrinks the eigenvalues of least squares; over many pairs this can be undone.
+        s.estimator = Estimator::TotalLeastSquares;
+    }
     t.form("estimator", &mut s.estimator, ESTIMATOR);
     t.form("rank", &mut s.rank, RANK);
     t.form("modes", &mut s.modes, MODES);
@@ -844,6 +848,9 @@ const ESTIMATOR: &[Form<Estimator>] = &[
     with("hankel", whole(2.0, None, "a number of delays of at least 2, as in `hankel:3`,"), |d| {
         Estimator::Hankel { delays: d as usize }
     }),
+    with("segments", whole(2.0, None, "a number of windows of at least 2, as in `segments:3`,"), |n| {
+        Estimator::Segments { n_segments: n as usize }
+    }),
     with("reduced_rank", RIDGE, |ridge| Estimator::ReducedRank { ridge }),
 ];
 const RANK: &[Form<RankRule>] = &[
@@ -1031,6 +1038,34 @@ activations = { file = "silero.npz", layers = ["conv1", "lstm"], stimuli = "soun
         assert_eq!(settings("estimator = \"bagged\"").estimator, Estimator::Bagged { n_bags: 100 });
         assert_eq!(settings("select = \"band:2\"").select, Selection::Band { gain: 2.0 });
         assert_eq!(settings("drift = \"polort:2\"").drift, Drift::Polort { degree: 2 });
+    }
+
+    #[test]
+    fn short_names_are_stored_as_the_long_words() {
+        for (short, long) in [
+            ("tls", "total_least_squares"),
+            ("fb", "forward_backward"),
+            ("opt", "optimised"),
+            ("bop", "bagged"),
+            ("bop:40", "bagged:40"),
+        ] {
+            let estimator = |word: &str| settings(&format!("estimator = \"{word}\"")).estimator;
+            assert_eq!(estimator(short), estimator(long), "{short}");
+        }
+        let pooled = settings("trajectory = \"pooled\"\nestimator = \"rrr:1e-3\"");
+        assert_eq!(pooled.estimator, Estimator::ReducedRank { ridge: 1e-3 });
+        assert_eq!(settings("rank = \"svht\"").rank, RankRule::HardThreshold);
+        assert_eq!(settings("estimator = \"segments:3\"").estimator, Estimator::Segments { n_segments: 3 });
+        assert!(told(&format!("{BASE}estimator = \"segments\"")).contains("as in `segments:3`"));
+        assert!(told(&format!("{BASE}estimator = \"tls:3\"")).contains("without a number"));
+    }
+
+    #[test]
+    fn the_pooled_trajectory_takes_total_least_squares_unless_told() {
+        assert_eq!(settings("trajectory = \"pooled\"").estimator, Estimator::TotalLeastSquares);
+        let told = settings("trajectory = \"pooled\"\nestimator = \"standard\"");
+        assert_eq!(told.estimator, Estimator::Standard);
+        assert_eq!(settings("trajectory = \"sample\"").estimator, Estimator::Standard);
     }
 
     #[test]

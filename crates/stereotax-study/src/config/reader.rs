@@ -96,6 +96,21 @@ pub(super) struct Form<T> {
     pub(super) make: fn(f64) -> T,
 }
 
+/// Short names that users bring from papers and other programs, with the words that are stored.
+pub const SHORT_NAMES: &[(&str, &str)] = &[
+    ("tls", "total_least_squares"),
+    ("fb", "forward_backward"),
+    ("opt", "optimised"),
+    ("bop", "bagged"),
+    ("rrr", "reduced_rank"),
+    ("svht", "hard_threshold"),
+];
+
+/// The long word that a short name stands for; any other word is returned as it is.
+pub fn long_word(word: &str) -> &str {
+    SHORT_NAMES.iter().find(|(short, _)| *short == word).map_or(word, |(_, long)| long)
+}
+
 /// The number after a colon: `energy:0.99`.
 #[derive(Clone, Copy)]
 pub(super) struct Argument {
@@ -203,6 +218,7 @@ impl<'a> Value<'a> {
             Some((head, tail)) => (head.trim(), Some(tail.trim())),
             None => (text.trim(), None),
         };
+        let head = long_word(head);
         let Some(form) = forms.iter().find(|form| form.word == head) else {
             let hint = nearest(head, forms.iter().map(|form| form.word));
             return self.wrong(&list(), hint.map(|word| format!("did you mean `\"{word}\"`?")));

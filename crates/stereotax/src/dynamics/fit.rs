@@ -3,7 +3,9 @@
 //! One call reduces (`reduce`), chooses the rank (`rank`), runs the estimator and completes the
 //! spectrum (`modes`). Source: specs: nfas-dmd 4 to 7. Cost: O(L³); the data are not read.
 
-use faer::MatRef;
+use std::ops::Range;
+
+use faer::{Mat, MatRef};
 
 use super::bagged::bagged_dmd;
 use super::forward_backward::forward_backward_dmd;
@@ -15,6 +17,7 @@ use super::optimised::optimised_dmd;
 use super::rank::{choose_rank, rank_cap};
 use super::reduce::{Reduced, reduce};
 use super::restricted::{symmetric_dmd, unitary_dmd};
+use super::segments::search_windows;
 use super::spectrum::{DepthDmdParams, DepthSpectrum, Estimator, ModeForm, RankConsensus, RankRule};
 use super::standard::standard_dmd;
 use super::total_least_squares::total_least_squares_dmd;
@@ -79,6 +82,10 @@ fn fit_reduced(
 ) -> Result<DepthSpectrum> {
     check_depth(reduced.n_layers())?;
     check_settings(params)?;
+    if let Estimator::Segments { n_segments } = params.estimator {
+        let own = crate::linalg::gram(reduced.snapshots.as_ref());
+        return windowed(gram.unwrap_or(own.as_ref()), epsilon, n_segments, setup, params);
+    }
     let mut spectrum = match params.rank {
         RankRule::Consensus => consensus(reduced, gram, epsilon, setup, params)?,
         _ => fit_once(reduced, gram, epsilon, setup, params)?,
@@ -134,6 +141,69 @@ fn fit_once(
     };
     raw.warnings.splice(0..0, choice.warnings);
     finish(reduced, raw, params)
+}
+
+/// Fit each window of depth by itself and join the spectra: the stable part is the mean over windows of
+/// their stable parts, weighted by their numbers of layers, S = Σ_w (L_w / L) · S_w. Energies become
+/// shares of the whole trajectory.
+fn windowed(
+    gram: MatRef<f64>,
+    epsilon: f64,
+    n_segments: usize,
+    setup: &Setup,
+    params: &DepthDmdParams,
+) -> Result<DepthSpectrum> {
+    let n_layers = gram.ncols();
+    let inside = DepthDmdParams { estimator: Estimator::Standard, ..*params };
+    let unsplit = fit(gram, epsilon, setup, &inside)?;
+    let (windows, mut warnings) = search_windows(gram, n_segments, unsplit.rank)?;
+    let trace = |layers: &Range<usize>| layers.clone().map(|l| gram[(l, l)]).sum::<f64>();
+    let total = trace(&(0..n_layers));
+    let fitted = windows
+        .iter()
+        .map(|w| fit(gram.submatrix(w.start, w.start, w.len(), w.len()), epsilon, setup, &inside))
+        .collect::<Result<Vec<_>>>()?;
+    let n_modes: usize = fitted.iter().map(|s| s.eigenvalues.len()).sum();
+    let mut joined = DepthSpectrum {
+        eigenvalues: Vec::with_capacity(n_modes),
+        coefficients: Mat::zeros(n_layers, n_modes),
+        amplitudes: Vec::with_capacity(n_modes),
+        energies: Vec::with_capacity(n_modes),
+        residuals: Vec::with_capacity(n_modes),
+        selected: Vec::new(),
+        weights: vec![0.0; n_layers],
+        rank: fitted.iter().map(|s| s.rank).max().unwrap_or(0),
+        numerical_rank: unsplit.numerical_rank,
+        runner_up: None,
+        reconstruction_error: 0.0,
+        consensus: None,
+        window_of: Vec::with_capacity(n_modes),
+        windows: windows.clone(),
+        warnings: Vec::new(),
+    };
+    for (window, (layers, part)) in windows.iter().zip(&fitted).enumerate() {
+        let first = joined.eigenvalues.len();
+        let share = trace(layers) / total;
+        let counted = layers.len() as f64 / n_layers as f64;
+        for (l, weight) in layers.clone().zip(&part.weights) {
+            joined.weights[l] = counted * weight;
+            for k in 0..part.eigenvalues.len() {
+                joined.coefficients[(l, first + k)] = part.coefficients[(l - layers.start, k)];
+            }
+        }
+        joined.selected.extend(part.selected.iter().map(|k| first + k));
+        joined.energies.extend(part.energies.iter().map(|e| e * share));
+        joined.reconstruction_error += part.reconstruction_error.powi(2) * share;
+        joined.eigenvalues.extend(&part.eigenvalues);
+        joined.amplitudes.extend(&part.amplitudes);
+        joined.residuals.extend(&part.residuals);
+        joined.window_of.extend(part.eigenvalues.iter().map(|_| window));
+        let told = part.warnings.iter().filter(|w| !w.starts_with("only "));
+        warnings.extend(told.map(|w| format!("layers {} to {}: {w}", layers.start, layers.end - 1)));
+    }
+    joined.reconstruction_error = joined.reconstruction_error.sqrt();
+    joined.warnings = warnings;
+    Ok(joined)
 }
 
 /// Fit exponentials in depth to all snapshots at once; the layers stand at even depths.
@@ -244,6 +314,14 @@ fn check_settings(params: &DepthDmdParams) -> Result<()> {
             "the default is 0.01",
         );
     }
+    if matches!(params.estimator, Estimator::Segments { n_segments } if n_segments < 2) {
+        return invalid(
+            "estimator",
+            "at least 2 windows of depth",
+            "segments".into(),
+            "one window is the standard estimator",
+        );
+    }
     if matches!(params.estimator, Estimator::ReducedRank { .. }) {
         return invalid(
             "estimator",
@@ -283,7 +361,7 @@ fn check_settings(params: &DepthDmdParams) -> Result<()> {
 
 #[cfg(test)]
 mod tests {
-    use faer::{Mat, c64};
+    use faer::c64;
 
     use super::*;
     use crate::dynamics::spectrum::{Amplitude, Selection};

@@ -114,6 +114,8 @@ pub fn finish(reduced: &Reduced, raw: RawModes, params: &DepthDmdParams) -> Resu
         runner_up: chosen.runner_up.map(|(unit, margin)| (unit.first, margin)),
         reconstruction_error,
         consensus: None,
+        windows: Vec::new(),
+        window_of: Vec::new(),
         warnings,
     })
 }

@@ -43,6 +43,9 @@ pub struct PerSampleDmd {
     pub residuals: Vec<f64>,
     /// Energy share of the selected modes.
     pub energies: Vec<f64>,
+    /// Layer weights w_l(t) with s(t) = Σ_l w_l(t) h_l(t) (samples × L); NaN under `Modulus`, which is
+    /// not linear in the layers, and where there is no trajectory.
+    pub weights: Mat<f64>,
     /// Rank per sample; 0 where there is no trajectory.
     pub ranks: Vec<usize>,
     /// How far the samples agree.
@@ -111,6 +114,7 @@ pub fn per_sample_dmd(
     Ok(PerSampleDmd {
         stable: Mat::from_fn(n, width, |t, i| fitted[t].stable[i]),
         energies: fitted.iter().map(|f| f.energy).collect(),
+        weights: Mat::from_fn(n, n_layers, |t, l| fitted[t].weights[l]),
         summary: summarise(&eigenvalues, &residuals, &ranks),
         eigenvalues,
         residuals,
@@ -123,6 +127,7 @@ const TILE: usize = 64;
 
 struct Fitted {
     stable: Vec<f64>,
+    weights: Vec<f64>,
     eigenvalue: c64,
     residual: f64,
     energy: f64,
@@ -171,6 +176,7 @@ fn fit_one(layers: &[&[f64]], gram: Mat<f64>, epsilon: f64, params: &DepthDmdPar
     if decomposed.values[0] <= 0.0 {
         return Ok(Fitted {
             stable: vec![f64::NAN; width],
+            weights: vec![f64::NAN; n_layers],
             eigenvalue: c64::new(f64::NAN, f64::NAN),
             residual: f64::NAN,
             energy: f64::NAN,
@@ -217,6 +223,7 @@ fn fit_one(layers: &[&[f64]], gram: Mat<f64>, epsilon: f64, params: &DepthDmdPar
 
     let coefficient = |l: usize, k: usize| -> c64 { (0..rank).map(|j| w[(j, k)] * lift[(l, j)]).sum() };
     let mut stable = vec![0.0; width];
+    let mut weights = vec![0.0; n_layers];
     match params.amplitude {
         Amplitude::Optimal | Amplitude::First => {
             for l in 0..pairs {
@@ -224,6 +231,7 @@ fn fit_one(layers: &[&[f64]], gram: Mat<f64>, epsilon: f64, params: &DepthDmdPar
                     .iter()
                     .map(|&k| (amplitudes[k] * (-powers.log_scale[k]).exp() * coefficient(l, k)).re)
                     .sum();
+                weights[l] = weight;
                 add_scaled(&mut stable, weight, layers[l]);
             }
         }
@@ -235,7 +243,9 @@ fn fit_one(layers: &[&[f64]], gram: Mat<f64>, epsilon: f64, params: &DepthDmdPar
                     .sum();
                 let turn = if along.norm() > 0.0 { along / along.norm() } else { c64::new(1.0, 0.0) };
                 for l in 0..pairs {
-                    add_scaled(&mut stable, (turn * coefficient(l, k)).re, layers[l]);
+                    let weight = (turn * coefficient(l, k)).re;
+                    weights[l] += weight;
+                    add_scaled(&mut stable, weight, layers[l]);
                 }
             }
         }
@@ -248,10 +258,12 @@ fn fit_one(layers: &[&[f64]], gram: Mat<f64>, epsilon: f64, params: &DepthDmdPar
                 add_scaled(&mut imaginary, c.im, layers[l]);
             }
             stable.iter_mut().zip(&imaginary).for_each(|(re, im)| *re = re.hypot(*im));
+            weights.fill(f64::NAN);
         }
     }
     Ok(Fitted {
         stable,
+        weights,
         eigenvalue: values[chosen[0]],
         residual: residuals[chosen[0]],
         energy: chosen.iter().map(|&k| energies[k]).sum(),

@@ -103,6 +103,26 @@ pub fn segmented_dmd(
     })
 }
 
+/// Windows for the estimator `segments`: as many as asked for, or as the depth holds with
+/// [`MIN_LAYERS`] each, compared at `rank`, or at the highest rank that leaves windows of that number
+/// two layers to spare. Says what was lowered.
+pub(super) fn search_windows(
+    gram: MatRef<f64>,
+    n_segments: usize,
+    rank: usize,
+) -> Result<(Vec<Range<usize>>, Vec<String>)> {
+    let n_layers = gram.nrows();
+    let held = n_segments.min(n_layers / MIN_LAYERS).max(1);
+    let mut warnings = Vec::new();
+    if held < n_segments {
+        warnings.push(format!(
+            "{n_layers} layers hold {held} windows of {MIN_LAYERS} layers, fewer than the {n_segments} asked for"
+        ));
+    }
+    let rank = rank.min(n_layers / held - 2).max(1);
+    Ok((search(gram, held, (rank + 2).max(MIN_LAYERS), rank)?, warnings))
+}
+
 fn given(starts: &[usize], n_layers: usize) -> Result<Vec<Range<usize>>> {
     let bounds: Vec<usize> =
         std::iter::once(0).chain(starts.iter().copied()).chain(std::iter::once(n_layers)).collect();
@@ -185,7 +205,7 @@ fn after(window: MatRef<f64>) -> f64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::dynamics::spectrum::RankRule;
+    use crate::dynamics::spectrum::{Estimator, RankRule};
     use crate::linalg::{gram, svd};
     use crate::stats::rng::Stream;
 
@@ -229,6 +249,37 @@ mod tests {
                 }
             }
         }
+    }
+
+    #[test]
+    fn the_estimator_joins_the_windows_by_their_length() {
+        let g = gram(two_phases(0.0).as_ref());
+        let segments =
+            |n_segments| DepthDmdParams { estimator: Estimator::Segments { n_segments }, ..params() };
+        let found = depth_dmd(g.as_ref(), f64::EPSILON, &segments(2)).unwrap();
+        assert_eq!(found.windows, [0..9, 9..16]);
+        assert_eq!(found.window_of, [0, 0, 1, 1]);
+        // Closest to one: 0.95 in the first window, 1.05 in the second.
+        let (a, b) = (found.eigenvalues[found.selected[0]].re, found.eigenvalues[found.selected[1]].re);
+        assert!((a - 0.95).abs() < 1e-6 && (b - 1.05).abs() < 1e-6, "{a} {b}");
+        let rate = ((8.0 * 0.95f64.ln() + 6.0 * 1.05f64.ln()) / 14.0).exp();
+        assert!((found.selected_eigenvalue().re - rate).abs() < 1e-6);
+        let change = 8.0 * 0.95f64.ln().abs() + 6.0 * 1.05f64.ln();
+        assert!((found.over_depth(|z| z.norm().ln().abs()) - change).abs() < 1e-5);
+        // Weights are those of the windows, 9/16 and 7/16 of them.
+        for (window, share) in [(0..9, 9.0 / 16.0), (9..16, 7.0 / 16.0)] {
+            let alone = g.submatrix(window.start, window.start, window.len(), window.len());
+            let alone = depth_dmd(alone, f64::EPSILON, &params()).unwrap();
+            for (l, w) in window.clone().zip(&alone.weights) {
+                assert!((found.weights[l] - share * w).abs() < 1e-12);
+            }
+        }
+        // Nine layers hold two windows of four, not five.
+        let short = g.submatrix(0, 0, 9, 9);
+        let short = depth_dmd(short, f64::EPSILON, &segments(5)).unwrap();
+        assert_eq!(short.windows.len(), 2);
+        assert!(short.warnings[0].contains("9 layers hold 2 windows"), "{:?}", short.warnings);
+        assert!(depth_dmd(g.as_ref(), f64::EPSILON, &segments(1)).is_err());
     }
 
     #[test]

@@ -1,5 +1,7 @@
 //! Name the choices of a depth DMD and what it returns.
 
+use std::ops::Range;
+
 use faer::{Mat, c64};
 
 /// How the linear map from one layer to the next is estimated.
@@ -29,6 +31,13 @@ pub enum Estimator {
     Hankel {
         /// Layers per stacked state.
         delays: usize,
+    },
+    /// Contiguous windows of depth, each with a least-squares operator of its own (Aswani & Jabari
+    /// 2026): the split of least one-step error. The stable part is the mean over windows of their
+    /// stable parts, each counted by its number of layers.
+    Segments {
+        /// Windows; fewer where the depth holds fewer of 4 layers.
+        n_segments: usize,
     },
     /// Reduced-rank regression (Kostic et al. 2022); for the pooled trajectory only.
     ReducedRank {
@@ -172,6 +181,10 @@ pub struct DepthSpectrum {
     pub reconstruction_error: f64,
     /// The selected eigenvalue at every rank; only under [`RankRule::Consensus`].
     pub consensus: Option<RankConsensus>,
+    /// Layers of each window with an operator of its own; empty where one operator holds throughout.
+    pub windows: Vec<Range<usize>>,
+    /// Window of each mode; empty without windows.
+    pub window_of: Vec<usize>,
     /// What a reader must know: "no mode reached the energy threshold", "rank is full: interpolation".
     pub warnings: Vec<String>,
 }
@@ -197,8 +210,42 @@ pub struct RankConsensus {
 
 impl DepthSpectrum {
     /// Eigenvalue of the selected mode; of a pair, the member with Im > 0.
+    ///
+    /// With windows it is the rate per step over all of them: exp(Σ_w s_w log λ_w / Σ_w s_w) for the
+    /// first selected eigenvalue λ_w and the s_w steps of each window.
     pub fn selected_eigenvalue(&self) -> c64 {
-        self.eigenvalues[self.selected[0]]
+        if self.windows.is_empty() {
+            return self.eigenvalues[self.selected[0]];
+        }
+        let (mut log, mut steps) = (c64::new(0.0, 0.0), 0.0);
+        for (window, layers) in self.windows.iter().enumerate() {
+            if let Some(&k) = self.selected.iter().find(|&&k| self.window_of[k] == window) {
+                let here = layers.len() as f64 - 1.0;
+                log += self.eigenvalues[k].ln() * here;
+                steps += here;
+            }
+        }
+        (log / steps).exp()
+    }
+
+    /// The largest `of` of a selected eigenvalue times the steps over which it acts; with windows,
+    /// that of each window, added up.
+    pub fn over_depth(&self, of: impl Fn(c64) -> f64) -> f64 {
+        // NaN if any is: an undefined number must not pass a gate.
+        let largest = |among: &mut dyn Iterator<Item = usize>| {
+            among
+                .map(|k| of(self.eigenvalues[k]))
+                .fold(f64::NEG_INFINITY, |a, b| if a.is_nan() || b.is_nan() { f64::NAN } else { a.max(b) })
+        };
+        if self.windows.is_empty() {
+            return largest(&mut self.selected.iter().copied()) * (self.weights.len() as f64 - 1.0);
+        }
+        (0..self.windows.len())
+            .map(|w| {
+                let mut here = self.selected.iter().copied().filter(|&k| self.window_of[k] == w);
+                largest(&mut here) * (self.windows[w].len() as f64 - 1.0)
+            })
+            .sum()
     }
 
     /// Gain |λ|^(L−1) of the selected mode over the whole depth.

@@ -89,42 +89,75 @@ pub fn verdict(folds: &[DepthSpectrum], gram: MatRef<f64>, gates: &StableGates) 
             hint: "compare folds of one model".into(),
         });
     }
-    let steps = gram.nrows() as f64 - 1.0;
-    let worst = |of: &dyn Fn(&DepthSpectrum) -> f64| {
-        folds.iter().flat_map(|s| s.selected.iter().map(move |_| s)).map(of).fold(f64::NEG_INFINITY, nan_max)
-    };
-    let change = worst(&|s| each(s, |z| z.norm().ln().abs() * steps));
-    let rotation = worst(&|s| each(s, |z| z.arg().abs() * steps));
+    let worst = |of: &dyn Fn(&DepthSpectrum) -> f64| folds.iter().map(of).fold(f64::NEG_INFINITY, nan_max);
     let residual = folds
         .iter()
         .flat_map(|s| s.selected.iter().map(|&k| s.residuals[k]))
         .filter(|r| !r.is_nan())
         .fold(0.0, f64::max);
-    let energy = -worst(&|s| -selected_energy(s));
-    let correlation = least_weight_correlation(folds, gram);
+    Ok(judge(
+        &GateNumbers {
+            depth_change: worst(&|s| s.over_depth(|z| z.norm().ln().abs())),
+            rotation: worst(&|s| s.over_depth(|z| z.arg().abs())),
+            residual,
+            energy: -worst(&|s| -selected_energy(s)),
+            correlation: least_weight_correlation(folds, gram),
+        },
+        gates,
+    ))
+}
+
+/// What the gates look at, of any trajectory.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct GateNumbers {
+    /// |log|λ||·(L − 1).
+    pub depth_change: f64,
+    /// |arg λ|·(L − 1), in radians.
+    pub rotation: f64,
+    /// ‖Aφ − λφ‖/‖φ‖; 0 where there is none.
+    pub residual: f64,
+    /// Energy share of the selected modes.
+    pub energy: f64,
+    /// Least correlation of the stable representations of two folds; 1 for a single fold.
+    pub correlation: f64,
+}
+
+impl GateNumbers {
+    /// The worse of two folds, number by number; NaN if either is.
+    pub fn worse(self, other: Self) -> Self {
+        GateNumbers {
+            depth_change: nan_max(self.depth_change, other.depth_change),
+            rotation: nan_max(self.rotation, other.rotation),
+            residual: nan_max(self.residual, other.residual),
+            energy: -nan_max(-self.energy, -other.energy),
+            correlation: -nan_max(-self.correlation, -other.correlation),
+        }
+    }
+}
+
+/// Hold numbers against the gates. Both a depth change and a rotation that are too large are
+/// `FarFromOne`; an undefined number fails its gate.
+pub fn judge(found: &GateNumbers, gates: &StableGates) -> StableVerdict {
+    use UnstableReason::{Energy, FarFromOne, FoldInstability, Residual};
     let mut failed = Vec::new();
     let mut gate = |passes: bool, reason, found, threshold| {
         if !passes {
             failed.push(Unstable { reason, found, threshold });
         }
     };
-    use UnstableReason::{Energy, FarFromOne, FoldInstability, Residual};
-    gate(change <= gates.max_depth_change, FarFromOne, change, gates.max_depth_change);
-    gate(rotation <= gates.max_rotation, FarFromOne, rotation, gates.max_rotation);
-    gate(residual <= gates.max_residual, Residual, residual, gates.max_residual);
-    gate(energy >= gates.min_energy, Energy, energy, gates.min_energy);
-    let least = gates.min_weight_correlation;
-    gate(correlation >= least, FoldInstability, correlation, least);
-    Ok(if failed.is_empty() { StableVerdict::Stable } else { StableVerdict::NoStableMode(failed) })
+    let g = gates;
+    gate(found.depth_change <= g.max_depth_change, FarFromOne, found.depth_change, g.max_depth_change);
+    gate(found.rotation <= g.max_rotation, FarFromOne, found.rotation, g.max_rotation);
+    gate(found.residual <= g.max_residual, Residual, found.residual, g.max_residual);
+    gate(found.energy >= g.min_energy, Energy, found.energy, g.min_energy);
+    let least = g.min_weight_correlation;
+    gate(found.correlation >= least, FoldInstability, found.correlation, least);
+    if failed.is_empty() { StableVerdict::Stable } else { StableVerdict::NoStableMode(failed) }
 }
 
 /// The larger one, and NaN if either is: an undefined number must not pass a gate.
 fn nan_max(a: f64, b: f64) -> f64 {
     if a.is_nan() || b.is_nan() { f64::NAN } else { a.max(b) }
-}
-
-fn each(spectrum: &DepthSpectrum, of: impl Fn(c64) -> f64) -> f64 {
-    spectrum.selected.iter().map(|&k| of(spectrum.eigenvalues[k])).fold(f64::NEG_INFINITY, nan_max)
 }
 
 fn selected_energy(spectrum: &DepthSpectrum) -> f64 {
@@ -434,6 +467,8 @@ mod tests {
             runner_up: None,
             reconstruction_error: 0.0,
             consensus: None,
+            windows: vec![],
+            window_of: vec![],
             warnings: vec![],
         }
     }

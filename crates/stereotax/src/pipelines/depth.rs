@@ -6,11 +6,12 @@
 //! its own order, because alignment itself pulls neighbours together.
 //! Sources: specs nfas-dmd 3 to 7, 13, appendix A.
 
-use faer::{Mat, MatRef};
+use faer::{Mat, MatRef, c64};
 use rayon::prelude::*;
 
 use super::design::{Pieces, SampleDesign};
 use super::represent::Features;
+use super::trajectories::depth_of_trajectories;
 use crate::data::{Monitor, Result, TileSource};
 use crate::dynamics::layer_map::{KernelLayers, LayerMap, LayerMapParams, ReducedLayers};
 use crate::dynamics::layer_map::{kernel_layers, reduce_layers};
@@ -18,16 +19,31 @@ use crate::dynamics::stability::{
     StableGates, bootstrap, least_weight_correlation, leave_one_layer_out, shuffled, verdict,
 };
 use crate::dynamics::{
-    Centring, DepthDmdParams, DepthMoments, DepthSpectrum, Estimator, MomentsOptions, RankRule, ScaledGram,
-    Scaling, Selection, StableVerdict, depth_dmd_scaled,
+    Amplitude, Centring, DepthDmdParams, DepthGram, DepthMoments, DepthSpectrum, Estimator, MomentsOptions,
+    RankRule, ScaledGram, Scaling, Selection, StableVerdict, depth_dmd_scaled,
 };
 use crate::linalg::eigh;
 use crate::stats::resampling::ResamplingPlan;
 use crate::stats::rng::Stream;
 
+/// What runs through depth (specs: nfas-dmd 5.1).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Trajectory {
+    /// All samples as one state: one operator and one spectrum, from the moments alone.
+    #[default]
+    Stacked,
+    /// Every sample by itself: as many spectra as samples.
+    Sample,
+    /// Every sample by itself under one operator for all.
+    Pooled,
+}
+
 /// Every choice of the depth fit.
 #[derive(Debug, Clone, PartialEq, serde::Serialize, serde::Deserialize)]
 pub struct DepthParams {
+    /// What runs through depth.
+    pub trajectory: Trajectory,
     /// Estimator, rank, selection, amplitudes.
     pub dmd: DepthDmdParams,
     /// How layers of unequal width (with `align_all`: all) come to share one state.
@@ -75,8 +91,25 @@ pub struct Mode {
     pub energy: f64,
     /// ‖Aφ − λφ‖ / ‖φ‖; `None` where the estimator has no operator.
     pub residual: Option<f64>,
+    /// The residual over that of λ = 1: below 1 the law predicts better than persistence. Pooled only.
+    pub versus_persistence: Option<f64>,
+    /// Window of depth it belongs to, from 0; `None` where one operator holds throughout.
+    pub window: Option<usize>,
     /// Whether it belongs to the stable mode.
     pub selected: bool,
+}
+
+/// How the spectra of single samples are distributed over the training samples.
+#[derive(Debug, Clone, Copy, PartialEq, serde::Serialize, serde::Deserialize)]
+pub struct SampleSpread {
+    /// Quartiles of |λ| of the selected mode.
+    pub modulus: [f64; 3],
+    /// Share of samples whose own selected mode passes the gates.
+    pub share_qualifying: f64,
+    /// Share of samples whose selected mode is a conjugate pair.
+    pub pair_share: f64,
+    /// Samples without a trajectory.
+    pub n_undefined: usize,
 }
 
 /// The fit of one fold.
@@ -84,11 +117,14 @@ pub struct Mode {
 pub struct FoldDepth {
     /// The fold's name; "all" for the fit on all rows.
     pub name: String,
-    /// All modes, by descending |λ|.
+    /// All modes, by descending |λ| (within each window of depth). Of trajectories of single samples:
+    /// one, the medians over samples.
     pub modes: Vec<Mode>,
-    /// Weight of each (centred, scaled) layer in the stable representation.
+    /// Weight of each (centred, scaled) layer in the stable representation; the mean over samples of a
+    /// per-sample trajectory; empty where the representation is no weighting of layers.
     pub weights: Vec<f64>,
-    /// The same for the layers as the state holds them: S = Σ coefficients[l] · H_l.
+    /// The same for the layers as the state holds them: S = Σ coefficients[l] · H_l. Empty for other
+    /// trajectories than the stacked one.
     pub coefficients: Vec<f64>,
     /// The uniform mean of the scaled layers, as such coefficients.
     pub mean_coefficients: Vec<f64>,
@@ -98,6 +134,10 @@ pub struct FoldDepth {
     pub rank: usize,
     /// Numerical rank of the trajectory.
     pub numerical_rank: usize,
+    /// First layer and end of each window of depth; empty where one operator holds throughout.
+    pub windows: Vec<(usize, usize)>,
+    /// The distribution over samples of a per-sample trajectory.
+    pub spread: Option<SampleSpread>,
     /// How much worse the runner-up is under the selection rule; `None` without one.
     pub margin: Option<f64>,
     /// ‖H − Σ b λˡ φ‖ / ‖H‖.
@@ -107,9 +147,29 @@ pub struct FoldDepth {
 }
 
 impl FoldDepth {
-    /// (Re λ, Im λ) of the selected mode; of a pair, the member with Im > 0.
+    /// (Re λ, Im λ) of the selected mode; of a pair, the member with Im > 0. With windows of depth, the
+    /// rate per step over all of them ([`DepthSpectrum::selected_eigenvalue`]).
     pub fn selected(&self) -> (f64, f64) {
-        self.modes.iter().find(|m| m.selected).map_or((f64::NAN, f64::NAN), |m| (m.re, m.im))
+        let of = |window: Option<usize>| self.modes.iter().find(|m| m.selected && m.window == window);
+        if self.windows.is_empty() {
+            return of(None).map_or((f64::NAN, f64::NAN), |m| (m.re, m.im));
+        }
+        let (mut log, mut steps) = (c64::new(0.0, 0.0), 0.0);
+        for (window, (start, end)) in self.windows.iter().enumerate() {
+            if let Some(mode) = of(Some(window)) {
+                let here = (end - start) as f64 - 1.0;
+                log += c64::new(mode.re, mode.im).ln() * here;
+                steps += here;
+            }
+        }
+        let rate = (log / steps).exp();
+        (rate.re, rate.im)
+    }
+
+    /// Over how many steps of depth a mode acts.
+    pub fn steps(&self, mode: &Mode, n_layers: usize) -> f64 {
+        let (start, end) = mode.window.and_then(|w| self.windows.get(w).copied()).unwrap_or((0, n_layers));
+        (end - start) as f64 - 1.0
     }
 }
 
@@ -123,6 +183,7 @@ pub struct ShuffledDepth {
     /// Its imaginary part.
     pub im: f64,
     /// Coefficients per fold: of layer l in a shared state, of place i along `order` in a mapped one.
+    /// Empty for other trajectories than the stacked one.
     pub coefficients: Vec<Vec<f64>>,
 }
 
@@ -200,6 +261,40 @@ pub fn depth_moments(
     DepthMoments::accumulate(source, &pieces.of_sample, &pieces.names, options, monitor)
 }
 
+/// Fit a model by the trajectory that the parameters name.
+///
+/// `moments` are those of [`depth_moments`] where the layers share their state, else `None`.
+pub fn fit_depth(
+    source: &dyn TileSource,
+    moments: Option<(&DepthMoments, &Pieces)>,
+    design: &SampleDesign,
+    params: &DepthParams,
+    monitor: &Monitor,
+) -> Result<DepthResult> {
+    match (params.trajectory, moments) {
+        (Trajectory::Stacked, Some((moments, pieces))) => {
+            depth_of_moments(moments, pieces, design, params, monitor)
+        }
+        (Trajectory::Stacked, None) => depth_of_mapped(source, design, params, monitor),
+        _ => depth_of_trajectories(source, moments, design, params, monitor),
+    }
+}
+
+/// The Gram matrix of every fold's training rows, not yet scaled; of all rows where weights are fitted on
+/// all.
+pub(super) fn fold_grams(
+    moments: &DepthMoments,
+    pieces: &Pieces,
+    params: &DepthParams,
+) -> Result<Vec<DepthGram>> {
+    let of = |inside: &Vec<bool>| {
+        let weights: Option<Vec<f64>> =
+            (!params.fit_on_all).then(|| inside.iter().map(|&i| if i { 1.0 } else { 0.0 }).collect());
+        moments.gram(weights.as_deref(), params.centring)
+    };
+    pieces.in_training.iter().map(of).collect()
+}
+
 /// Fit a model whose layers share their state, from its moments alone.
 pub fn depth_of_moments(
     moments: &DepthMoments,
@@ -209,25 +304,12 @@ pub fn depth_of_moments(
     monitor: &Monitor,
 ) -> Result<DepthResult> {
     let whole_gram = moments.gram(None, params.centring)?;
-    let fold_weights: Vec<Option<Vec<f64>>> = pieces
-        .in_training
-        .iter()
-        .map(|inside| {
-            (!params.fit_on_all).then(|| inside.iter().map(|&i| if i { 1.0 } else { 0.0 }).collect())
-        })
-        .collect();
-    let fold_grams = fold_weights
-        .iter()
-        .map(|weights| moments.gram(weights.as_deref(), params.centring))
-        .collect::<Result<Vec<_>>>()?;
+    let fold_grams = fold_grams(moments, pieces, params)?;
     let whole = whole_gram.scaled(params.scaling)?;
     let scaled = fold_grams.iter().map(|g| g.scaled(params.scaling)).collect::<Result<Vec<_>>>()?;
 
     let spectrum = depth_dmd_scaled(&whole, &params.dmd)?;
     let spectra = scaled.iter().map(|g| depth_dmd_scaled(g, &params.dmd)).collect::<Result<Vec<_>>>()?;
-    let raw = |weights: &[f64], gram: &ScaledGram| -> Vec<f64> {
-        weights.iter().zip(&gram.divisors).map(|(w, d)| w / d).collect()
-    };
     let shuffles = (0..params.n_shuffles)
         .into_par_iter()
         .map(|index| {
@@ -242,7 +324,59 @@ pub fn depth_of_moments(
             Ok(ShuffledDepth { order, re: lambda.re, im: lambda.im, coefficients })
         })
         .collect::<Result<Vec<_>>>()?;
-    let alternatives = if params.multiverse { multiverse(params) } else { Vec::new() }
+    let alternatives = alternatives(moments, pieces, params, monitor)?;
+
+    let plan = ResamplingPlan::new(params.seed, &pieces.names, params.n_bootstraps, 0)?;
+    let draws: Vec<Vec<f64>> = (0..params.n_bootstraps)
+        .map(|b| plan.bootstrap(b).blocks.iter().map(|&k| f64::from(k)).collect())
+        .collect();
+    let spread = bootstrap(moments, params.scaling, params.centring, &params.dmd, &draws, monitor)?;
+    let jackknife = leave_one_layer_out(&whole, &params.dmd).ok().map(|j| j.range);
+    let stability = Stability {
+        lambda_sd: defined(spread.lambda_sd),
+        min_correlation: defined(spread.min_correlation),
+        median_correlation: defined(spread.median_correlation),
+        fold_correlation: defined(least_weight_correlation(&spectra, whole.gram.as_ref())),
+        leave_one_layer_out: jackknife.and_then(defined),
+    };
+    let record = |name: &str, spectrum: &DepthSpectrum, gram: &ScaledGram| {
+        fold_record(name, spectrum, gram.gram.as_ref(), &gram.divisors)
+    };
+    Ok(DepthResult {
+        state: StateKind::Shared,
+        folds: design
+            .folds
+            .iter()
+            .zip(spectra.iter().zip(&scaled))
+            .map(|(fold, (spectrum, gram))| record(&fold.name, spectrum, gram))
+            .collect::<Result<_>>()?,
+        whole: record("all", &spectrum, &whole)?,
+        shuffles,
+        alternatives,
+        verdict: verdict(&spectra, whole.gram.as_ref(), &params.gates)?,
+        stability,
+    })
+}
+
+/// Weights of scaled layers as coefficients of the layers themselves.
+fn raw(weights: &[f64], gram: &ScaledGram) -> Vec<f64> {
+    weights.iter().zip(&gram.divisors).map(|(w, d)| w / d).collect()
+}
+
+/// The multiverse of a model whose layers share their state; empty unless asked for.
+///
+/// It is that of the stacked trajectory, whatever the trajectory of the claim: it costs no look at the
+/// data.
+pub(super) fn alternatives(
+    moments: &DepthMoments,
+    pieces: &Pieces,
+    params: &DepthParams,
+    monitor: &Monitor,
+) -> Result<Vec<Alternative>> {
+    let cells = if params.multiverse { multiverse(params) } else { return Ok(Vec::new()) };
+    let whole_gram = moments.gram(None, params.centring)?;
+    let fold_grams = fold_grams(moments, pieces, params)?;
+    cells
         .into_par_iter()
         .map(|(scaling, dmd)| {
             monitor.check()?;
@@ -280,38 +414,7 @@ pub fn depth_of_moments(
                 },
             })
         })
-        .collect::<Result<Vec<_>>>()?;
-
-    let plan = ResamplingPlan::new(params.seed, &pieces.names, params.n_bootstraps, 0)?;
-    let draws: Vec<Vec<f64>> = (0..params.n_bootstraps)
-        .map(|b| plan.bootstrap(b).blocks.iter().map(|&k| f64::from(k)).collect())
-        .collect();
-    let spread = bootstrap(moments, params.scaling, params.centring, &params.dmd, &draws, monitor)?;
-    let jackknife = leave_one_layer_out(&whole, &params.dmd).ok().map(|j| j.range);
-    let stability = Stability {
-        lambda_sd: defined(spread.lambda_sd),
-        min_correlation: defined(spread.min_correlation),
-        median_correlation: defined(spread.median_correlation),
-        fold_correlation: defined(least_weight_correlation(&spectra, whole.gram.as_ref())),
-        leave_one_layer_out: jackknife.and_then(defined),
-    };
-    let record = |name: &str, spectrum: &DepthSpectrum, gram: &ScaledGram| {
-        fold_record(name, spectrum, gram.gram.as_ref(), &gram.divisors)
-    };
-    Ok(DepthResult {
-        state: StateKind::Shared,
-        folds: design
-            .folds
-            .iter()
-            .zip(spectra.iter().zip(&scaled))
-            .map(|(fold, (spectrum, gram))| record(&fold.name, spectrum, gram))
-            .collect::<Result<_>>()?,
-        whole: record("all", &spectrum, &whole)?,
-        shuffles,
-        alternatives,
-        verdict: verdict(&spectra, whole.gram.as_ref(), &params.gates)?,
-        stability,
-    })
+        .collect()
 }
 
 /// The selected eigenvalue and the layer weights under one order of the layers.
@@ -486,12 +589,36 @@ fn multiverse(params: &DepthParams) -> Vec<(Scaling, DepthDmdParams)> {
         {
             for rank in [RankRule::Energy(0.99), RankRule::Energy(0.9)] {
                 for estimator in [Estimator::Standard, Estimator::ForwardBackward] {
-                    cells.push((scaling, DepthDmdParams { select, rank, estimator, ..params.dmd }));
+                    // The modulus of a mode is no weighting of layers.
+                    let amplitude = match params.dmd.amplitude {
+                        Amplitude::Modulus => Amplitude::Optimal,
+                        linear => linear,
+                    };
+                    let dmd = DepthDmdParams { select, rank, estimator, amplitude, ..params.dmd };
+                    cells.push((scaling, dmd));
                 }
             }
         }
     }
     cells
+}
+
+/// Coefficients of combinations that need no dynamics.
+pub(super) struct PlainCombinations {
+    /// The uniform mean of the scaled layers.
+    pub(super) mean: Vec<f64>,
+    /// The first proper orthogonal mode over depth.
+    pub(super) pod: Vec<f64>,
+}
+
+/// The uniform mean and the top eigenvector of a scaled Gram matrix, for the layers as they are.
+pub(super) fn plain_combinations(gram: MatRef<f64>, divisors: &[f64]) -> Result<PlainCombinations> {
+    let n_layers = divisors.len() as f64;
+    let pod = eigh(gram)?.vectors;
+    Ok(PlainCombinations {
+        mean: divisors.iter().map(|d| 1.0 / (n_layers * d)).collect(),
+        pod: divisors.iter().enumerate().map(|(l, d)| pod[(l, 0)] / d).collect(),
+    })
 }
 
 fn fold_record(
@@ -500,8 +627,7 @@ fn fold_record(
     gram: MatRef<f64>,
     divisors: &[f64],
 ) -> Result<FoldDepth> {
-    let n_layers = divisors.len() as f64;
-    let pod = eigh(gram)?.vectors;
+    let plain = plain_combinations(gram, divisors)?;
     Ok(FoldDepth {
         name: name.into(),
         modes: (0..spectrum.eigenvalues.len())
@@ -510,21 +636,25 @@ fn fold_record(
                 im: spectrum.eigenvalues[k].im,
                 energy: spectrum.energies[k],
                 residual: defined(spectrum.residuals[k]),
+                versus_persistence: None,
+                window: spectrum.window_of.get(k).copied(),
                 selected: spectrum.selected.contains(&k),
             })
             .collect(),
         weights: spectrum.weights.clone(),
         coefficients: spectrum.weights.iter().zip(divisors).map(|(w, d)| w / d).collect(),
-        mean_coefficients: divisors.iter().map(|d| 1.0 / (n_layers * d)).collect(),
-        pod_coefficients: divisors.iter().enumerate().map(|(l, d)| pod[(l, 0)] / d).collect(),
+        mean_coefficients: plain.mean,
+        pod_coefficients: plain.pod,
         rank: spectrum.rank,
         numerical_rank: spectrum.numerical_rank,
+        windows: spectrum.windows.iter().map(|w| (w.start, w.end)).collect(),
+        spread: None,
         margin: spectrum.runner_up.map(|(_, margin)| margin).and_then(defined),
         reconstruction_error: defined(spectrum.reconstruction_error),
         warnings: spectrum.warnings.clone(),
     })
 }
 
-fn defined(x: f64) -> Option<f64> {
+pub(super) fn defined(x: f64) -> Option<f64> {
     x.is_finite().then_some(x)
 }

@@ -1,5 +1,6 @@
 //! The only code that composes families: whole analyses from reductions to group statistics.
 
+mod adapt;
 mod bootstrap;
 pub mod ceilings;
 pub mod depth;
@@ -10,10 +11,12 @@ pub mod model;
 mod represent;
 mod representation;
 pub mod single;
+mod states;
 pub mod subjects;
+mod trajectories;
 
 pub use bootstrap::bootstrap_correlations;
-pub use depth::{DepthParams, DepthResult};
+pub use depth::{DepthParams, DepthResult, Trajectory};
 pub use design::{Clock, Pieces, SampleDesign, clean_responses, group_mean};
 pub use evaluate::{Cell, Draws, EvaluateParams, InnerRule, held_out_order, predict, score_cell};
 pub use model::{CellRequest, ModelData, evaluate_model};

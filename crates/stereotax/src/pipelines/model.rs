@@ -10,12 +10,16 @@ use std::collections::BTreeMap;
 use faer::{Mat, MatRef};
 use rayon::prelude::*;
 
-use super::depth::{DepthParams, DepthResult, MappedState, StateKind, state_kind};
+use super::adapt::UnitSamples;
+use super::depth::{DepthParams, DepthResult, MappedState, StateKind, Trajectory, state_kind};
 use super::design::SampleDesign;
 use super::evaluate::{Cell, EvaluateParams, predict, score_cell};
 use super::represent::{Features, single_layer, weighted_sums};
 use super::representation::Representation;
+use super::states::States;
+use super::trajectories::fit_order;
 use crate::data::{Error, Monitor, Result, TileSource};
+use crate::dynamics::Scaling;
 use crate::encoding::FoldPrediction;
 
 /// One cell that is wanted.
@@ -162,6 +166,12 @@ fn make_features(
     if combined.is_empty() {
         return Ok(made);
     }
+    // What follows single trajectories is no fixed combination of layers.
+    let (followed, combined): (Vec<_>, Vec<_>) = combined.into_iter().partition(|(representation, _)| {
+        data.depth_params.trajectory != Trajectory::Stacked
+            && matches!(representation, Representation::StableMode | Representation::Shuffled(_))
+    });
+    follow_trajectories(data, followed, &mut made, monitor)?;
     match data.depth.map_or_else(|| state_kind(data.source, data.depth_params), |depth| depth.state) {
         StateKind::Shared => {
             let n_layers = data.source.layers().len();
@@ -170,7 +180,12 @@ fn make_features(
                 .map(|(representation, fold_idx)| coefficients(data, representation, *fold_idx))
                 .collect::<Result<Vec<_>>>()?;
             let matrix = Mat::from_fn(rows.len(), n_layers, |o, l| rows[o][l]);
-            made.extend(combined.into_iter().zip(weighted_sums(data.source, matrix.as_ref(), monitor)?));
+            let unit = UnitSamples(data.source);
+            let source: &dyn TileSource = match data.depth_params.scaling {
+                Scaling::UnitSample => &unit,
+                _ => data.source,
+            };
+            made.extend(combined.into_iter().zip(weighted_sums(source, matrix.as_ref(), monitor)?));
         }
         StateKind::Mapped | StateKind::Kernel => {
             for fold_idx in 0..data.design.folds.len() {
@@ -196,6 +211,56 @@ fn make_features(
         }
     }
     Ok(made)
+}
+
+/// Representations of single trajectories: each fold's states are fitted once, then every order of the
+/// layers that is asked for.
+fn follow_trajectories(
+    data: &ModelData<'_>,
+    keys: Vec<(Representation, usize)>,
+    made: &mut BTreeMap<(Representation, usize), Features>,
+    monitor: &Monitor,
+) -> Result<()> {
+    let all = data.design.whole();
+    let n_folds = data.design.folds.len();
+    // With weights fitted on all rows, every fold has the same representation.
+    let stages: Vec<(&[usize], Vec<(Representation, usize)>)> = if data.depth_params.fit_on_all {
+        vec![(&all.train, keys)]
+    } else {
+        (0..n_folds)
+            .map(|fold| {
+                let here = keys.iter().filter(|(_, of)| *of == fold).cloned().collect();
+                (data.design.folds[fold].train.as_slice(), here)
+            })
+            .collect()
+    };
+    for (train, keys) in stages {
+        if keys.is_empty() {
+            continue;
+        }
+        let states = States::fit(data.source, train, data.depth_params, monitor)?;
+        let natural: Vec<usize> = (0..data.source.layers().len()).collect();
+        let mut distinct: Vec<Representation> = keys.iter().map(|(r, _)| r.clone()).collect();
+        distinct.sort();
+        distinct.dedup();
+        let features: BTreeMap<Representation, Features> = distinct
+            .into_par_iter()
+            .map(|representation| {
+                let order = match (&representation, data.depth) {
+                    (Representation::Shuffled(index), Some(depth)) => &depth.shuffles[*index].order,
+                    _ => &natural,
+                };
+                let fitted = fit_order(&states, order, train, data.depth_params, monitor)?;
+                Ok((representation, Features::from_matrix(fitted.stable.as_ref())))
+            })
+            .collect::<Result<_>>()?;
+        for key in keys {
+            if let Some(features) = features.get(&key.0) {
+                made.insert(key, features.clone());
+            }
+        }
+    }
+    Ok(())
 }
 
 fn mapped_features(

@@ -11,7 +11,7 @@ use rayon::prelude::*;
 
 use super::ceilings::Ceilings;
 use super::depth::{Alternative, DepthParams, DepthResult, StateKind};
-use super::depth::{depth_moments, depth_of_mapped, depth_of_moments, state_kind};
+use super::depth::{depth_moments, fit_depth, state_kind};
 use super::design::SampleDesign;
 use super::evaluate::{Cell, EvaluateParams, predict, score_cell};
 use super::group::ModelScores;
@@ -117,9 +117,9 @@ pub fn score_model(
     } else if state_kind(source, depth_params) == StateKind::Shared {
         let pieces = design.pieces();
         let moments = depth_moments(source, &pieces, depth_params, monitor)?;
-        Some(depth_of_moments(&moments, &pieces, design, depth_params, monitor)?)
+        Some(fit_depth(source, Some((&moments, &pieces)), design, depth_params, monitor)?)
     } else {
-        Some(depth_of_mapped(source, design, depth_params, monitor)?)
+        Some(fit_depth(source, None, design, depth_params, monitor)?)
     };
     let model = ModelData { source, design, responses, depth: depth.as_ref(), depth_params };
 

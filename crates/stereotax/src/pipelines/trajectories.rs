@@ -1,0 +1,330 @@
+//! Fit depth as many trajectories: one per sample, or one operator that all samples share.
+//!
+//! ```text
+//! sample   every t its own spectrum;  s(t) = Re Σ_{k ∈ selected(t)} b_k(t) φ_k(t)
+//! pooled   one operator on units from the training rows;  s(t) = Π · mean_l h_l(t)
+//! ```
+//!
+//! A per-sample rule needs nothing of other samples but centring and scale, so held-out rows are
+//! represented by the same rule. The model's eigenvalue is then the median over training samples (of real
+//! and imaginary part), its layer weights their mean. Every gate is held against the median of its
+//! number; how many samples pass all gates by themselves is told beside it. For the pooled trajectory
+//! there are no layer weights, and the gates judge the one selected mode.
+//!
+//! Folds are compared by their representations of all rows: by the correlation of what is in the same
+//! coordinates, else by the square root of linear CKA, which turns of the coordinates do not change.
+//!
+//! Sources: specs nfas-dmd 5.1, 5.4, 5.9, 6, 7. Cost: `sample` O(n·(K·L² + L³)) per fold and shuffle;
+//! `pooled` O(n·L·k² + k³), k = min(K, `max_width`).
+
+use faer::{Mat, MatRef, c64};
+use rayon::prelude::*;
+
+use super::depth::{
+    DepthParams, DepthResult, FoldDepth, Mode, PlainCombinations, SampleSpread, ShuffledDepth, Stability,
+    Trajectory, alternatives, defined, fold_grams, plain_combinations, shuffled_order, state_kind,
+};
+use super::design::{Pieces, SampleDesign};
+use super::states::States;
+use crate::data::{Error, Fold, Monitor, Result, TileSource};
+use crate::dynamics::per_sample::PerSampleDmd;
+use crate::dynamics::pooled::PooledSpectrum;
+use crate::dynamics::stability::{GateNumbers, StableGates, judge};
+use crate::dynamics::{DepthGram, DepthMoments, Selection, StableVerdict};
+use crate::linalg::{centre_columns, column_means, cross};
+use crate::stats::summary::quantile;
+
+/// One fit in one order of the layers.
+pub(super) struct FittedOrder {
+    /// Stable representation of all rows; a sample without a trajectory is 0.
+    pub(super) stable: Mat<f64>,
+    modes: Vec<Mode>,
+    /// Weight of each layer; empty where the representation is no weighting.
+    weights: Vec<f64>,
+    gates: GateNumbers,
+    spread: Option<SampleSpread>,
+    rank: usize,
+    margin: Option<f64>,
+    warnings: Vec<String>,
+}
+
+/// Fit the trajectories of a fold's states in this order of the layers.
+pub(super) fn fit_order(
+    states: &States<'_>,
+    order: &[usize],
+    train: &[usize],
+    params: &DepthParams,
+    monitor: &Monitor,
+) -> Result<FittedOrder> {
+    let mut fitted = match params.trajectory {
+        Trajectory::Sample => {
+            of_samples(states.per_sample(order, &params.dmd, monitor)?, order, train, &params.gates)
+        }
+        Trajectory::Pooled => {
+            let (spectrum, stable) = states.pooled(order, &params.dmd, monitor)?;
+            of_pooled(&spectrum, stable, order.len(), params)
+        }
+        Trajectory::Stacked => {
+            return Err(Error::Invalid {
+                what: "trajectory".into(),
+                expected: "sample or pooled".into(),
+                found: "stacked".into(),
+                hint: "the stacked trajectory is fitted from moments".into(),
+            });
+        }
+    };
+    fitted.warnings.splice(0..0, states.warnings.iter().cloned());
+    Ok(fitted)
+}
+
+fn of_samples(found: PerSampleDmd, order: &[usize], train: &[usize], gates: &StableGates) -> FittedOrder {
+    let steps = order.len() as f64 - 1.0;
+    let rows: Vec<usize> = train.iter().copied().filter(|&t| found.ranks[t] > 0).collect();
+    let of = |number: &dyn Fn(usize) -> f64| -> Vec<f64> { rows.iter().map(|&t| number(t)).collect() };
+    let median = |number: &dyn Fn(usize) -> f64| quantile(&of(number), 0.5);
+    let lambda = |t: usize| found.eigenvalues[t];
+    let numbers = |t: usize| GateNumbers {
+        depth_change: lambda(t).norm().ln().abs() * steps,
+        rotation: lambda(t).arg().abs() * steps,
+        residual: found.residuals[t],
+        energy: found.energies[t],
+        correlation: 1.0,
+    };
+    let passing = rows.iter().filter(|&&t| judge(&numbers(t), gates) == StableVerdict::Stable).count();
+    let modulus = of(&|t| lambda(t).norm());
+    let n_undefined = train.len() - rows.len();
+    let mut weights = vec![0.0; order.len()];
+    for (place, &layer) in order.iter().enumerate() {
+        weights[layer] = rows.iter().map(|&t| found.weights[(t, place)]).sum::<f64>() / rows.len() as f64;
+    }
+    let mut warnings = Vec::new();
+    if n_undefined > 0 {
+        warnings.push(format!(
+            "{n_undefined} of {} training samples are zero in all layers but the last and have no trajectory; their representation is zero",
+            train.len()
+        ));
+    }
+    let mut stable = found.stable.clone();
+    for t in (0..stable.nrows()).filter(|&t| found.ranks[t] == 0) {
+        stable.row_mut(t).iter_mut().for_each(|x| *x = 0.0);
+    }
+    FittedOrder {
+        stable,
+        modes: vec![Mode {
+            re: median(&|t| lambda(t).re),
+            im: median(&|t| lambda(t).im),
+            energy: median(&|t| found.energies[t]),
+            residual: defined(median(&|t| found.residuals[t])),
+            versus_persistence: None,
+            window: None,
+            selected: true,
+        }],
+        weights: if weights.iter().all(|w| w.is_finite()) { weights } else { Vec::new() },
+        gates: GateNumbers {
+            depth_change: median(&|t| numbers(t).depth_change),
+            rotation: median(&|t| numbers(t).rotation),
+            residual: median(&|t| numbers(t).residual),
+            energy: median(&|t| numbers(t).energy),
+            correlation: 1.0,
+        },
+        spread: Some(SampleSpread {
+            modulus: [quantile(&modulus, 0.25), quantile(&modulus, 0.5), quantile(&modulus, 0.75)],
+            share_qualifying: passing as f64 / train.len() as f64,
+            pair_share: rows.iter().filter(|&&t| lambda(t).im > 0.0).count() as f64 / rows.len() as f64,
+            n_undefined,
+        }),
+        rank: median(&|t| found.ranks[t] as f64).round() as usize,
+        margin: None,
+        warnings,
+    }
+}
+
+fn of_pooled(found: &PooledSpectrum, stable: Mat<f64>, n_layers: usize, params: &DepthParams) -> FittedOrder {
+    let steps = n_layers as f64 - 1.0;
+    let chosen = &found.selected;
+    let worst = |of: &dyn Fn(usize) -> f64| {
+        chosen.iter().map(|&k| of(k)).fold(0.0, |a: f64, b| if b.is_nan() { b } else { a.max(b) })
+    };
+    let value = |k: usize| found.eigenvalues[k];
+    let mut warnings = found.warnings.clone();
+    // What a band would keep beside the one mode that the rule names.
+    let admitted = (0..found.eigenvalues.len())
+        .filter(|&k| {
+            value(k).norm().ln().abs() * steps <= params.gates.max_depth_change
+                && value(k).arg().abs() * steps <= params.gates.max_rotation
+                && found.energies[k] >= params.dmd.min_energy
+        })
+        .count();
+    if !matches!(params.dmd.select, Selection::Band { .. }) && admitted > chosen.len() {
+        warnings.push(format!(
+            "{} of {admitted} modes that neither grow, decay nor turn much over the depth is selected; `select = \"band:2\"` keeps the subspace of all",
+            chosen.len()
+        ));
+    }
+    FittedOrder {
+        stable,
+        modes: (0..found.eigenvalues.len())
+            .map(|k| Mode {
+                re: value(k).re,
+                im: value(k).im,
+                energy: found.energies[k],
+                residual: defined(found.residuals[k]),
+                versus_persistence: defined(found.versus_persistence[k]),
+                window: None,
+                selected: chosen.contains(&k),
+            })
+            .collect(),
+        weights: Vec::new(),
+        gates: GateNumbers {
+            depth_change: worst(&|k| value(k).norm().ln().abs()) * steps,
+            rotation: worst(&|k| value(k).arg().abs()) * steps,
+            residual: worst(&|k| found.residuals[k]),
+            energy: chosen.iter().map(|&k| found.energies[k]).sum(),
+            correlation: 1.0,
+        },
+        spread: None,
+        rank: found.rank,
+        margin: found.runner_up.map(|(_, margin)| margin).and_then(defined),
+        warnings,
+    }
+}
+
+/// Fit all folds of a model by its samples' trajectories.
+///
+/// `moments` are those of layers that share a state: from them come the plain mean, the first
+/// orthogonal mode over depth and the multiverse, which stays that of the stacked trajectory. `None`:
+/// the layers are mapped. Errors: those of the parts.
+pub(super) fn depth_of_trajectories(
+    source: &dyn TileSource,
+    moments: Option<(&DepthMoments, &Pieces)>,
+    design: &SampleDesign,
+    params: &DepthParams,
+    monitor: &Monitor,
+) -> Result<DepthResult> {
+    let natural: Vec<usize> = (0..source.layers().len()).collect();
+    let all = design.whole();
+    let whole_states = States::fit(source, &all.train, params, monitor)?;
+    let whole = fit_order(&whole_states, &natural, &all.train, params, monitor)?;
+    let plain_of = |states: &States<'_>, train: &[usize], gram: Option<&DepthGram>| match gram {
+        Some(gram) => {
+            let gram = gram.scaled(params.scaling)?;
+            plain_combinations(gram.gram.as_ref(), &gram.divisors)
+        }
+        None => {
+            let gram = states.gram(&natural, train)?;
+            plain_combinations(gram.as_ref(), &vec![1.0; natural.len()])
+        }
+    };
+    let whole_gram = moments.map(|(m, _)| m.gram(None, params.centring)).transpose()?;
+    let grams = moments.map(|(m, pieces)| fold_grams(m, pieces, params)).transpose()?;
+    let plain_whole = plain_of(&whole_states, &all.train, whole_gram.as_ref())?;
+    let mut own_coordinates = false;
+    let mut fits: Vec<(FittedOrder, PlainCombinations)> = Vec::with_capacity(design.folds.len());
+    if !params.fit_on_all {
+        for (index, fold) in design.folds.iter().enumerate() {
+            let states = States::fit(source, &fold.train, params, monitor)?;
+            own_coordinates |= states.has_own_coordinates();
+            let plain = plain_of(&states, &fold.train, grams.as_ref().map(|g| &g[index]))?;
+            fits.push((fit_order(&states, &natural, &fold.train, params, monitor)?, plain));
+        }
+    }
+    let stable = fits.iter_mut().map(|(fit, _)| std::mem::replace(&mut fit.stable, Mat::new())).collect();
+    let correlation = least_correlation(stable, own_coordinates, monitor)?;
+    let worst = fits.iter().map(|(f, _)| f.gates).reduce(GateNumbers::worse).unwrap_or(whole.gates);
+    let verdict = judge(&GateNumbers { correlation, ..worst }, &params.gates);
+
+    let lambdas: Vec<c64> = (0..params.n_shuffles)
+        .map(|index| {
+            let order = shuffled_order(natural.len(), params.seed, index);
+            let fitted = fit_order(&whole_states, &order, &all.train, params, monitor)?;
+            Ok(selected(&fitted.modes))
+        })
+        .collect::<Result<_>>()?;
+    let shuffles = lambdas
+        .into_iter()
+        .enumerate()
+        .map(|(index, lambda)| ShuffledDepth {
+            order: shuffled_order(natural.len(), params.seed, index),
+            re: lambda.re,
+            im: lambda.im,
+            coefficients: Vec::new(),
+        })
+        .collect();
+
+    let record = |fold: &Fold, fitted: &FittedOrder, plain: &PlainCombinations| FoldDepth {
+        name: fold.name.clone(),
+        modes: fitted.modes.clone(),
+        weights: fitted.weights.clone(),
+        coefficients: Vec::new(),
+        mean_coefficients: plain.mean.clone(),
+        pod_coefficients: plain.pod.clone(),
+        rank: fitted.rank,
+        numerical_rank: fitted.rank,
+        windows: Vec::new(),
+        spread: fitted.spread,
+        margin: fitted.margin,
+        reconstruction_error: None,
+        warnings: fitted.warnings.clone(),
+    };
+    Ok(DepthResult {
+        state: state_kind(source, params),
+        folds: design
+            .folds
+            .iter()
+            .enumerate()
+            .map(|(index, fold)| {
+                let (fitted, plain) =
+                    fits.get(index).map_or((&whole, &plain_whole), |(fitted, plain)| (fitted, plain));
+                record(fold, fitted, plain)
+            })
+            .collect(),
+        whole: record(&all, &whole, &plain_whole),
+        shuffles,
+        alternatives: match moments {
+            Some((moments, pieces)) => alternatives(moments, pieces, params, monitor)?,
+            None => Vec::new(),
+        },
+        verdict,
+        stability: Stability {
+            lambda_sd: None,
+            min_correlation: None,
+            median_correlation: None,
+            fold_correlation: defined(correlation),
+            leave_one_layer_out: None,
+        },
+    })
+}
+
+fn selected(modes: &[Mode]) -> c64 {
+    modes.iter().find(|m| m.selected).map_or(c64::new(f64::NAN, f64::NAN), |m| c64::new(m.re, m.im))
+}
+
+/// Least correlation of the representations of two folds; 1 for one fold.
+fn least_correlation(mut centred: Vec<Mat<f64>>, own_coordinates: bool, monitor: &Monitor) -> Result<f64> {
+    for stable in &mut centred {
+        let means = column_means(stable.as_ref());
+        centre_columns(stable.as_mut(), &means);
+    }
+    let sizes: Vec<f64> = centred
+        .par_iter()
+        .map(|s| if own_coordinates { cross(s.as_ref(), s.as_ref()).norm_l2() } else { s.norm_l2() })
+        .collect();
+    let pairs: Vec<(usize, usize)> = (0..centred.len()).flat_map(|a| (0..a).map(move |b| (a, b))).collect();
+    let found: Vec<f64> = pairs
+        .par_iter()
+        .map(|&(a, b)| {
+            monitor.check()?;
+            let (x, y) = (centred[a].as_ref(), centred[b].as_ref());
+            Ok(if own_coordinates {
+                (cross(x, y).squared_norm_l2() / (sizes[a] * sizes[b])).sqrt()
+            } else {
+                inner(x, y) / (sizes[a] * sizes[b])
+            })
+        })
+        .collect::<Result<_>>()?;
+    Ok(found.into_iter().fold(1.0, |least, r| if r.is_nan() || r < least { r } else { least }))
+}
+
+fn inner(x: MatRef<f64>, y: MatRef<f64>) -> f64 {
+    (0..x.ncols()).map(|j| x.col(j).iter().zip(y.col(j).iter()).map(|(a, b)| a * b).sum::<f64>()).sum()
+}
