@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use stereotax::data::{Monitor, TileSource};
 use stereotax::dynamics::{StableVerdict, Unstable, UnstableReason};
 use stereotax::pipelines::Representation;
-use stereotax::pipelines::depth::DepthResult;
+use stereotax::pipelines::depth::{DepthResult, FoldDepth};
 use stereotax::pipelines::group::{
     GroupResult, ModelInfo, PointStatus, RepresentationScores, Severity, SpaceInput, Warning, compare_groups,
 };
@@ -156,12 +156,22 @@ pub fn verdict_words(depth: Option<&DepthResult>) -> (&'static str, String) {
         return ("too_shallow", "fewer than 4 layers have no depth dynamics".into());
     };
     match &depth.verdict {
-        StableVerdict::Stable => ("stable", "passes every gate".into()),
+        StableVerdict::Stable => ("stable", "passes every gate".to_owned() + &of_samples(depth)),
         StableVerdict::NoStableMode(failed) => {
             let words: Vec<String> = failed.iter().map(failed_gate).collect();
-            ("no_stable_mode", words.join("; "))
+            ("no_stable_mode", words.join("; ") + &of_samples(depth))
         }
     }
+}
+
+/// Of a per-sample trajectory the gates judge medians, and readers must know how many samples agree.
+fn of_samples(depth: &DepthResult) -> String {
+    depth.whole.spread.map_or(String::new(), |spread| {
+        format!(
+            " (medians over samples, of which {:.0} % pass every gate by themselves)",
+            100.0 * spread.share_qualifying
+        )
+    })
 }
 
 fn failed_gate(gate: &Unstable) -> String {
@@ -622,7 +632,8 @@ fn models_table(
     }
     let lambda = |row: &Row| row.depth.map(|d| d.whole.selected());
     let steps = |row: &Row| row.n_layers as f64 - 1.0;
-    let chosen = |row: &Row| row.depth.and_then(|d| d.whole.modes.iter().find(|m| m.selected).cloned());
+    let spread = |row: &Row| row.depth.and_then(|d| d.whole.spread);
+    let trajectory = word(&study.file.analysis.trajectory);
     table!(rows;
         text model = |r| Some(r.model.name.clone()),
         text modality = |r| Some(r.model.modality.clone()),
@@ -633,6 +644,7 @@ fn models_table(
         text space = |r| Some(r.space.to_owned()),
         integer n_layers = |r| Some(r.n_layers as i64),
         text layer_map = |r| Some(r.map.clone()),
+        text trajectory = |_| Some(trajectory.clone()),
         text verdict = |r| Some(verdict_words(r.depth).0.to_owned()),
         text reason = |r| Some(match (r.model.trained, verdict_words(r.depth)) {
             (false, ("stable", reason)) => format!("{reason}; untrained networks are controls and get no point"),
@@ -642,14 +654,35 @@ fn models_table(
         number lambda_im = |r| lambda(r).map(|l| l.1),
         number depth_gain = |r| lambda(r).map(|l| l.0.hypot(l.1).powf(steps(r))),
         number depth_rotation = |r| lambda(r).map(|l| l.1.atan2(l.0).abs() * steps(r)),
-        number energy = |r| chosen(r).map(|m| m.energy),
-        number residual = |r| chosen(r).and_then(|m| m.residual),
+        number energy = |r| r.depth.and_then(|d| energy_of(&d.whole)),
+        number residual = |r| r.depth.and_then(|d| residual_of(&d.whole)),
         number weight_stability = |r| r.depth.and_then(|d| d.stability.fold_correlation),
         number lambda_sd = |r| r.depth.and_then(|d| d.stability.lambda_sd),
         number leave_one_layer_out = |r| r.depth.and_then(|d| d.stability.leave_one_layer_out),
         number bootstrap_correlation = |r| r.depth.and_then(|d| d.stability.min_correlation),
+        number modulus_lower = |r| spread(r).map(|s| s.modulus[0]),
+        number modulus_upper = |r| spread(r).map(|s| s.modulus[2]),
+        number share_qualifying = |r| spread(r).map(|s| s.share_qualifying),
+        number versus_persistence = |r| {
+            r.depth.and_then(|d| d.whole.modes.iter().find(|m| m.selected)?.versus_persistence)
+        },
         text status = |r| Some(if r.depth.is_some() { "ok".to_owned() } else { "too_shallow".to_owned() }),
     )
+}
+
+/// Energy share of the first selected mode; with windows of depth, of all of them together.
+fn energy_of(fold: &FoldDepth) -> Option<f64> {
+    let mut chosen = fold.modes.iter().filter(|m| m.selected).map(|m| m.energy);
+    if fold.windows.is_empty() { chosen.next() } else { Some(chosen.sum()) }
+}
+
+/// Residual of the first selected mode; with windows of depth, the largest.
+fn residual_of(fold: &FoldDepth) -> Option<f64> {
+    let mut chosen = fold.modes.iter().filter(|m| m.selected);
+    match fold.windows.is_empty() {
+        true => chosen.next().and_then(|m| m.residual),
+        false => chosen.filter_map(|m| m.residual).reduce(f64::max),
+    }
 }
 
 /// The word that a setting has in the study file, as in `energy:0.99`.
@@ -829,21 +862,23 @@ fn spectra_table(inputs: &Inputs, grid: &Grid, scored: &Scored) -> Table {
         let Some(depth) = depth else { continue };
         let name = inputs.models[pair.model].model.name.as_str();
         let benchmark = inputs.benchmarks[pair.benchmark].id.as_str();
-        let steps = n_layers(inputs, pair) as f64 - 1.0;
         for fold in std::iter::once(&depth.whole).chain(&depth.folds) {
             for (k, mode) in fold.modes.iter().enumerate() {
+                let steps = fold.steps(mode, n_layers(inputs, pair));
                 rows.push((name, benchmark, fold.name.as_str(), k, mode, steps));
             }
         }
     }
     table!(rows;
         text model = |r| Some(r.0), text benchmark = |r| Some(r.1), text fold = |r| Some(r.2),
+        integer segment = |r| r.4.window.map(|w| w as i64),
         integer mode = |r| Some(r.3 as i64),
         number re = |r| Some(r.4.re), number im = |r| Some(r.4.im),
         number modulus = |r| Some(r.4.re.hypot(r.4.im)),
         number depth_gain = |r| Some(r.4.re.hypot(r.4.im).powf(r.5)),
         number depth_rotation = |r| Some(r.4.im.atan2(r.4.re).abs() * r.5),
         number energy = |r| Some(r.4.energy), number residual = |r| r.4.residual,
+        number versus_persistence = |r| r.4.versus_persistence,
         flag selected = |r| Some(r.4.selected),
     )
 }
@@ -857,16 +892,17 @@ fn weights_table(inputs: &Inputs, grid: &Grid, scored: &Scored) -> Table {
         let benchmark = inputs.benchmarks[pair.benchmark].id.as_str();
         let last = (layers.len() - 1) as f64;
         for fold in std::iter::once(&depth.whole).chain(&depth.folds) {
-            for (l, &weight) in fold.weights.iter().enumerate() {
-                let at = l as f64 / last;
-                let layer = layers[l].name.as_str();
+            // Without weights, as under the pooled trajectory, the layers still have their places.
+            for (l, layer) in layers.iter().enumerate() {
+                let (at, weight) = (l as f64 / last, fold.weights.get(l).copied());
+                let layer = layer.name.as_str();
                 rows.push((model.model.name.as_str(), benchmark, fold.name.as_str(), layer, at, weight));
             }
         }
     }
     table!(rows;
         text model = |r| Some(r.0), text benchmark = |r| Some(r.1), text fold = |r| Some(r.2),
-        text layer = |r| Some(r.3), number position = |r| Some(r.4), number weight = |r| Some(r.5),
+        text layer = |r| Some(r.3), number position = |r| Some(r.4), number weight = |r| r.5,
     )
 }
 

@@ -677,6 +677,9 @@ fn check_combinations(t: &Reader<'_>, s: &NfasSettings, preset: Preset, has_nuis
         let reason = "kernels of layers have no single samples";
         contradict("layer_map", "trajectory", reason, "set `trajectory = \"stacked\"`");
     }
+    if s.trajectory != Trajectory::Stacked {
+        check_trajectory(s, &contradict);
+    }
     if s.derivatives != Derivatives::None && !matches!(s.hrf, Hrf::Spm | Hrf::Glover) {
         let reason = "derivatives belong to a convolved response";
         contradict("derivatives", "hrf", reason, "set `hrf = \"spm\"` or `hrf = \"glover\"`");
@@ -687,6 +690,50 @@ fn check_combinations(t: &Reader<'_>, s: &NfasSettings, preset: Preset, has_nuis
             "`encoder = \"banded\"` needs nuisance features, but no [[brain]] names any".into(),
             "add `nuisance = [{ name = \"loudness\", file = \"loudness.npy\" }]`, or use `ridge`",
         );
+    }
+}
+
+/// Trajectories of single samples have fewer estimators, ranks and scales than the stacked one.
+fn check_trajectory(s: &NfasSettings, contradict: &dyn Fn(&str, &str, &str, &str)) {
+    let pooled = s.trajectory == Trajectory::Pooled;
+    let estimator_fits = match s.estimator {
+        Estimator::Standard => true,
+        Estimator::TotalLeastSquares | Estimator::ReducedRank { .. } => pooled,
+        _ => false,
+    };
+    if !estimator_fits {
+        let (reason, hint) = if pooled {
+            (
+                "one operator for all samples is estimated by least squares, total least squares or reduced rank",
+                "set `estimator = \"total_least_squares\"`, `\"standard\"` or `\"reduced_rank:1e-6\"`",
+            )
+        } else {
+            (
+                "the spectra of single samples have the standard estimator only",
+                "set `estimator = \"standard\"`",
+            )
+        };
+        contradict("estimator", "trajectory", reason, hint);
+    }
+    if !matches!(s.rank, RankRule::Energy(_) | RankRule::Fixed(_) | RankRule::Full) {
+        let reason = "the rank of trajectories of samples is a share of energy, fixed or full";
+        contradict("rank", "trajectory", reason, "set `rank = \"energy:0.99\"`");
+    }
+    if s.scale == Scale::Pair {
+        let reason = "pairs of layers are weighted in the stacked trajectory only";
+        contradict("scale", "trajectory", reason, "set `scale = \"frobenius\"` or `\"none\"`");
+    }
+    if s.modes != ModeForm::Projected {
+        let reason = "exact modes belong to the stacked trajectory";
+        contradict("modes", "trajectory", reason, "set `modes = \"projected\"`");
+    }
+    if s.tikhonov != 0.0 {
+        let reason = "the Tikhonov term belongs to the stacked trajectory";
+        contradict("tikhonov", "trajectory", reason, "set `tikhonov = 0`");
+    }
+    if pooled && !matches!(s.amplitude, Amplitude::Optimal | Amplitude::First | Amplitude::Modulus) {
+        let reason = "the pooled projector is applied to the mean of the layers, or to the first one";
+        contradict("amplitude", "trajectory", reason, "set `amplitude = \"optimal\"` or `\"first\"`");
     }
 }
 
@@ -1058,6 +1105,28 @@ activations = { file = "silero.npz", layers = ["conv1", "lstm"], stimuli = "soun
         assert_eq!(settings("estimator = \"segments:3\"").estimator, Estimator::Segments { n_segments: 3 });
         assert!(told(&format!("{BASE}estimator = \"segments\"")).contains("as in `segments:3`"));
         assert!(told(&format!("{BASE}estimator = \"tls:3\"")).contains("without a number"));
+    }
+
+    #[test]
+    fn trajectories_of_samples_refuse_what_belongs_to_the_stacked_one() {
+        for (lines, words) in [
+            ("trajectory = \"sample\"\nestimator = \"tls\"", "the standard estimator only"),
+            ("trajectory = \"pooled\"\nestimator = \"fb\"", "total least squares or reduced rank"),
+            ("trajectory = \"pooled\"\nestimator = \"segments:3\"", "total least squares or reduced rank"),
+            ("trajectory = \"sample\"\nrank = \"svht\"", "a share of energy, fixed or full"),
+            ("trajectory = \"pooled\"\nscale = \"pair\"", "in the stacked trajectory only"),
+            ("trajectory = \"pooled\"\nmodes = \"exact\"", "exact modes belong"),
+            ("trajectory = \"sample\"\ntikhonov = 0.1", "the Tikhonov term belongs"),
+            ("trajectory = \"pooled\"\namplitude = \"mode_only\"", "the mean of the layers"),
+            ("trajectory = \"pooled\"\namplitude = \"modulus\"", "offered per sample only"),
+            ("trajectory = \"sample\"\nlayer_map = \"kernel\"", "no single samples"),
+        ] {
+            let message = told(&format!("{BASE}{lines}"));
+            assert!(message.contains(words) && message.contains("hint: "), "{lines}: {message}");
+        }
+        let sample = settings("trajectory = \"sample\"\namplitude = \"modulus\"\nrank = \"fixed:2\"");
+        assert_eq!((sample.trajectory, sample.amplitude), (Trajectory::Sample, Amplitude::Modulus));
+        assert_eq!(settings("trajectory = \"pooled\"\nrank = \"full\"").trajectory, Trajectory::Pooled);
     }
 
     #[test]
