@@ -195,6 +195,86 @@ fn a_study_runs_from_files_to_report_and_stays_the_same_byte_for_byte() {
     assert_same(&reference, &results(&out), "after damage");
 }
 
+/// Run the small study with other choices; its models and scores.
+fn chosen(folder: &Path, study: &Path, name: &str, lines: &str) -> (Table, Table, PathBuf) {
+    let text = fs::read_to_string(study).unwrap();
+    let text = text.replace("[analysis.nfas]\n", &format!("[analysis.nfas]\n{lines}\n"));
+    let file = folder.join(format!("{name}.toml"));
+    fs::write(&file, text).unwrap();
+    let out = folder.join(name);
+    let output = run(&file, &out, &[]);
+    assert!(output.status.success(), "{lines}: {}", told(&output));
+    let table = |of: &str| read_parquet(&out.join(format!("results/{of}.parquet"))).unwrap();
+    (table("models"), table("scores"), out)
+}
+
+fn mean_score(scores: &Table, model: &str, representation: &str, roi: &str) -> f64 {
+    let at = (0..scores.n_rows()).find(|&i| {
+        rows(scores, "model")[i] == model
+            && rows(scores, "representation")[i] == representation
+            && rows(scores, "subject")[i] == "(mean)"
+            && rows(scores, "roi")[i] == roi
+    });
+    scores.numbers("score").unwrap()[at.unwrap()].unwrap()
+}
+
+#[test]
+fn every_trajectory_and_segments_run_from_files_to_report() {
+    let folder = tempfile::tempdir().unwrap();
+    let study = write_study(folder.path(), &MODELS[..2]);
+    let small = "select = \"band:2\"";
+    for (name, lines) in [
+        ("sample", "trajectory = \"sample\"".to_owned()),
+        ("mode-only", "trajectory = \"sample\"\namplitude = \"mode_only\"".to_owned()),
+        ("modulus", "trajectory = \"sample\"\namplitude = \"modulus\"".to_owned()),
+        ("pooled", format!("trajectory = \"pooled\"\n{small}")),
+        ("narrow", format!("trajectory = \"pooled\"\nestimator = \"rrr:1e-3\"\nmax_width = 8\n{small}")),
+        ("mapped", format!("trajectory = \"pooled\"\nalign_all = true\n{small}")),
+        ("segments", "estimator = \"segments:2\"".to_owned()),
+    ] {
+        let (models, scores, out) = chosen(folder.path(), &study, name, &lines);
+        let trajectory = if name == "segments" {
+            "stacked"
+        } else if lines.contains("pooled") {
+            "pooled"
+        } else {
+            "sample"
+        };
+        assert!(rows(&models, "trajectory").iter().all(|t| *t == trajectory));
+        // The planted stable latents of vision drive ROIs 0 and 1, and not 2; shuffles are scored too.
+        let of = |roi: &str| mean_score(&scores, "see-b", "stable_mode", roi);
+        // A unit mode has lost its sign and size per sample, and a modulus the sign of every unit.
+        if !matches!(name, "mode-only" | "modulus") {
+            assert!(of("roi0") > 0.3 && of("roi1") > 0.3, "{name}: {} {}", of("roi0"), of("roi1"));
+            assert!(of("roi2") < 0.2, "{name}: {}", of("roi2"));
+        }
+        assert!(mean_score(&scores, "see-b", "shuffled_03", "roi0").is_finite(), "{name}");
+        assert!(mean_score(&scores, "see-b", "layer_mean", "roi0") > 0.3, "{name}");
+        let weights = read_parquet(&out.join("results/weights.parquet")).unwrap();
+        let weighted = weights.numbers("weight").unwrap().iter().all(Option::is_some);
+        assert_eq!(weighted, !matches!(name, "modulus" | "pooled" | "narrow" | "mapped"), "{name}");
+        let spectra = read_parquet(&out.join("results/spectra.parquet")).unwrap();
+        let segments = spectra.column("segment").unwrap();
+        let text = format!("{segments:?}");
+        assert_eq!(text.contains("Some(1)"), name == "segments", "{name}");
+        let share = models.numbers("share_qualifying").unwrap()[0];
+        assert_eq!(share.is_some(), trajectory == "sample", "{name}");
+        let versus = models.numbers("versus_persistence").unwrap()[0];
+        assert_eq!(versus.is_some(), trajectory == "pooled", "{name}");
+        let page = fs::read_to_string(out.join("report.html")).unwrap();
+        assert!(page.contains("see-a"), "{name}");
+        if matches!(name, "sample" | "narrow") {
+            let reference = results(&out);
+            for threads in ["1", "2", "8"] {
+                let again = folder.path().join(format!("{name}-{threads}"));
+                let file = folder.path().join(format!("{name}.toml"));
+                assert!(run(&file, &again, &["--threads", threads]).status.success());
+                assert_same(&reference, &results(&again), &format!("{name}, {threads} threads"));
+            }
+        }
+    }
+}
+
 #[test]
 fn a_killed_run_goes_on_and_ends_in_the_same_bytes() {
     let folder = tempfile::tempdir().unwrap();

@@ -13,7 +13,7 @@ use faer::Mat;
 use serde_json::json;
 use stereotax::data::TileSource;
 use stereotax::pipelines::depth::{StateKind, state_kind};
-use stereotax::pipelines::{DepthParams, EvaluateParams, Pieces, Representation};
+use stereotax::pipelines::{DepthParams, EvaluateParams, Pieces, Representation, Trajectory};
 
 use crate::config::NfasSettings;
 use crate::digests::Digests;
@@ -123,6 +123,19 @@ impl Grid {
         self.specs().count()
     }
 
+    /// One fit of all samples' trajectories; nothing for the stacked one, which needs moments alone.
+    fn trajectory_flops(&self, n: f64, k: f64, l: f64) -> f64 {
+        match self.depth_params.trajectory {
+            Trajectory::Stacked => 0.0,
+            // A Gram matrix and an eigenproblem of every sample.
+            Trajectory::Sample => n * (2.0 * k * l * l + 300.0 * l * l * l),
+            Trajectory::Pooled => {
+                let k = k.min(self.depth_params.layer_map.max_width as f64);
+                3.0 * n * l * k * k + 200.0 * k * k * k
+            }
+        }
+    }
+
     /// Every node with what it is called and what it costs, in the order of work.
     fn nodes(&self, inputs: &Inputs) -> Vec<(&NodeSpec, Cost)> {
         let mut nodes: Vec<(&NodeSpec, Cost)> = Vec::new();
@@ -149,10 +162,17 @@ impl Grid {
                 let folds = benchmark.design.folds.len() as f64;
                 let fits = folds * (25.0 + self.depth_params.n_shuffles as f64) + 100.0;
                 let mapping = if pair.moments.is_none() { folds * l * n * k * k.min(n) * 4.0 } else { 0.0 };
-                nodes.push((spec, Cost { flops: fits * 300.0 * l * l * l + mapping, bytes: 1e5 }));
+                let followed =
+                    (folds + 1.0 + self.depth_params.n_shuffles as f64) * self.trajectory_flops(n, k, l);
+                let flops = fits * 300.0 * l * l * l + mapping + followed;
+                nodes.push((spec, Cost { flops, bytes: 1e5 }));
             }
             for (representation, specs) in &pair.cells {
-                let cost = cell_cost(benchmark, width, work, representation.keeps_draws(layers.len()));
+                let mut cost = cell_cost(benchmark, width, work, representation.keeps_draws(layers.len()));
+                if matches!(representation, Representation::StableMode | Representation::Shuffled(_)) {
+                    let folds = benchmark.design.folds.len() as f64;
+                    cost.flops += folds * self.trajectory_flops(n, k, l) / specs.len().max(1) as f64;
+                }
                 nodes.extend(specs.iter().map(|spec| (spec, cost)));
             }
             for (_, _, specs) in &pair.selected {
@@ -438,7 +458,7 @@ pub fn memory(grid: &Grid, inputs: &Inputs, options: &Options) -> u64 {
         .pairs
         .iter()
         .map(|pair| {
-            let need = pair_memory(pair, inputs, threads);
+            let need = pair_memory(pair, inputs, grid, threads);
             need.fixed + need.per_representation.max((options.max_memory as f64 * 0.5).min(need.all))
         })
         .fold(0.0, f64::max);
@@ -457,14 +477,19 @@ pub struct PairMemory {
 }
 
 /// Bytes that scoring one pair takes, by its sizes.
-pub fn pair_memory(pair: &Pair, inputs: &Inputs, threads: usize) -> PairMemory {
+pub fn pair_memory(pair: &Pair, inputs: &Inputs, grid: &Grid, threads: usize) -> PairMemory {
     let benchmark = &inputs.benchmarks[pair.benchmark];
     let layers = inputs.models[pair.model].activations[pair.activation].layers.layers();
     let (n, l) = (benchmark.design.n_samples() as f64, layers.len() as f64);
     let k = layers.iter().map(|layer| layer.width).max().unwrap_or(0) as f64;
     let folds = benchmark.design.folds.len() as f64;
     let small = k.min(n);
-    let moments = if pair.moments.is_some() { 8.0 * 64.0 * l * k } else { 8.0 * n * k.min(256.0) * l };
+    // States in memory: those of mapped layers, and of one operator for all samples.
+    let held = 8.0 * n * k.min(grid.depth_params.layer_map.max_width as f64) * l;
+    let mut moments = if pair.moments.is_some() { 8.0 * 64.0 * l * k } else { held };
+    if grid.depth_params.trajectory == Trajectory::Pooled && pair.depth.is_some() {
+        moments = moments.max(held);
+    }
     // Per thread: the training rows, their Gram matrix, its vectors, components and delays.
     let thread = 8.0 * (n * k + 3.0 * small * small + 6.0 * n * 256.0) + 16e6;
     let per_representation = 8.0 * n * (folds * k + 2.0 * benchmark.rois.len() as f64);

@@ -120,7 +120,7 @@ fn preflight(inputs: &Inputs, grid: &Grid) -> Result<(), StudyError> {
 
 fn refuse_small_memory(grid: &Grid, inputs: &Inputs, options: &Options) -> Result<(), StudyError> {
     for pair in &grid.pairs {
-        let need = plan::pair_memory(pair, inputs, rayon::current_num_threads());
+        let need = plan::pair_memory(pair, inputs, grid, rayon::current_num_threads());
         let least = need.fixed + need.per_representation;
         if least > options.max_memory as f64 {
             return Err(StudyError::Memory {
@@ -312,7 +312,7 @@ impl Worker<'_> {
         if requests.is_empty() {
             return Ok(());
         }
-        let need = plan::pair_memory(pair, self.inputs, rayon::current_num_threads());
+        let need = plan::pair_memory(pair, self.inputs, self.grid, rayon::current_num_threads());
         let budget = (0.5 * self.options.max_memory as f64).min(self.options.max_memory as f64 - need.fixed);
         let params = &self.grid.benchmarks[pair.benchmark].evaluate;
         evaluate_model(data, requests, params, budget.max(0.0) as usize, self.monitor, |at, cell| {

@@ -328,3 +328,268 @@ fn least_correlation(mut centred: Vec<Mat<f64>>, own_coordinates: bool, monitor:
 fn inner(x: MatRef<f64>, y: MatRef<f64>) -> f64 {
     (0..x.ncols()).map(|j| x.col(j).iter().zip(y.col(j).iter()).map(|(a, b)| a * b).sum::<f64>()).sum()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::data::{Folds, LayerArrays, Runs};
+    use crate::dynamics::layer_map::LayerMapParams;
+    use crate::dynamics::{
+        Amplitude, Centring, DepthDmdParams, Estimator, RankRule, Scaling, StableVerdict, UnstableReason,
+        depth_dmd,
+    };
+    use crate::linalg::{product, thin_qr};
+    use crate::pipelines::Clock;
+    use crate::pipelines::depth::{depth_moments, fit_depth};
+    use crate::stats::rng::Stream;
+
+    const N: usize = 80;
+
+    fn noise(rows: usize, columns: usize, index: u64) -> Mat<f64> {
+        let mut stream = Stream::new(17, "trajectories tests", index);
+        Mat::from_fn(rows, columns, |_, _| stream.normal())
+    }
+
+    /// Two latents that stay, one that fades, in `width` units; layers of different size with an offset.
+    fn network(width: usize, n_layers: usize, sd: f64) -> Vec<Mat<f64>> {
+        let (z, mixing) = (noise(N, 3, 0), noise(3, width, 1));
+        (0..n_layers)
+            .map(|l| {
+                let e = noise(N, width, 10 + l as u64);
+                let now = Mat::from_fn(N, 3, |t, k| z[(t, k)] * [1.0f64, 0.98, 0.5][k].powi(l as i32));
+                let h = product(now.as_ref(), mixing.as_ref());
+                Mat::from_fn(N, width, |t, j| (1.0 + l as f64) * (h[(t, j)] + sd * e[(t, j)]) + j as f64)
+            })
+            .collect()
+    }
+
+    fn params(trajectory: Trajectory) -> DepthParams {
+        let estimator = match trajectory {
+            Trajectory::Pooled => Estimator::TotalLeastSquares,
+            _ => Estimator::Standard,
+        };
+        DepthParams {
+            trajectory,
+            dmd: DepthDmdParams { estimator, rank: RankRule::Fixed(3), ..DepthDmdParams::default() },
+            layer_map: LayerMapParams::default(),
+            align_all: false,
+            scaling: Scaling::Frobenius,
+            centring: Centring::Stimuli,
+            fit_on_all: false,
+            gates: StableGates::default(),
+            n_shuffles: 2,
+            n_bootstraps: 3,
+            multiverse: false,
+            seed: 4,
+        }
+    }
+
+    fn with_source<T>(layers: &[Mat<f64>], then: impl FnOnce(&dyn TileSource) -> T) -> T {
+        let names: Vec<String> = (0..layers.len()).map(|l| format!("layer {l}")).collect();
+        then(&LayerArrays::new(&names, layers.iter().map(|h| h.as_ref()).collect()).unwrap())
+    }
+
+    fn design() -> SampleDesign {
+        let ids: Vec<String> = (0..N).map(|i| format!("s{i:02}")).collect();
+        SampleDesign {
+            folds: Folds::k_fold(&ids, 4, 0).unwrap(),
+            runs: Runs::single(N),
+            clock: Clock::Stimulus,
+            blocks: (0..N).collect(),
+            block_names: ids.clone(),
+            ids,
+        }
+    }
+
+    fn fit(layers: &[Mat<f64>], params: &DepthParams) -> DepthResult {
+        with_source(layers, |source| {
+            let (design, monitor) = (design(), Monitor::silent());
+            let pieces = design.pieces();
+            let moments = depth_moments(source, &pieces, params, &monitor).unwrap();
+            fit_depth(source, Some((&moments, &pieces)), &design, params, &monitor).unwrap()
+        })
+    }
+
+    #[test]
+    fn the_representation_of_samples_is_its_slow_twin() {
+        let layers = network(9, 7, 0.2);
+        let train: Vec<usize> = (0..N).filter(|t| t % 3 != 0).collect();
+        for (scaling, amplitude, order) in [
+            (Scaling::Frobenius, Amplitude::Optimal, [0, 1, 2, 3, 4, 5, 6]),
+            (Scaling::None, Amplitude::Optimal, [3, 0, 6, 2, 5, 1, 4]),
+            (Scaling::UnitSample, Amplitude::ModeOnly, [0, 1, 2, 3, 4, 5, 6]),
+        ] {
+            let mut params = params(Trajectory::Sample);
+            params.scaling = scaling;
+            params.dmd.amplitude = amplitude;
+            let found = with_source(&layers, |source| {
+                let states = States::fit(source, &train, &params, &Monitor::silent()).unwrap();
+                fit_order(&states, &order, &train, &params, &Monitor::silent()).unwrap()
+            });
+            // Centre and scale by the training rows by hand, then the general route for every sample.
+            let ready: Vec<Mat<f64>> = order
+                .iter()
+                .map(|&l| {
+                    let mut h = layers[l].clone();
+                    if scaling == Scaling::UnitSample {
+                        for t in 0..N {
+                            let length = (0..9).map(|j| h[(t, j)].powi(2)).sum::<f64>().sqrt();
+                            (0..9).for_each(|j| h[(t, j)] /= length);
+                        }
+                    }
+                    let n = train.len() as f64;
+                    for j in 0..9 {
+                        let mean = train.iter().map(|&t| h[(t, j)]).sum::<f64>() / n;
+                        (0..N).for_each(|t| h[(t, j)] -= mean);
+                    }
+                    let square: f64 =
+                        train.iter().map(|&t| (0..9).map(|j| h[(t, j)].powi(2)).sum::<f64>()).sum();
+                    let rms = if scaling == Scaling::Frobenius { (square / (n * 9.0)).sqrt() } else { 1.0 };
+                    h * faer::Scale(1.0 / rms)
+                })
+                .collect();
+            let mut moduli = Vec::new();
+            for t in 0..N {
+                let gram = Mat::from_fn(7, 7, |a, b| {
+                    (0..9).map(|j| ready[a][(t, j)] * ready[b][(t, j)]).sum::<f64>()
+                });
+                let slow = depth_dmd(gram.as_ref(), f64::EPSILON, &params.dmd).unwrap();
+                for j in 0..9 {
+                    let expected: f64 = (0..7).map(|l| slow.weights[l] * ready[l][(t, j)]).sum();
+                    let gap = (found.stable[(t, j)] - expected).abs();
+                    assert!(gap < 1e-6 * (1.0 + expected.abs()), "{scaling:?} {t}: {gap}");
+                }
+                if train.contains(&t) {
+                    moduli.push(slow.selected_eigenvalue().norm());
+                }
+            }
+            // The record: quartiles and medians over the training samples only.
+            let spread = found.spread.unwrap();
+            for (quarter, share) in spread.modulus.into_iter().zip([0.25, 0.5, 0.75]) {
+                assert!((quarter - quantile(&moduli, share)).abs() < 1e-7);
+            }
+        }
+    }
+
+    #[test]
+    fn medians_over_samples_meet_the_gates_and_say_how_many_agree() {
+        let layers = network(12, 9, 0.05);
+        let found = fit(&layers, &params(Trajectory::Sample));
+        assert_eq!(found.verdict, StableVerdict::Stable, "{:?}", found.whole.modes);
+        let spread = found.whole.spread.unwrap();
+        assert!(spread.share_qualifying > 0.5 && spread.share_qualifying <= 1.0, "{spread:?}");
+        assert!((found.whole.selected().0 - 1.0).abs() < 0.05);
+        assert_eq!((found.folds.len(), found.shuffles.len(), found.whole.weights.len()), (4, 2, 9));
+        assert!(found.folds.iter().all(|f| f.coefficients.is_empty() && f.mean_coefficients.len() == 9));
+        // A strict gate is failed by the median, and counted.
+        let mut strict = params(Trajectory::Sample);
+        strict.gates.min_energy = 50.0;
+        match fit(&layers, &strict).verdict {
+            StableVerdict::NoStableMode(failed) => assert_eq!(failed[0].reason, UnstableReason::Energy),
+            StableVerdict::Stable => panic!("no mode holds fifty times the trajectory"),
+        }
+        let mut modulus = params(Trajectory::Sample);
+        modulus.dmd.amplitude = Amplitude::Modulus;
+        assert!(fit(&layers, &modulus).whole.weights.is_empty());
+    }
+
+    #[test]
+    fn the_pooled_operator_finds_the_planted_subspace_and_joint_components_change_nothing() {
+        let layers = network(40, 9, 0.0);
+        let mut exact = params(Trajectory::Pooled);
+        exact.dmd.select = Selection::Band { gain: 2.0 };
+        // Layers grow by their number, which the scaling takes out up to the fading latent.
+        exact.scaling = Scaling::Frobenius;
+        let mut joint = exact.clone();
+        joint.layer_map.max_width = 6;
+        let train: Vec<usize> = (0..N).filter(|t| t % 4 != 1).collect();
+        let order: Vec<usize> = (0..9).collect();
+        let of = |params: &DepthParams| {
+            with_source(&layers, |source| {
+                let states = States::fit(source, &train, params, &Monitor::silent()).unwrap();
+                assert_eq!(states.has_own_coordinates(), params.layer_map.max_width < 40);
+                fit_order(&states, &order, &train, params, &Monitor::silent()).unwrap()
+            })
+        };
+        let (a, b) = (of(&exact), of(&joint));
+        assert_eq!((a.stable.ncols(), b.stable.ncols()), (40, 6));
+        for (x, y) in a.modes.iter().zip(&b.modes) {
+            assert!((x.re - y.re).abs() < 1e-8 && (x.im - y.im).abs() < 1e-8, "{x:?} {y:?}");
+        }
+        assert!(b.warnings[0].contains("40 units were brought to 6 joint principal components"));
+        // Distances between samples are those of the full width: only the coordinates are others.
+        for (s, t) in [(0, 1), (3, 50), (79, 20)] {
+            let apart = |m: &Mat<f64>| (m.row(s) - m.row(t)).norm_l2();
+            assert!((apart(&a.stable) / apart(&b.stable) - 1.0).abs() < 1e-8);
+        }
+        // The representation spans the two latents that stay, and not the third.
+        let z = noise(N, 3, 0);
+        let centred = |column: usize| {
+            let mean = (0..N).map(|t| z[(t, column)]).sum::<f64>() / N as f64;
+            Mat::from_fn(N, 1, |t, _| z[(t, column)] - mean)
+        };
+        let mut stable = a.stable.clone();
+        let means = column_means(stable.as_ref());
+        centre_columns(stable.as_mut(), &means);
+        let u = crate::linalg::svd(stable.as_ref()).unwrap();
+        assert_eq!(u.s.iter().filter(|s| **s > 1e-6 * u.s[0]).count(), 2);
+        let inside = |column: usize| {
+            let y = centred(column);
+            cross(u.u.get(.., ..2), y.as_ref()).norm_l2() / y.norm_l2()
+        };
+        assert!(inside(0) > 0.99 && inside(1) > 0.99 && inside(2) < 0.5, "{} {}", inside(0), inside(2));
+    }
+
+    #[test]
+    fn pooled_folds_are_judged_and_have_no_layer_weights() {
+        let mut params = params(Trajectory::Pooled);
+        params.dmd.select = Selection::Band { gain: 2.0 };
+        let found = fit(&network(12, 9, 0.05), &params);
+        assert_eq!(found.verdict, StableVerdict::Stable, "{:?}", found.whole.modes);
+        assert!(found.whole.weights.is_empty() && found.whole.spread.is_none());
+        assert!(found.whole.modes.iter().all(|m| m.versus_persistence.is_some()));
+        assert!(found.stability.fold_correlation.unwrap() > 0.98);
+        params.dmd.select = Selection::ClosestToOne;
+        let one = fit(&network(12, 9, 0.05), &params);
+        assert!(one.whole.warnings.iter().any(|w| w.contains("band:2")), "{:?}", one.whole.warnings);
+        params.fit_on_all = true;
+        let all = fit(&network(12, 9, 0.05), &params);
+        assert!(all.folds.iter().all(|f| f.modes == all.whole.modes));
+        assert_eq!(all.stability.fold_correlation, Some(1.0));
+    }
+
+    #[test]
+    fn folds_are_compared_in_their_coordinates_or_whatever_they_are() {
+        let x = noise(50, 4, 90);
+        let turn = thin_qr(noise(4, 4, 91).as_ref()).0;
+        let turned = product(x.as_ref(), turn.as_ref());
+        let silent = Monitor::silent();
+        let alike = least_correlation(vec![x.clone(), turned.clone()], true, &silent).unwrap();
+        assert!((alike - 1.0).abs() < 1e-12);
+        assert!(least_correlation(vec![x.clone(), turned], false, &silent).unwrap() < 0.9);
+        // One column each: the plain correlation, of [1 2 3] and [1 3 2], is 1/2, whichever rule.
+        let a = Mat::from_fn(3, 1, |i, _| [1.0, 2.0, 3.0][i]);
+        let b = Mat::from_fn(3, 1, |i, _| [1.0, 3.0, 2.0][i]);
+        for own in [false, true] {
+            let found = least_correlation(vec![a.clone(), b.clone()], own, &silent).unwrap();
+            assert!((found - 0.5).abs() < 1e-12, "{found}");
+        }
+        assert_eq!(least_correlation(vec![a], false, &silent).unwrap(), 1.0);
+    }
+
+    #[test]
+    fn any_number_of_threads_gives_the_same_bits() {
+        for trajectory in [Trajectory::Sample, Trajectory::Pooled] {
+            let mut params = params(trajectory);
+            params.layer_map.max_width = 10;
+            let layers = network(16, 6, 0.3);
+            let with = |threads: usize| {
+                let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
+                pool.install(|| fit(&layers, &params))
+            };
+            let one = with(1);
+            assert_eq!(one, with(2));
+            assert_eq!(one, with(8));
+        }
+    }
+}
