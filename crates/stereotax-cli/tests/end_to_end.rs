@@ -275,6 +275,147 @@ fn every_trajectory_and_segments_run_from_files_to_report() {
     }
 }
 
+/// A story of 3 runs of 40 volumes at 2 s; `per_volume` events in each, evenly or unevenly spaced.
+fn write_story(folder: &Path, per_volume: usize, even: bool) -> String {
+    const VOLUMES: usize = 120;
+    let mut latent = Stream::new(8, "story", 0);
+    let z: Vec<Vec<f64>> = (0..3).map(|_| (0..VOLUMES).map(|_| latent.normal()).collect()).collect();
+    let ids: String =
+        (0..VOLUMES).map(|i| format!("v{i:03},run{},{:.1}\n", i / 40, (i % 40) as f64 * 2.0)).collect();
+    fs::write(folder.join("volumes.csv"), format!("stimulus_id,run,onset_s\n{ids}")).unwrap();
+    let mut noise = Stream::new(8, "story responses", 0);
+    let responses: Vec<f32> =
+        (0..VOLUMES * 3).map(|at| (z[at % 3][at / 3] + 0.5 * noise.normal()) as f32).collect();
+    write_arrays(&folder.join("brain.safetensors"), &[("response", 3, responses)]);
+    fs::write(folder.join("rois.csv"), "roi\nstays\nremains\nfades\n").unwrap();
+    let n = VOLUMES * per_volume;
+    let gap = 2.0 / per_volume as f64;
+    let mut jitter = Stream::new(8, "story jitter", 0);
+    let events: String = (0..n)
+        .map(|i| {
+            let shift = if even { 0.0 } else { 0.3 * gap * jitter.uniform() };
+            let onset = (i % (40 * per_volume)) as f64 * gap + shift;
+            format!("e{i:04},run{},{onset:.4},{gap:.4}\n", i / (40 * per_volume))
+        })
+        .collect();
+    fs::write(folder.join("events.csv"), format!("stimulus_id,run,onset_s,duration_s\n{events}")).unwrap();
+    let mixing: Vec<f64> = (0..3 * N_UNITS).map(|_| noise.normal()).collect();
+    let names: Vec<String> = (0..6).map(|l| format!("block{l}")).collect();
+    let layers: Vec<(&str, usize, Vec<f32>)> = names
+        .iter()
+        .enumerate()
+        .map(|(l, name)| {
+            let values = (0..n * N_UNITS)
+                .map(|at| {
+                    let (volume, u) = (at / N_UNITS / per_volume, at % N_UNITS);
+                    let stable: f64 = (0..2).map(|k| z[k][volume] * mixing[k * N_UNITS + u]).sum();
+                    let fading = 0.5f64.powi(l as i32) * z[2][volume] * mixing[2 * N_UNITS + u];
+                    (stable + fading + 0.4 * noise.normal()) as f32
+                })
+                .collect();
+            (name.as_str(), N_UNITS, values)
+        })
+        .collect();
+    write_arrays(&folder.join("story.safetensors"), &layers);
+    format!(
+        "[study]\nname = \"story\"\nseed = 3\n[[stimuli]]\nid = \"s\"\nids = \"volumes.csv\"\nblocks = \"segment:20s\"\n\
+         [[brain]]\nbenchmark = \"b\"\nstimuli = \"s\"\nmodality = \"auditory\"\nclock = {{ tr_s = 2.0 }}\nby_order = true\n\
+         rois = \"rois.csv\"\nsubjects = [ {{ id = \"one\", responses = \"brain.safetensors\" }} ]\n\
+         [[model]]\nname = \"listener\"\nmodality = \"audio\"\nfamily = \"l\"\n\
+         activations = {{ file = \"story.safetensors\", layers = {names:?}, stimuli = \"s\", by_order = true, events = \"events.csv\" }}\n\
+         [analysis.nfas]\nhrf = \"none\"\npermutations = 199\nbootstraps = 100\nshifts = 99\nCHOICES\n\
+         [analysis.nfas.controls]\nlayer_order = 2\nmultiverse = false\n"
+    )
+}
+
+fn run_story(folder: &Path, text: &str, name: &str, choices: &str) -> PathBuf {
+    let file = folder.join(format!("{name}.toml"));
+    fs::write(&file, text.replace("CHOICES", choices)).unwrap();
+    let out = folder.join(name);
+    let output = run(&file, &out, &[]);
+    assert!(output.status.success(), "{choices}: {}", told(&output));
+    out
+}
+
+/// The tables without the manifest, which tells the settings.
+fn tables(out: &Path) -> Vec<(String, Vec<u8>)> {
+    results(out).into_iter().filter(|(name, _)| name.ends_with(".parquet")).collect()
+}
+
+#[test]
+fn one_event_per_volume_makes_both_clocks_the_same_bytes() {
+    let folder = tempfile::tempdir().unwrap();
+    let text = write_story(folder.path(), 1, true);
+    let plain = text.replace(", events = \"events.csv\"", "");
+    let reference = tables(&run_story(folder.path(), &plain, "plain", "clock = \"native\""));
+    for (name, choices) in [
+        ("tr", "clock = \"tr\""),
+        ("native", "clock = \"native\""),
+        ("sample", "clock = \"native\"\nresample = \"box\"\ntrajectory = \"sample\""),
+    ] {
+        let found = tables(&run_story(folder.path(), &text, name, choices));
+        if name == "sample" {
+            let same = tables(&run_story(folder.path(), &plain, "plain-sample", "trajectory = \"sample\""));
+            assert_same(&same, &found, name);
+        } else {
+            assert_same(&reference, &found, name);
+        }
+    }
+}
+
+#[test]
+fn frames_and_words_come_to_the_clock_before_or_after_depth() {
+    let folder = tempfile::tempdir().unwrap();
+    let scores_of = |out: &Path| read_parquet(&out.join("results/scores.parquet")).unwrap();
+    for (even, kind) in [(true, "frames"), (false, "words")] {
+        let text = write_story(folder.path(), 4, even);
+        let outs: Vec<PathBuf> = ["tr", "native"]
+            .iter()
+            .map(|c| run_story(folder.path(), &text, &format!("{kind}-{c}"), &format!("clock = \"{c}\"")))
+            .collect();
+        let both: Vec<Table> = outs.iter().map(|out| scores_of(out)).collect();
+        for roi in ["stays", "remains"] {
+            let stable: Vec<f64> =
+                both.iter().map(|t| mean_score(t, "listener", "stable_mode", roi)).collect();
+            assert!(stable.iter().all(|s| *s > 0.3), "{kind} {roi}: {stable:?}");
+            assert!((stable[0] - stable[1]).abs() < 0.1, "{kind} {roi}: {stable:?}");
+            // Single layers do not know of the depth, so the clock of the depth cannot matter to them.
+            let first: Vec<f64> =
+                both.iter().map(|t| mean_score(t, "listener", "first_layer", roi)).collect();
+            assert!((first[0] - first[1]).abs() < 1e-9, "{kind}: {first:?}");
+        }
+        let manifest = fs::read_to_string(outs[1].join("results/study.json")).unwrap();
+        let told = if even { "box averages" } else { "a Lanczos filter, weights not normalised" };
+        assert!(manifest.contains(told), "{kind}");
+        if !even {
+            for choices in ["trajectory = \"sample\"", "trajectory = \"pooled\"\nselect = \"band:2\""] {
+                let name = format!("words-{}", &choices[14..20]);
+                let out = run_story(folder.path(), &text, &name, &format!("clock = \"native\"\n{choices}"));
+                assert!(
+                    mean_score(&scores_of(&out), "listener", "stable_mode", "(mean)") > 0.15,
+                    "{choices}"
+                );
+            }
+        }
+    }
+    // What is wrong with events is told before anything is written.
+    let text = write_story(folder.path(), 2, true).replace("CHOICES", "");
+    let whole = fs::read_to_string(folder.path().join("events.csv")).unwrap();
+    let refuse = |events: &str, text: &str, words: &str| {
+        fs::write(folder.path().join("events.csv"), events).unwrap();
+        fs::write(folder.path().join("wrong.toml"), text).unwrap();
+        let output = run(&folder.path().join("wrong.toml"), &folder.path().join("wrong"), &[]);
+        assert_eq!(output.status.code(), Some(2), "{}", told(&output));
+        assert!(told(&output).contains(words) && told(&output).contains("hint:"), "{}", told(&output));
+        assert!(!folder.path().join("wrong").exists());
+    };
+    refuse(&whole.replace("onset_s", "onset"), &text, "no column `onset_s`");
+    refuse(&whole.replace("run2", "run9"), &text, "run `run9`");
+    refuse(&whole.replace("e0001,run0,1.0000", "e0001,run0,7.0000"), &text, "not in the order of time");
+    let clips = text.replace("clock = { tr_s = 2.0 }\n", "").replace("segment:20s", "stimulus");
+    refuse(&whole, &clips, "has a stimulus clock");
+}
+
 #[test]
 fn a_killed_run_goes_on_and_ends_in_the_same_bytes() {
     let folder = tempfile::tempdir().unwrap();

@@ -58,6 +58,8 @@ pub(crate) fn write(input: &ReportInput) -> Vec<Paragraph> {
         (
             "From representation to brain",
             vec![
+                get(&["clock"]).and_then(|v| clock(&v)),
+                get(&["resample"]).and_then(|v| resample(&v)),
                 get(&["hrf", "haemodynamics"]).and_then(|v| hrf(&v)),
                 get(&["delays", "delays_s"]).map(|v| say(format!("Delays: {v}."), &[])),
                 get(&["encoder", "encoding"]).and_then(|v| encoder(&v)),
@@ -145,6 +147,26 @@ fn trajectory(v: &str) -> Option<Sentence> {
         "pooled" => say(
             "All stimuli share one operator, fitted on the pooled pairs of consecutive layers.",
             &["tu2014"],
+        ),
+        _ => return None,
+    })
+}
+
+fn clock(v: &str) -> Option<Sentence> {
+    (v == "native").then(|| {
+        say(
+            "Where activations have rows per event (word, frame), depth is reduced on the network’s own clock and the representation is then brought to the scanner’s.",
+            &[],
+        )
+    })
+}
+
+fn resample(v: &str) -> Option<Sentence> {
+    Some(match v {
+        "box" => say("Events come to the scanner’s clock by the mean over each volume.", &[]),
+        "lanczos" => say(
+            "Events come to the scanner’s clock by a Lanczos filter of three lobes at the rate of the volumes; weights of uneven events are not normalised, so that their rate enters every feature.",
+            &[],
         ),
         _ => return None,
     })

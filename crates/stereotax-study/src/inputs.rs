@@ -4,18 +4,19 @@
 //! named in a finding.
 
 use std::collections::BTreeMap;
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 
 use faer::{Mat, MatRef};
 use stereotax::data::{Monitor, Runs, TileSource};
 use stereotax::pipelines::{self, Clock, SampleDesign};
-use stereotax::signal::Hrf;
+use stereotax::signal::{Hrf, LanczosParams, Normalise, Resampling, box_of};
 use stereotax_io::{
     FileLayers, LoadedResponses, NanPolicy, ResponseAxis, ResponsesParams, RoiInfo, StimulusTable, Targets,
     load_responses, match_by_order, match_rows, read_stimuli, read_texts,
 };
 
-use crate::config::{self, ArraySource, Axis, Benchmark, Blocks, Repeats, SubjectMode, Voxels};
+use crate::config::{self, ArraySource, Axis, Benchmark, Blocks, Repeats, Resample, SubjectMode, Voxels};
 use crate::digests::Digests;
 use crate::error::StudyError;
 use crate::settings;
@@ -95,9 +96,22 @@ pub struct ModelInput {
 pub struct ActivationInput {
     /// Id of the stimulus set.
     pub stimuli: String,
-    /// The layers, rows in the order of the stimulus set.
+    /// The layers, rows in the order of the stimulus set, or of the events.
     pub layers: FileLayers,
     /// Digest of the files and of how they are read.
+    pub digest: String,
+    /// Where rows are events: how they come to the clock of each benchmark, by its index.
+    pub on_clock: BTreeMap<usize, OnClock>,
+}
+
+/// Events of a network on the clock of a benchmark.
+#[derive(Debug)]
+pub struct OnClock {
+    /// From events to volumes.
+    pub resampling: Resampling,
+    /// The events with the folds of the volumes in which they lie.
+    pub design: SampleDesign,
+    /// Digest of times, runs and rule.
     pub digest: String,
 }
 
@@ -119,7 +133,7 @@ pub fn load(study: &Study, digests: &mut Digests) -> Result<Inputs, StudyError> 
         .file
         .models
         .iter()
-        .map(|model| load_model(study, model, &tables, digests, &mut findings))
+        .map(|model| load_model(study, model, &tables, &benchmarks, digests, &mut findings))
         .collect::<Result<Vec<_>, _>>()?;
     for benchmark in &benchmarks {
         if !models.iter().any(|m| m.activations.iter().any(|a| a.stimuli == benchmark.stimuli)) {
@@ -362,6 +376,7 @@ fn load_model(
     study: &Study,
     model: &config::Model,
     tables: &BTreeMap<&str, StimulusTable>,
+    benchmarks: &[BenchmarkInput],
     digests: &mut Digests,
     findings: &mut Vec<Finding>,
 ) -> Result<ModelInput, StudyError> {
@@ -374,7 +389,8 @@ fn load_model(
         let table = &tables[entry.stimuli.as_str()];
         let what = format!("activations of `{}`", model.name);
         let found = row_ids(study, entry.ids.as_ref(), &path)?;
-        let wanted = &table.ids;
+        let events = entry.events.as_ref().map(|file| read_stimuli(&study.path(file))).transpose()?;
+        let wanted = events.as_ref().map_or(&table.ids, |events| &events.ids);
         let rows = match_samples(
             wanted,
             found.as_deref(),
@@ -396,9 +412,161 @@ fn load_model(
         }));
         let in_order = rows.iter().copied().eq(0..whole.n_samples());
         let layers = if in_order { whole } else { open(Some(rows))? };
-        activations.push(ActivationInput { stimuli: entry.stimuli.clone(), layers, digest });
+        let mut on_clock = BTreeMap::new();
+        if let Some(events) = &events {
+            let rule = study.file.analysis.resample;
+            for (index, benchmark) in benchmarks.iter().enumerate() {
+                if benchmark.stimuli == entry.stimuli {
+                    let mapped = bring_to_clock(events, table, benchmark, rule, &what, findings)?;
+                    on_clock.insert(index, mapped);
+                }
+            }
+        }
+        activations.push(ActivationInput { stimuli: entry.stimuli.clone(), layers, digest, on_clock });
     }
     Ok(ModelInput { model: model.clone(), activations })
+}
+
+/// How events come to the volumes of a benchmark, run by run, and in which folds they lie.
+fn bring_to_clock(
+    events: &StimulusTable,
+    volumes: &StimulusTable,
+    benchmark: &BenchmarkInput,
+    rule: Resample,
+    what: &str,
+    findings: &mut Vec<Finding>,
+) -> Result<OnClock, StudyError> {
+    let wrong = |what: String, hint: &str| StudyError::Input { what, hint: hint.into() };
+    let Clock::Tr { tr_s } = benchmark.design.clock else {
+        return Err(wrong(
+            format!("{what} have events, but benchmark `{}` has a stimulus clock", benchmark.id),
+            "give the benchmark's clock as { tr_s = … }, or pool the events of each stimulus beforehand",
+        ));
+    };
+    let file = events.path.display();
+    let Some(onsets) = &events.onset_s else {
+        return Err(wrong(
+            format!("{what}: the events of `{file}` have no column `onset_s`"),
+            "give the seconds from the start of the run to each event",
+        ));
+    };
+    let middle = |i: usize| onsets[i] + events.duration_s.as_ref().map_or(0.0, |d| 0.5 * d[i]);
+    let times: Vec<f64> = (0..onsets.len()).map(middle).collect();
+    let runs = &benchmark.design.runs;
+    let labels = match &events.runs {
+        Some(labels) => labels.clone(),
+        None if runs.n_runs() == 1 => vec![runs.names()[0].clone(); times.len()],
+        None => {
+            return Err(wrong(
+                format!(
+                    "{what}: the events of `{file}` have no column `run`, but the scan has {}",
+                    runs.n_runs()
+                ),
+                "say in which run each event lies",
+            ));
+        }
+    };
+    if let Some(unknown) = labels.iter().find(|label| !runs.names().contains(label)) {
+        return Err(wrong(
+            format!("{what}: `{file}` has events in run `{unknown}`, which the stimulus file does not have"),
+            "spell runs the same in both files",
+        ));
+    }
+    let event_runs = Runs::from_labels(&labels).map_err(StudyError::in_context(what))?;
+    if let Some(range) = event_runs.ranges().find(|r| times[r.clone()].windows(2).any(|w| w[0] > w[1])) {
+        return Err(wrong(
+            format!(
+                "{what}: the events of run `{}` in `{file}` are not in the order of time",
+                labels[range.start]
+            ),
+            "sort the events of each run by time",
+        ));
+    }
+    let even = event_runs.ranges().all(|range| is_even(&times[range]));
+    let boxes = rule == Resample::Box || (rule == Resample::Auto && even);
+    let normalise = if even { Normalise::Sum } else { Normalise::None };
+    let params = LanczosParams { normalise, ..LanczosParams::default() };
+    let mut volume_of = vec![None; times.len()];
+    let mut of_run: BTreeMap<&str, Range<usize>> = BTreeMap::new();
+    for (name, range) in event_runs.names().iter().zip(event_runs.ranges()) {
+        of_run.insert(name, range);
+    }
+    // Both series run after run; the order of the volumes' runs rules, so events are put in it.
+    let mut order: Vec<usize> = Vec::with_capacity(times.len());
+    let mut resampling = Resampling::default();
+    for (name, range) in runs.names().iter().zip(runs.ranges()) {
+        let mine = of_run.get(name.as_str()).cloned().unwrap_or(0..0);
+        let here = &times[mine.clone()];
+        let starts: Vec<f64> = match &volumes.onset_s {
+            Some(onsets) => onsets[range.clone()].to_vec(),
+            None => (0..range.len()).map(|i| i as f64 * tr_s).collect(),
+        };
+        let part = if boxes {
+            Resampling::boxes(here, &starts, tr_s)
+        } else {
+            let middles: Vec<f64> = starts.iter().map(|start| start + 0.5 * tr_s).collect();
+            Resampling::lanczos(here, &middles, &params)
+        };
+        resampling = resampling.then(&part.map_err(StudyError::in_context(what))?);
+        for (event, volume) in mine.clone().zip(box_of(here, &starts, tr_s)) {
+            volume_of[event] = volume.map(|volume| range.start + volume);
+        }
+        order.extend(mine);
+    }
+    if !order.iter().copied().eq(0..times.len()) {
+        return Err(wrong(
+            format!("{what}: the runs of `{file}` are not in the order of the stimulus file"),
+            "sort the events by run as the stimulus file does, then by time",
+        ));
+    }
+    let outside = volume_of.iter().filter(|volume| volume.is_none()).count();
+    if outside == times.len() {
+        return Err(wrong(
+            format!(
+                "{what}: none of the {outside} events of `{file}` lies in a volume of `{}`",
+                benchmark.id
+            ),
+            "count seconds from the start of each run",
+        ));
+    }
+    findings.push(Finding::note(
+        "events_resampled",
+        format!(
+            "{what} on `{}`: {} events come to {} volumes by {}; {} volumes have none, {outside} events lie outside",
+            benchmark.id,
+            times.len(),
+            resampling.n_new(),
+            match (boxes, normalise) {
+                (true, _) => "box averages",
+                (false, Normalise::Sum) => "a Lanczos filter, weights normalised",
+                (false, Normalise::None) => "a Lanczos filter, weights not normalised",
+            },
+            resampling.n_empty(),
+        ),
+    ));
+    let folds = benchmark.design.folds.of_parts(&volume_of).map_err(StudyError::in_context(what))?;
+    let digest = crate::node::digest_of_json(&serde_json::json!({
+        "times": times, "runs": labels, "volumes": volumes.onset_s, "tr_s": tr_s, "boxes": boxes,
+        "normalise": normalise,
+    }));
+    let design = SampleDesign {
+        ids: events.ids.clone(),
+        runs: event_runs,
+        clock: benchmark.design.clock,
+        folds,
+        // Only depth is fitted on events, and its blocks are its own.
+        blocks: vec![0; times.len()],
+        block_names: vec!["events".into()],
+    };
+    design.check().map_err(StudyError::in_context(what))?;
+    Ok(OnClock { resampling, design, digest })
+}
+
+/// Whether neighbouring times are as far apart everywhere, to one part in a hundred.
+fn is_even(times_s: &[f64]) -> bool {
+    let gaps: Vec<f64> = times_s.windows(2).map(|w| w[1] - w[0]).collect();
+    let mean = gaps.iter().sum::<f64>() / gaps.len().max(1) as f64;
+    gaps.iter().all(|gap| (gap - mean).abs() <= 0.01 * mean)
 }
 
 /// The stimulus ids of a file's rows, where the study says where they stand.

@@ -15,9 +15,9 @@ use stereotax::data::TileSource;
 use stereotax::pipelines::depth::{StateKind, state_kind};
 use stereotax::pipelines::{DepthParams, EvaluateParams, Pieces, Representation, Trajectory};
 
-use crate::config::NfasSettings;
+use crate::config::{DmdClock, NfasSettings};
 use crate::digests::Digests;
-use crate::inputs::{self, BenchmarkInput, Inputs, ModelInput};
+use crate::inputs::{self, BenchmarkInput, Inputs, ModelInput, OnClock};
 use crate::node::{NodeSpec, digest_of_json};
 use crate::store::Store;
 use crate::{Options, Study, StudyError, settings};
@@ -71,10 +71,24 @@ pub struct Pair {
     pub moments: Option<NodeSpec>,
     /// The depth fit; none for a model that is too shallow.
     pub depth: Option<NodeSpec>,
+    /// Whether depth is reduced on the network's own clock.
+    pub native: bool,
+    /// The division of events for moments, where depth is reduced on their clock.
+    pub event_pieces: Option<Pieces>,
     /// Cells that are scored directly, per representation and subject.
     pub cells: Vec<(Representation, Vec<NodeSpec>)>,
     /// Cells chosen by inner scores, per representation: its candidates and the node of each subject.
     pub selected: Vec<(Representation, Vec<Representation>, Vec<NodeSpec>)>,
+}
+
+impl Pair {
+    /// Samples on the clock on which depth is reduced.
+    pub fn n_depth_samples(&self, inputs: &Inputs) -> usize {
+        match self.native {
+            true => inputs.models[self.model].activations[self.activation].layers.n_samples(),
+            false => inputs.benchmarks[self.benchmark].design.n_samples(),
+        }
+    }
 }
 
 impl Grid {
@@ -94,7 +108,9 @@ impl Grid {
                 let found = model.activations.iter().position(|a| a.stimuli == benchmark.stimuli);
                 if let Some(activation) = found {
                     let work = &benchmarks[benchmark_idx];
-                    let mut pair = pair(analysis, &depth_params, benchmark, work, model, activation);
+                    let on_clock = model.activations[activation].on_clock.get(&benchmark_idx);
+                    let mut pair =
+                        pair(analysis, &depth_params, benchmark, work, model, activation, on_clock);
                     pair.model = model_idx;
                     pair.benchmark = benchmark_idx;
                     pairs.push(pair);
@@ -153,7 +169,8 @@ impl Grid {
             let work = &self.benchmarks[pair.benchmark];
             let layers = inputs.models[pair.model].activations[pair.activation].layers.layers();
             let width = layers.iter().map(|l| l.width).max().unwrap_or(0);
-            let (n, k, l) = (benchmark.design.n_samples() as f64, width as f64, layers.len() as f64);
+            let n = pair.n_depth_samples(inputs) as f64;
+            let (k, l) = (width as f64, layers.len() as f64);
             if let Some(spec) = &pair.moments {
                 let pieces = work.pieces.names.len() as f64;
                 nodes.push((spec, Cost { flops: 4.0 * n * k * l * l, bytes: 8.0 * pieces * l * k }));
@@ -229,15 +246,21 @@ fn pair(
     work: &BenchmarkWork,
     model: &ModelInput,
     activation: usize,
+    on_clock: Option<&OnClock>,
 ) -> Pair {
     let input = &model.activations[activation];
     let n_layers = input.layers.layers().len();
     let state = (n_layers >= MIN_LAYERS).then(|| state_kind(&input.layers, depth_params));
     let of = |what: &str| format!("{what}: {} · {}", model.model.name, benchmark.id);
-    let base = BTreeMap::from([
+    let mut base = BTreeMap::from([
         ("activations".to_owned(), input.digest.clone()),
         ("design".to_owned(), benchmark.digest.clone()),
     ]);
+    let native = on_clock.filter(|_| analysis.clock == DmdClock::Native);
+    if let Some(on_clock) = on_clock {
+        let clock = json!({"events": on_clock.digest, "native": native.is_some()});
+        base.insert("clock".to_owned(), digest_of_json(&clock));
+    }
     let moments = (state == Some(StateKind::Shared)).then(|| NodeSpec {
         kind: "moments".into(),
         kernel_version: version::MOMENTS,
@@ -343,7 +366,9 @@ fn pair(
             )
         }));
     }
-    Pair { model: 0, benchmark: 0, activation, moments, depth, cells, selected }
+    let event_pieces = native.map(|on_clock| on_clock.design.pieces());
+    let native = native.is_some();
+    Pair { model: 0, benchmark: 0, activation, moments, depth, native, event_pieces, cells, selected }
 }
 
 /// What a node takes.
@@ -480,7 +505,7 @@ pub struct PairMemory {
 pub fn pair_memory(pair: &Pair, inputs: &Inputs, grid: &Grid, threads: usize) -> PairMemory {
     let benchmark = &inputs.benchmarks[pair.benchmark];
     let layers = inputs.models[pair.model].activations[pair.activation].layers.layers();
-    let (n, l) = (benchmark.design.n_samples() as f64, layers.len() as f64);
+    let (n, l) = (pair.n_depth_samples(inputs) as f64, layers.len() as f64);
     let k = layers.iter().map(|layer| layer.width).max().unwrap_or(0) as f64;
     let folds = benchmark.design.folds.len() as f64;
     let small = k.min(n);

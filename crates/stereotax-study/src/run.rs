@@ -7,14 +7,16 @@ use std::path::Path;
 use faer::{Mat, MatRef};
 use rayon::prelude::*;
 use serde_json::json;
-use stereotax::data::{Event, Monitor};
+use stereotax::data::{Event, Monitor, TileSource};
 use stereotax::dynamics::DepthMoments;
 use stereotax::encoding::{Candidate, choose};
 use stereotax::pipelines::ceilings::{CeilingData, ceilings};
 use stereotax::pipelines::depth::{DepthResult, depth_moments, fit_depth};
 use stereotax::pipelines::{
-    Cell, CellRequest, Features, ModelData, Representation, evaluate_model, predict, score_cell,
+    Cell, CellRequest, Features, ModelData, Native, Representation, Resampled, evaluate_model, predict,
+    score_cell,
 };
+use stereotax_io::FileLayers;
 
 use crate::config::CeilingKind;
 use crate::digests::Digests;
@@ -106,9 +108,10 @@ fn preflight(inputs: &Inputs, grid: &Grid) -> Result<(), StudyError> {
         if pair.moments.is_some() {
             let model = &inputs.models[pair.model];
             let layers = &model.activations[pair.activation].layers;
-            let names = &grid.benchmarks[pair.benchmark].pieces.names;
+            let pieces = pair.event_pieces.as_ref().unwrap_or(&grid.benchmarks[pair.benchmark].pieces);
+            let names = &pieces.names;
             DepthMoments::new(
-                stereotax::data::TileSource::layers(layers),
+                TileSource::layers(layers),
                 names,
                 stereotax::dynamics::MomentsOptions::default(),
             )
@@ -206,8 +209,13 @@ impl Worker<'_> {
         let context = format!("model `{}` on `{}`", model.model.name, benchmark.id);
         let depth = self.depth(pair, &context)?;
         let responses: Vec<MatRef<f64>> = benchmark.subjects.iter().map(|s| s.responses.as_ref()).collect();
+        let layers = self.layers(pair);
+        let on_clock = model.activations[pair.activation].on_clock.get(&pair.benchmark);
         let data = ModelData {
-            source: &model.activations[pair.activation].layers,
+            source: layers.as_source(),
+            native: on_clock
+                .filter(|_| pair.native)
+                .map(|on| Native { design: &on.design, to_responses: &on.resampling }),
             design: &benchmark.design,
             responses: &responses,
             depth: depth.as_ref(),
@@ -250,6 +258,17 @@ impl Worker<'_> {
         self.evaluate(pair, &data, &requests, &specs, &context)
     }
 
+    /// The layers on the clock on which depth is reduced.
+    fn layers(&self, pair: &Pair) -> Layers<'_> {
+        let input = &self.inputs.models[pair.model].activations[pair.activation];
+        match input.on_clock.get(&pair.benchmark) {
+            Some(on_clock) if !pair.native => {
+                Layers::Resampled(Resampled::new(&input.layers, &on_clock.resampling))
+            }
+            _ => Layers::AsTheyAre(&input.layers),
+        }
+    }
+
     fn depth(&self, pair: &Pair, context: &str) -> Result<Option<DepthResult>, StudyError> {
         let Some(spec) = &pair.depth else { return Ok(None) };
         let known = self.store.load(spec).and_then(|p| serde_json::from_value(p.facts).ok());
@@ -257,8 +276,14 @@ impl Worker<'_> {
             return Ok(known);
         }
         let benchmark = &self.inputs.benchmarks[pair.benchmark];
-        let source = &self.inputs.models[pair.model].activations[pair.activation].layers;
-        let pieces = &self.grid.benchmarks[pair.benchmark].pieces;
+        let layers = self.layers(pair);
+        let source = layers.as_source();
+        let on_clock =
+            self.inputs.models[pair.model].activations[pair.activation].on_clock.get(&pair.benchmark);
+        let (design, pieces) = match (&pair.event_pieces, on_clock) {
+            (Some(pieces), Some(on_clock)) => (&on_clock.design, pieces),
+            _ => (&benchmark.design, &self.grid.benchmarks[pair.benchmark].pieces),
+        };
         let params = &self.grid.depth_params;
         let fitted = match &pair.moments {
             Some(moments_spec) => {
@@ -278,9 +303,9 @@ impl Worker<'_> {
                     }
                 };
                 let moments = Some((&moments, pieces));
-                fit_depth(source, moments, &benchmark.design, params, self.monitor)
+                fit_depth(source, moments, design, params, self.monitor)
             }
-            None => fit_depth(source, None, &benchmark.design, params, self.monitor),
+            None => fit_depth(source, None, design, params, self.monitor),
         }
         .map_err(StudyError::in_context(context))?;
         let facts = serde_json::to_value(&fitted)
@@ -297,7 +322,7 @@ impl Worker<'_> {
         per_fold: Vec<Representation>,
     ) -> CellRequest {
         let source = &self.inputs.models[pair.model].activations[pair.activation].layers;
-        let n_layers = stereotax::data::TileSource::layers(source).len();
+        let n_layers = TileSource::layers(source).len();
         CellRequest { subject, per_fold, keep_draws: representation.keeps_draws(n_layers) }
     }
 
@@ -361,7 +386,7 @@ impl Worker<'_> {
     fn layer_name(&self, pair: &Pair, representation: &Representation) -> String {
         let source = &self.inputs.models[pair.model].activations[pair.activation].layers;
         match representation {
-            Representation::Layer(layer) => stereotax::data::TileSource::layers(source)[*layer].name.clone(),
+            Representation::Layer(layer) => TileSource::layers(source)[*layer].name.clone(),
             other => other.name(),
         }
     }
@@ -416,6 +441,21 @@ impl Worker<'_> {
             })
             .collect::<Result<Vec<_>, StudyError>>()?;
         Ok(Scored { ceilings, nuisance, pairs })
+    }
+}
+
+/// Activations in files, or brought to the scanner's clock while they are read.
+enum Layers<'a> {
+    AsTheyAre(&'a FileLayers),
+    Resampled(Resampled<'a>),
+}
+
+impl Layers<'_> {
+    fn as_source(&self) -> &dyn TileSource {
+        match self {
+            Layers::AsTheyAre(layers) => *layers,
+            Layers::Resampled(layers) => layers,
+        }
     }
 }
 

@@ -28,9 +28,6 @@ pub fn refuse_unbuilt(s: &NfasSettings) -> Result<(), StudyError> {
     let refused = |what: &str, hint: &str| {
         Err(StudyError::Input { what: format!("[analysis.nfas] {what} is not built yet"), hint: hint.into() })
     };
-    if s.clock == config::DmdClock::Native {
-        return refused("clock = \"native\"", "bring features to the scanner's clock and use \"tr\"");
-    }
     if s.encoder == config::Encoder::Banded {
         return refused("encoder = \"banded\"", "use \"ridge\"; nuisance sets are scored beside it");
     }

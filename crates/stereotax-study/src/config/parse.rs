@@ -50,7 +50,7 @@ const SURFACE: &[&str] = &["hemisphere", "vertices", "faces", "labels"];
 const NUISANCE: &[&str] = &["name", "file", "key"];
 const MODEL: &[&str] = &["name", "modality", "family", "trained", "twin_of", "activations"];
 const ACTIVATIONS: &[&str] =
-    &["file", "folder", "layers", "positions", "stimuli", "ids", "by_order", "pooling"];
+    &["file", "folder", "layers", "positions", "stimuli", "ids", "by_order", "pooling", "events"];
 const ANALYSIS: &[&str] = &["nfas"];
 const NFAS: &[&str] = &[
     "trajectory",
@@ -68,6 +68,7 @@ const NFAS: &[&str] = &[
     "gates",
     "fit_on",
     "clock",
+    "resample",
     "hrf",
     "delays_s",
     "derivatives",
@@ -450,6 +451,7 @@ fn read_activations(model: &Reader<'_>, stimulus_ids: &[&str]) -> Vec<Activation
             ids,
             by_order,
             pooling,
+            events: table.get("events").and_then(|v| v.path()),
         });
     }
     all
@@ -504,6 +506,7 @@ fn read_choices(t: &Reader<'_>, s: &mut NfasSettings, place: &str) {
     }
     t.form("fit_on", &mut s.fit_on, FIT_ON);
     t.form("clock", &mut s.clock, DMD_CLOCK);
+    t.form("resample", &mut s.resample, RESAMPLE);
     t.form("hrf", &mut s.hrf, HRF);
     read_delays(t, &mut s.delays_s);
     t.form("derivatives", &mut s.derivatives, DERIVATIVES);
@@ -930,6 +933,11 @@ const GATE_ACTION: &[Form<GateAction>] =
     &[word("exclude", |_| GateAction::Exclude), word("report", |_| GateAction::Report)];
 const FIT_ON: &[Form<FitOn>] = &[word("train", |_| FitOn::Train), word("all", |_| FitOn::All)];
 const DMD_CLOCK: &[Form<DmdClock>] = &[word("tr", |_| DmdClock::Tr), word("native", |_| DmdClock::Native)];
+const RESAMPLE: &[Form<Resample>] = &[
+    word("auto", |_| Resample::Auto),
+    word("box", |_| Resample::Box),
+    word("lanczos", |_| Resample::Lanczos),
+];
 const HRF: &[Form<Hrf>] = &[
     word("auto", |_| Hrf::Auto),
     word("fir", |_| Hrf::Fir),
@@ -1285,7 +1293,7 @@ activations = { file = "silero.npz", layers = ["conv1", "lstm"], stimuli = "soun
         r#"ng":"stimuli","scale":"frobenius","estimator":"standard","rank":{"energy":0.99},"modes":"p"#,
         r#"rojected","amplitude":"optimal","tikhonov":0.0,"select":"closest_to_one","gates":{"action""#,
         r#":"exclude","min_energy":0.1,"max_residual":0.5,"warn_residual":0.3,"max_depth_gain":2.0,""#,
-        r#"max_depth_rotation_deg":45.0,"min_fold_correlation":0.95},"fit_on":"train","clock":"tr","h"#,
+        r#"max_depth_rotation_deg":45.0,"min_fold_correlation":0.95},"fit_on":"train","clock":"tr","resample":"auto","h"#,
         r#"rf":"auto","delays_s":{"from":1.5,"to":9.0},"derivatives":"none","drift":{"dct":{"high_pas"#,
         r#"s_hz":0.01}},"encoder":"ridge","alphas":{"grid":{"from":0.001,"to":1000000.0,"count":19}},"#,
         r#""alpha_per_roi":true,"equalize_dim":true,"max_dim":256,"inner_folds":8,"outer_folds":"auto"#,

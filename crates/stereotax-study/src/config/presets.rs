@@ -9,7 +9,7 @@ use stereotax::dynamics::{Amplitude, Estimator, ModeForm, RankRule, Selection};
 
 use super::study::{
     Alphas, CeilingKind, Centring, Controls, Derivatives, Distance, DmdClock, Drift, Embedding, Encoder,
-    FitOn, Folds, GateAction, Gates, Hrf, LayerMap, NfasSettings, Preset, Restricted, Scale, Score,
+    FitOn, Folds, GateAction, Gates, Hrf, LayerMap, NfasSettings, Preset, Resample, Restricted, Scale, Score,
     SecondsRange, SnciKind, SubjectMode, Trajectory,
 };
 
@@ -73,6 +73,7 @@ fn robust() -> NfasSettings {
         },
         fit_on: FitOn::Train,
         clock: DmdClock::Tr,
+        resample: Resample::Auto,
         hrf: Hrf::Auto,
         delays_s: SecondsRange { from: 1.5, to: 9.0 },
         derivatives: Derivatives::None,

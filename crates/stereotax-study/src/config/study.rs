@@ -254,6 +254,9 @@ pub struct Activations {
     pub by_order: bool,
     /// How axes between stimuli and units (tokens, frames, patches) are joined. Default `mean`.
     pub pooling: Pooling,
+    /// The rows are events (words, frames) of this table and not stimuli: columns `stimulus_id`, `run`,
+    /// `onset_s`, `duration_s`. They are brought to the clock of the responses.
+    pub events: Option<PathBuf>,
 }
 
 /// Where activation arrays are stored.
@@ -324,6 +327,8 @@ pub struct NfasSettings {
     pub fit_on: FitOn,
     /// D9: whether depth is reduced before or after the features go to the scanner's clock.
     pub clock: DmdClock,
+    /// How events come to the scanner's clock.
+    pub resample: Resample,
     /// D10: how features become haemodynamic predictors.
     pub hrf: Hrf,
     /// Delays of `fir`, in seconds.
@@ -479,6 +484,19 @@ pub enum DmdClock {
     Tr,
     /// The network's own: downsample the stable representation.
     Native,
+}
+
+/// How events come to the scanner's clock (specs: nfas-dmd 8.2).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Resample {
+    /// `box` for events at even times (frames), `lanczos` for others (words).
+    Auto,
+    /// The mean of the events of each volume.
+    Box,
+    /// A Lanczos filter of three lobes at the rate of the volumes. Weights of uneven events are not
+    /// normalised, so their rate enters every feature; those of even ones are.
+    Lanczos,
 }
 
 /// How features become haemodynamic predictors (specs: nfas-dmd 8.3).

@@ -195,6 +195,31 @@ impl Folds {
         Ok(Folds { folds, n_samples })
     }
 
+    /// The folds of finer samples (events), each of which lies in one of these samples or in none.
+    ///
+    /// What lies in none is neither trained on nor held out. Errors: a sample that is not there.
+    pub fn of_parts(&self, whole_of: &[Option<usize>]) -> Result<Self> {
+        if let Some(at) = whole_of.iter().flatten().find(|&&at| at >= self.n_samples) {
+            return Err(Error::Invalid {
+                what: "whole_of".into(),
+                expected: format!("samples below {}", self.n_samples),
+                found: at.to_string(),
+                hint: "number the samples of these folds from 0".into(),
+            });
+        }
+        let parts = |samples: &[usize]| -> Vec<usize> {
+            let mut inside = vec![false; self.n_samples];
+            samples.iter().for_each(|&i| inside[i] = true);
+            (0..whole_of.len()).filter(|&part| whole_of[part].is_some_and(|whole| inside[whole])).collect()
+        };
+        let folds = self
+            .folds
+            .iter()
+            .map(|fold| Fold { name: fold.name.clone(), train: parts(&fold.train), test: parts(&fold.test) })
+            .collect();
+        Ok(Folds { folds, n_samples: whole_of.len() })
+    }
+
     /// The folds, in order.
     pub fn iter(&self) -> std::slice::Iter<'_, Fold> {
         self.folds.iter()
@@ -227,6 +252,17 @@ impl std::ops::Index<usize> for Folds {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn parts_follow_their_samples() {
+        let folds = Folds::contiguous(6, 2, 1).unwrap();
+        // Two parts in sample 0, none in 1, one in 2 (purged beside the second block), three in 5.
+        let parts = folds.of_parts(&[Some(0), Some(0), Some(2), Some(5), Some(5), None, Some(5)]).unwrap();
+        assert_eq!((parts[0].train.clone(), parts[0].test.clone()), (vec![3, 4, 6], vec![0, 1, 2]));
+        assert_eq!((parts[1].train.clone(), parts[1].test.clone()), (vec![0, 1], vec![3, 4, 6]));
+        assert_eq!(parts.n_samples(), 7);
+        assert!(folds.of_parts(&[Some(6)]).is_err());
+    }
 
     #[test]
     fn runs_come_from_labels_and_refuse_to_resume() {

@@ -21,6 +21,7 @@ use super::trajectories::fit_order;
 use crate::data::{Error, Monitor, Result, TileSource};
 use crate::dynamics::Scaling;
 use crate::encoding::FoldPrediction;
+use crate::signal::Resampling;
 
 /// One cell that is wanted.
 #[derive(Debug, Clone, PartialEq)]
@@ -46,6 +47,18 @@ pub struct ModelData<'a> {
     pub depth: Option<&'a DepthResult>,
     /// The choices behind it.
     pub depth_params: &'a DepthParams,
+    /// Where the samples of `source` are events and not those of the design: depth is reduced on the
+    /// network's own clock, and representations are brought to that of the responses.
+    pub native: Option<Native<'a>>,
+}
+
+/// A network's own clock (specs: nfas-dmd 3.2).
+#[derive(Debug, Clone, Copy)]
+pub struct Native<'a> {
+    /// What the events are: their ids, their runs, and the folds of the volumes in which they lie.
+    pub design: &'a SampleDesign,
+    /// From events to the samples of the responses.
+    pub to_responses: &'a Resampling,
 }
 
 impl std::fmt::Debug for ModelData<'_> {
@@ -67,7 +80,7 @@ pub fn evaluate_model<E: From<Error> + Send>(
     mut sink: impl FnMut(usize, Cell) -> std::result::Result<(), E>,
 ) -> std::result::Result<(), E> {
     let width = data.source.layers().iter().map(|l| l.width).max().unwrap_or(0);
-    let n_samples = data.design.n_samples();
+    let n_samples = data.design.n_samples().max(data.source.n_samples());
     let n_targets = data.responses.iter().map(|r| r.ncols()).max().unwrap_or(0);
     let per_cell = Features::bytes(n_samples, n_targets);
     let mut from = 0;
@@ -148,11 +161,28 @@ fn evaluate_batch(
         .collect()
 }
 
+/// Features on the clock of the responses.
 fn make_features(
     data: &ModelData<'_>,
     keys: &[(Representation, usize)],
     monitor: &Monitor,
 ) -> Result<BTreeMap<(Representation, usize), Features>> {
+    let mut made = features_of_source(data, keys, monitor)?;
+    if let Some(native) = data.native {
+        for features in made.values_mut() {
+            *features = Features::from_matrix(native.to_responses.apply(features.view())?.as_ref());
+        }
+    }
+    Ok(made)
+}
+
+/// Features on the clock of the layers.
+fn features_of_source(
+    data: &ModelData<'_>,
+    keys: &[(Representation, usize)],
+    monitor: &Monitor,
+) -> Result<BTreeMap<(Representation, usize), Features>> {
+    let design = data.native.map_or(data.design, |native| native.design);
     let mut made = BTreeMap::new();
     let (layers, combined): (Vec<_>, Vec<_>) = keys
         .iter()
@@ -188,17 +218,14 @@ fn make_features(
             made.extend(combined.into_iter().zip(weighted_sums(source, matrix.as_ref(), monitor)?));
         }
         StateKind::Mapped | StateKind::Kernel => {
-            for fold_idx in 0..data.design.folds.len() {
+            for fold_idx in 0..design.folds.len() {
                 let here: Vec<_> = combined.iter().filter(|(_, fold)| *fold == fold_idx).collect();
                 if here.is_empty() {
                     continue;
                 }
-                let all = data.design.whole();
-                let train = if data.depth_params.fit_on_all {
-                    &all.train
-                } else {
-                    &data.design.folds[fold_idx].train
-                };
+                let all = design.whole();
+                let train =
+                    if data.depth_params.fit_on_all { &all.train } else { &design.folds[fold_idx].train };
                 let state = MappedState::fit(data.source, train, data.depth_params, monitor)?;
                 let features = here
                     .par_iter()
@@ -221,8 +248,9 @@ fn follow_trajectories(
     made: &mut BTreeMap<(Representation, usize), Features>,
     monitor: &Monitor,
 ) -> Result<()> {
-    let all = data.design.whole();
-    let n_folds = data.design.folds.len();
+    let design = data.native.map_or(data.design, |native| native.design);
+    let all = design.whole();
+    let n_folds = design.folds.len();
     // With weights fitted on all rows, every fold has the same representation.
     let stages: Vec<(&[usize], Vec<(Representation, usize)>)> = if data.depth_params.fit_on_all {
         vec![(&all.train, keys)]
@@ -230,7 +258,7 @@ fn follow_trajectories(
         (0..n_folds)
             .map(|fold| {
                 let here = keys.iter().filter(|(_, of)| *of == fold).cloned().collect();
-                (data.design.folds[fold].train.as_slice(), here)
+                (design.folds[fold].train.as_slice(), here)
             })
             .collect()
     };

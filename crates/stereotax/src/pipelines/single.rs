@@ -121,7 +121,7 @@ pub fn score_model(
     } else {
         Some(fit_depth(source, None, design, depth_params, monitor)?)
     };
-    let model = ModelData { source, design, responses, depth: depth.as_ref(), depth_params };
+    let model = ModelData { source, design, responses, depth: depth.as_ref(), depth_params, native: None };
 
     let wanted = wanted(source, depth.as_ref(), beside);
     let same = |r: &Representation| vec![r.clone(); design.folds.len()];

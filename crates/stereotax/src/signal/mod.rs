@@ -13,4 +13,4 @@ pub use drift::{
     remove_drift, z_score_runs,
 };
 pub use hrf::{Derivatives, HrfShape, convolve, nilearn_kernel, tr_kernels};
-pub use resample::{LanczosParams, Normalise, box_average, lanczos};
+pub use resample::{LanczosParams, Normalise, Resampling, box_average, box_of, lanczos};

@@ -57,24 +57,8 @@ pub fn lanczos(
     params: &LanczosParams,
 ) -> Result<Mat<f64>> {
     check_times(values, old_times_s)?;
+    check_lanczos(new_times_s, params)?;
     let n_new = new_times_s.len();
-    if n_new < 2 || !new_times_s.windows(2).all(|w| w[0] < w[1]) || !new_times_s.iter().all(|t| t.is_finite())
-    {
-        return Err(Error::Invalid {
-            what: "new_times_s".into(),
-            expected: "at least 2 finite times in ascending order".into(),
-            found: format!("{n_new} times"),
-            hint: "give the start (or middle) of every TR".into(),
-        });
-    }
-    if params.lobes == 0 || !(params.cutoff_mult > 0.0 && params.cutoff_mult.is_finite()) {
-        return Err(Error::Invalid {
-            what: "lobes and cutoff_mult".into(),
-            expected: "numbers above 0".into(),
-            found: format!("{} and {}", params.lobes, params.cutoff_mult),
-            hint: "3 and 1 are usual".into(),
-        });
-    }
     let spacing_s = (new_times_s[n_new - 1] - new_times_s[0]) / (n_new - 1) as f64;
     let (cutoff_hz, lobes) = (params.cutoff_mult / spacing_s, params.lobes as f64);
     let mut out = Mat::zeros(n_new, values.ncols());
@@ -138,6 +122,122 @@ pub fn box_average(
     Ok(out)
 }
 
+/// How one series comes to another clock: every new sample as a weighted sum of old ones.
+///
+/// A new sample that nothing reaches is zero, as the sum of nothing is.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct Resampling {
+    /// Per new sample: old samples, ascending, with their weights.
+    rows: Vec<Vec<(usize, f64)>>,
+    n_old: usize,
+}
+
+impl Resampling {
+    /// The weights of [`lanczos`].
+    pub fn lanczos(old_times_s: &[f64], new_times_s: &[f64], params: &LanczosParams) -> Result<Self> {
+        check_finite(old_times_s)?;
+        check_lanczos(new_times_s, params)?;
+        let n_new = new_times_s.len();
+        let spacing_s = (new_times_s[n_new - 1] - new_times_s[0]) / (n_new - 1) as f64;
+        let (cutoff_hz, lobes) = (params.cutoff_mult / spacing_s, params.lobes as f64);
+        let rows = new_times_s
+            .iter()
+            .map(|new| {
+                let weights = old_times_s.iter().map(|old| lanczos_weight((new - old) * cutoff_hz, lobes));
+                let mut row: Vec<(usize, f64)> = weights.enumerate().filter(|(_, w)| *w != 0.0).collect();
+                if params.normalise == Normalise::Sum {
+                    let sum: f64 = row.iter().map(|(_, w)| w).sum();
+                    if sum.abs() < 1e-6 {
+                        row.clear();
+                    }
+                    row.iter_mut().for_each(|(_, w)| *w /= sum);
+                }
+                row
+            })
+            .collect();
+        Ok(Resampling { rows, n_old: old_times_s.len() })
+    }
+
+    /// The weights of [`box_average`].
+    pub fn boxes(times_s: &[f64], starts_s: &[f64], tr_s: f64) -> Result<Self> {
+        check_finite(times_s)?;
+        check_finite(starts_s)?;
+        let mut rows = vec![Vec::new(); starts_s.len()];
+        for (old, new) in box_of(times_s, starts_s, tr_s).into_iter().enumerate() {
+            if let Some(new) = new {
+                rows[new].push((old, 1.0));
+            }
+        }
+        for row in &mut rows {
+            let n = row.len() as f64;
+            row.iter_mut().for_each(|(_, w)| *w /= n);
+        }
+        Ok(Resampling { rows, n_old: times_s.len() })
+    }
+
+    /// This one for the first samples of both series, `other` for those behind them: run after run.
+    pub fn then(mut self, other: &Resampling) -> Self {
+        let shifted = |row: &Vec<(usize, f64)>| row.iter().map(|(old, w)| (self.n_old + old, *w)).collect();
+        self.rows.extend(other.rows.iter().map(shifted));
+        self.n_old += other.n_old;
+        self
+    }
+
+    /// Samples of the old clock.
+    pub fn n_old(&self) -> usize {
+        self.n_old
+    }
+
+    /// Samples of the new clock.
+    pub fn n_new(&self) -> usize {
+        self.rows.len()
+    }
+
+    /// The old samples of a new one, ascending, with their weights.
+    pub fn row(&self, new: usize) -> &[(usize, f64)] {
+        &self.rows[new]
+    }
+
+    /// New samples that nothing reaches.
+    pub fn n_empty(&self) -> usize {
+        self.rows.iter().filter(|row| row.is_empty()).count()
+    }
+
+    /// `values` (old × columns) on the new clock (new × columns). Errors: another number of rows.
+    pub fn apply(&self, values: MatRef<f64>) -> Result<Mat<f64>> {
+        if values.nrows() != self.n_old {
+            return Err(Error::Shape {
+                what: "values".into(),
+                expected: format!("{} rows (samples of the old clock)", self.n_old),
+                found: format!("{} rows", values.nrows()),
+                hint: "resample the series whose times were given".into(),
+            });
+        }
+        let mut out = Mat::zeros(self.n_new(), values.ncols());
+        for j in 0..values.ncols() {
+            let column = values.col(j);
+            for (new, row) in self.rows.iter().enumerate() {
+                out[(new, j)] = row.iter().map(|(old, w)| w * column[*old]).sum();
+            }
+        }
+        Ok(out)
+    }
+}
+
+/// The volume in which each time lies, start ≤ t < start + TR; `starts_s` ascend.
+pub fn box_of(times_s: &[f64], starts_s: &[f64], tr_s: f64) -> Vec<Option<usize>> {
+    times_s
+        .iter()
+        .map(|t| {
+            // Frame times such as 29 · 0.1 s may lie a rounding error before the border they mean.
+            let t = t + 1e-9 * tr_s;
+            let after = starts_s.partition_point(|start| *start <= t);
+            let volume = after.checked_sub(1)?;
+            (t < starts_s[volume] + tr_s).then_some(volume)
+        })
+        .collect()
+}
+
 fn check_times(values: MatRef<f64>, times_s: &[f64]) -> Result<()> {
     if times_s.len() != values.nrows() {
         return Err(Error::Shape {
@@ -147,6 +247,32 @@ fn check_times(values: MatRef<f64>, times_s: &[f64]) -> Result<()> {
             hint: "give the time of every sample".into(),
         });
     }
+    check_finite(times_s)
+}
+
+fn check_lanczos(new_times_s: &[f64], params: &LanczosParams) -> Result<()> {
+    let n_new = new_times_s.len();
+    if n_new < 2 || !new_times_s.windows(2).all(|w| w[0] < w[1]) || !new_times_s.iter().all(|t| t.is_finite())
+    {
+        return Err(Error::Invalid {
+            what: "new_times_s".into(),
+            expected: "at least 2 finite times in ascending order".into(),
+            found: format!("{n_new} times"),
+            hint: "give the start (or middle) of every TR".into(),
+        });
+    }
+    if params.lobes == 0 || !(params.cutoff_mult > 0.0 && params.cutoff_mult.is_finite()) {
+        return Err(Error::Invalid {
+            what: "lobes and cutoff_mult".into(),
+            expected: "numbers above 0".into(),
+            found: format!("{} and {}", params.lobes, params.cutoff_mult),
+            hint: "3 and 1 are usual".into(),
+        });
+    }
+    Ok(())
+}
+
+fn check_finite(times_s: &[f64]) -> Result<()> {
     match times_s.iter().position(|t| !t.is_finite()) {
         None => Ok(()),
         Some(row) => Err(Error::NotFinite {
@@ -201,6 +327,43 @@ mod tests {
         // 20 events per TR: the raw sum is near 20 (the filter's integral is 0.997 for a = 3).
         let raw = lanczos(ones.as_ref(), &old, &new, &LanczosParams::default()).unwrap();
         assert!((raw[(2, 0)] - 20.0).abs() < 0.2, "{}", raw[(2, 0)]);
+    }
+
+    #[test]
+    fn kept_weights_do_what_the_filters_do() {
+        // Uneven events with a gap; the time of every volume's middle and start.
+        let events: Vec<f64> = (0..60).map(|i| 0.37 * i as f64 + if i > 30 { 9.0 } else { 0.0 }).collect();
+        let starts: Vec<f64> = (0..15).map(|i| 2.0 * i as f64).collect();
+        let x = Mat::from_fn(60, 3, |i, j| ((7 * i + 3 * j) % 11) as f64 - 4.0);
+        for normalise in [Normalise::None, Normalise::Sum] {
+            let params = LanczosParams { normalise, ..LanczosParams::default() };
+            let direct = lanczos(x.as_ref(), &events, &starts, &params).unwrap();
+            let map = Resampling::lanczos(&events, &starts, &params).unwrap();
+            let kept = map.apply(x.as_ref()).unwrap();
+            for i in 0..15 {
+                for j in 0..3 {
+                    let same = (kept[(i, j)] - direct[(i, j)]).abs() < 1e-12;
+                    assert!(same || direct[(i, j)].is_nan() && kept[(i, j)] == 0.0);
+                }
+            }
+        }
+        let direct = box_average(x.as_ref(), &events, 0.0, 2.0, 15).unwrap();
+        let map = Resampling::boxes(&events, &starts, 2.0).unwrap();
+        let kept = map.apply(x.as_ref()).unwrap();
+        // Volumes 6 to 9 lie in the gap or behind it: events stand at 0 … 11.1 and 20.5 … 30.8 s.
+        assert_eq!(map.n_empty(), 4);
+        for i in 0..15 {
+            let same = (0..3).all(|j| (kept[(i, j)] - direct[(i, j)]).abs() < 1e-12);
+            assert!(same || direct[(i, 0)].is_nan() && (0..3).all(|j| kept[(i, j)] == 0.0), "{i}");
+        }
+        let two = map.clone().then(&map);
+        assert_eq!((two.n_old(), two.n_new()), (120, 30));
+        let twice = two.apply(faer::concat![[x], [x]].as_ref()).unwrap();
+        assert_eq!(twice.subrows(15, 15).to_owned(), kept);
+        // One event in each volume is itself, to the last bit.
+        let own = Resampling::boxes(&starts, &starts, 2.0).unwrap();
+        assert_eq!(own.apply(x.subrows(0, 15)).unwrap(), x.subrows(0, 15).to_owned());
+        assert!(map.apply(x.subrows(0, 15)).is_err());
     }
 
     #[test]
