@@ -6,16 +6,11 @@ use stereotax::dynamics::layer_map::LayerMapParams;
 use stereotax::dynamics::stability::StableGates;
 use stereotax::dynamics::{Centring, DepthDmdParams, Scaling};
 use stereotax::encoding::EncodingParams;
-<<<<<<< HEAD
 use stereotax::pipelines::ceilings::{CeilingData, CeilingRule, ceilings};
 use stereotax::pipelines::single::{Beside, SingleData, SingleModel, score_model};
-use stereotax::pipelines::{Clock, DepthParams, EvaluateParams, InnerRule, Representation, SampleDesign};
-=======
-use stereotax::pipelines::single::{SingleModel, score_model};
 use stereotax::pipelines::{
     Clock, DepthParams, EvaluateParams, InnerRule, Representation, SampleDesign, Trajectory,
 };
->>>>>>> 09ca353 (Follow trajectories of single samples and of one shared operator in a pipeline; split depth into segments; know short names)
 use stereotax::stats::rng::Stream;
 use stereotax::stats::score::ScoreKind;
 use stereotax::{Error, Result};
@@ -46,16 +41,9 @@ fn design() -> SampleDesign {
     }
 }
 
-<<<<<<< HEAD
 fn depth(multiverse: bool) -> DepthParams {
     DepthParams {
-=======
-fn run(layers: &[Mat<f64>], responses: &[MatRef<'_, f64>], memory: usize) -> Result<SingleModel> {
-    let names: Vec<String> = (0..layers.len()).map(|l| format!("layer {l}")).collect();
-    let source = LayerArrays::new(&names, layers.iter().map(Mat::as_ref).collect())?;
-    let depth = DepthParams {
         trajectory: Trajectory::Stacked,
->>>>>>> 09ca353 (Follow trajectories of single samples and of one shared operator in a pipeline; split depth into segments; know short names)
         dmd: DepthDmdParams::default(),
         layer_map: LayerMapParams::default(),
         align_all: false,
