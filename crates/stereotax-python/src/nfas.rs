@@ -355,10 +355,15 @@ fn tell_multiverse<'py>(py: Python<'py>, cells: &[MultiverseScore<'_>]) -> PyRes
 fn tell_fold<'py>(py: Python<'py>, fold: &FoldDepth) -> PyResult<Bound<'py, PyDict>> {
     let modes: Vec<(f64, f64, f64, Option<f64>, bool)> =
         fold.modes.iter().map(|m| (m.re, m.im, m.energy, m.residual, m.selected)).collect();
+    // Some trajectories weight no layers.
+    let weights = match fold.weights.is_empty() {
+        true => vec![f64::NAN; fold.mean_coefficients.len()],
+        false => fold.weights.clone(),
+    };
     Ok(dict!(py, {
         "name": &fold.name,
         "modes": modes,
-        "weights": PyArray1::from_slice(py, &fold.weights),
+        "weights": PyArray1::from_vec(py, weights),
         "rank": fold.rank,
         "warnings": fold.warnings.clone(),
     }))
