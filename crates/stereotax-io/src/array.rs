@@ -14,6 +14,8 @@ use stereotax::data::Precision;
 use crate::delimited::Delimited;
 use crate::element::{Element, Endian};
 use crate::error::{IoError, IoErrorKind, Result};
+use crate::freesurfer;
+use crate::gifti::{self, NamedArray, NamedArrays};
 use crate::hdf5::{self, Hdf5Info, Hdf5Kind, Hdf5Reader};
 use crate::npy::{NpyHeader, NpyType, decode_text, show_shape};
 use crate::npz::{self, DeflatedMember, Member, Packing};
@@ -39,6 +41,12 @@ pub enum FileFormat {
     Hdf5,
     /// Comma-separated text with a header.
     Csv,
+    /// GIFTI surfaces, labels and data.
+    Gifti,
+    /// A FreeSurfer surface of triangles.
+    FreeSurfer,
+    /// A FreeSurfer annotation.
+    Annotation,
 }
 
 impl FileFormat {
@@ -65,7 +73,12 @@ fn format_of(file: &PositionedFile) -> Result<FileFormat> {
     if head.starts_with(b"\x89HDF\r\n\x1a\n") {
         return Ok(FileFormat::Hdf5);
     }
+    if head.starts_with(&freesurfer::TRIANGLES) {
+        return Ok(FileFormat::FreeSurfer);
+    }
     match ending.as_str() {
+        "gii" => Ok(FileFormat::Gifti),
+        "annot" => Ok(FileFormat::Annotation),
         "safetensors" => Ok(FileFormat::Safetensors),
         "csv" | "tsv" => Ok(FileFormat::Csv),
         // MATLAB 7.3 and NWB files may begin with a block of the user's own.
@@ -79,7 +92,7 @@ fn format_of(file: &PositionedFile) -> Result<FileFormat> {
         _ => Err(IoError::wrong_format(
             path,
             "file",
-            ".npy, .npz, .safetensors, HDF5 or .csv",
+            ".npy, .npz, .safetensors, HDF5, .csv, .gii, .annot or a FreeSurfer surface",
             "none of these by its first bytes and its ending",
         )),
     }
@@ -120,6 +133,9 @@ impl ArrayFile {
             FileFormat::Safetensors => Self::open_safetensors(file, key),
             FileFormat::Hdf5 => Self::open_hdf5(path, key),
             FileFormat::Csv => Self::open_csv(path, key),
+            FileFormat::Gifti | FileFormat::FreeSurfer | FileFormat::Annotation => {
+                Self::open_surface(&file, key)
+            }
         }
     }
 
@@ -350,6 +366,17 @@ impl ArrayFile {
         })
     }
 
+    fn open_surface(file: &PositionedFile, key: Option<&str>) -> Result<ArrayFile> {
+        let array = one_of_surface(file, surface_arrays(file)?, key)?;
+        Ok(ArrayFile {
+            path: file.path().to_owned(),
+            key: Some(array.key),
+            shape: array.shape,
+            element: array.element,
+            body: Body::Memory(array.values),
+        })
+    }
+
     // --- reading ---
 
     /// Rows that lie one after the other: read blocks and decode them in place.
@@ -489,6 +516,55 @@ impl ArrayFile {
     }
 }
 
+/// Everything in a GIFTI or FreeSurfer file.
+fn surface_arrays(file: &PositionedFile) -> Result<NamedArrays> {
+    match format_of(file)? {
+        FileFormat::FreeSurfer => freesurfer::surface(file),
+        FileFormat::Annotation => freesurfer::annotation(file),
+        _ => gifti::read(file),
+    }
+}
+
+fn one_of_surface(file: &PositionedFile, found: NamedArrays, key: Option<&str>) -> Result<NamedArray> {
+    let keys: Vec<String> = found.arrays.iter().map(|a| a.key.clone()).collect();
+    match key {
+        Some(key) => found
+            .arrays
+            .into_iter()
+            .find(|a| a.key == key)
+            .ok_or_else(|| IoError::no_such_key(file.path(), "array", key, &keys)),
+        None => only(file.path(), found.arrays, &keys),
+    }
+}
+
+/// The names of the labels in a file that brings a table of them, entry by entry; `None` for formats and
+/// files without one. Numbers 0 and −1 need no name.
+pub(crate) fn label_names(path: &Path, key: Option<&str>) -> Result<Option<Vec<String>>> {
+    let file = PositionedFile::open(path)?;
+    if !matches!(format_of(&file)?, FileFormat::Gifti | FileFormat::Annotation) {
+        return Ok(None);
+    }
+    let mut found = surface_arrays(&file)?;
+    if found.labels.is_empty() {
+        return Ok(None);
+    }
+    let names: std::collections::HashMap<i64, String> = found.labels.drain(..).collect();
+    let array = one_of_surface(&file, found, key)?;
+    let what = format!("array `{}`", array.key);
+    one_axis(path, &what, &array.shape)?;
+    let name = |(vertex, &number): (usize, &f64)| match names.get(&(number as i64)) {
+        Some(name) if number.fract() == 0.0 => Ok(name.clone()),
+        None if number == 0.0 || number == -1.0 => Ok(String::new()),
+        _ => Err(IoError::wrong_format(
+            path,
+            &what,
+            "labels that the file's table names",
+            format!("{number} at vertex {vertex}"),
+        )),
+    };
+    array.values.iter().enumerate().map(name).collect::<Result<Vec<_>>>().map(Some)
+}
+
 /// A member of an archive with its header read and its sizes checked.
 struct OpenMember {
     header: NpyHeader,
@@ -621,6 +697,10 @@ pub fn read_texts(path: &Path, key: Option<&str>) -> Result<Vec<String>> {
         FileFormat::Safetensors => {
             Err(IoError::dtype(path, "array", "text", "safetensors, which hold no text"))
         }
+        FileFormat::Gifti | FileFormat::FreeSurfer | FileFormat::Annotation => {
+            let names = label_names(path, key)?;
+            names.ok_or_else(|| IoError::dtype(path, "array", "text", "numbers without a table of names"))
+        }
     }
 }
 
@@ -671,6 +751,9 @@ pub fn keys(path: &Path) -> Result<Vec<String>> {
         FileFormat::Safetensors => tensors::tensors(&file)?.into_iter().map(|t| t.key).collect(),
         FileFormat::Hdf5 => hdf5::open(path)?.keys()?,
         FileFormat::Csv => Delimited::read(path)?.names().to_vec(),
+        FileFormat::Gifti | FileFormat::FreeSurfer | FileFormat::Annotation => {
+            surface_arrays(&file)?.arrays.into_iter().map(|a| a.key).collect()
+        }
     })
 }
 
@@ -776,6 +859,18 @@ pub fn info(path: &Path) -> Result<FileInfo> {
                 })
                 .collect()
         }
+        FileFormat::Gifti | FileFormat::FreeSurfer | FileFormat::Annotation => surface_arrays(&file)?
+            .arrays
+            .into_iter()
+            .map(|array| ArrayInfo {
+                bytes: Some((array.values.len() * array.element.bytes()) as u64),
+                dtype: array.element.name().to_owned(),
+                key: Some(array.key),
+                shape: array.shape,
+                storage: "stored".to_owned(),
+                problem: None,
+            })
+            .collect(),
     };
     let name = path.file_name().map(|n| n.to_string_lossy().into_owned()).unwrap_or_default();
     Ok(FileInfo { file: name, format, bytes: file.len(), arrays })

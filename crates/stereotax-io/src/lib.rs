@@ -11,6 +11,8 @@ pub mod delimited;
 pub mod digest;
 pub mod element;
 pub mod error;
+mod freesurfer;
+mod gifti;
 mod hdf5;
 pub mod names;
 mod npy;
@@ -19,6 +21,7 @@ pub mod parquet;
 mod positioned;
 pub mod responses;
 pub mod stimuli;
+pub mod surface;
 pub mod table;
 mod tensors;
 
@@ -34,4 +37,5 @@ pub use responses::{
     LoadedResponses, NanPolicy, ResponseAxis, ResponsesParams, RoiInfo, Targets, load_responses, read_rois,
 };
 pub use stimuli::{RowMatch, StimulusTable, match_by_order, match_rows, read_stimuli};
+pub use surface::{Mesh, VertexLabels, read_mesh, read_vertex_labels};
 pub use table::{Column, Table, Values};

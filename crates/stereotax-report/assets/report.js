@@ -461,6 +461,135 @@
     }, defined.length > 1500);
   };
 
+  // ---- cortical surfaces ------------------------------------------------------------------------
+  /** Bytes of base64 text. */
+  function bytesOf(text) {
+    const raw = atob(text), out = new Uint8Array(raw.length);
+    for (let i = 0; i < raw.length; i++) out[i] = raw.charCodeAt(i);
+    return out;
+  }
+  /** ROI number of every point of a picture, from runs (number, length) in groups of seven bits. */
+  function pointsOf(view) {
+    const bytes = bytesOf(view.codes), out = new Uint16Array(view.width * view.height);
+    let i = 0, place = 0;
+    const next = () => { let x = 0, shift = 0, b; do { b = bytes[i++]; x += (b & 127) * 2 ** shift; shift += 7; } while (b > 127); return x; };
+    while (i < bytes.length) { const code = next(), end = place + next(); out.fill(code, place, end); place = end; }
+    return out;
+  }
+  const rgb = (hex) => { const h = hex.replace("#", ""); return [0, 2, 4].map((k) => parseInt(h.slice(k, k + 2), 16)); };
+  /** A colour of the scale of all maps, t from 0 to 1. */
+  function cividis(t) {
+    const at = Math.min(1, Math.max(0, t)) * (CIVIDIS.length - 1), low = Math.min(CIVIDIS.length - 2, Math.floor(at));
+    const a = rgb(CIVIDIS[low]), b = rgb(CIVIDIS[low + 1]);
+    return a.map((x, k) => Math.round(x + (b[k] - x) * (at - low)));
+  }
+  /** The maps that a surface can show: rows of pictures, each with a value (or a reason) per ROI. */
+  function surfaceMaps(figure, space) {
+    const here = (r) => r.space === space;
+    const maps = ["SNCI", "mean score", "convergence", "noise ceiling"].filter((m) => m === "convergence" ? rows("convergence").some(here) : m === "noise ceiling" ? rows("rois").some((r) => here(r) && isNumber(r.ceiling)) : rows("snci").some(here));
+    if (!maps.length) return null;
+    const map = choose(figure, "map", "Map", maps, "SNCI");
+    if (map === "noise ceiling") {
+      const list = rows("rois").filter(here);
+      const benchmarks = distinct(list.map((r) => r.benchmark));
+      return { map, unit: "noise ceiling (correlation)", rows: benchmarks.map((b) => ({ name: b, values: new Map(list.filter((r) => r.benchmark === b).map((r) => [r.roi, { value: r.masked === true ? null : r.ceiling, why: r.masked === true ? `masked: ceiling ${show(r.ceiling, 2)} is too low` : r.status }])) })) };
+    }
+    if (map === "convergence") {
+      const list = narrow(figure, rows("convergence").filter(here), [["representation", "Representation"]], { representation: "stable_mode" });
+      const threshold = list.find((r) => isNumber(r.threshold));
+      return { map, unit: "least SNCI over modalities" + (threshold ? `; threshold ${show(threshold.threshold, 2)}` : ""), rows: [{ name: "all modalities", sub: list.length ? `${list.filter((r) => r.all_above === true).length} of ${list.filter((r) => isNumber(r.convergence)).length} ROIs lie above the threshold in every modality` : "", values: new Map(list.map((r) => [r.roi, { value: r.convergence, why: r.status, lower: r.lower, upper: r.upper, note: r.all_above === true ? "every modality above the threshold" : "not every modality above the threshold" }])) }] };
+    }
+    const keys = [["representation", "Representation"]].concat(map === "SNCI" ? [["kind", "Kind"]] : []);
+    let list = narrow(figure, rows("snci").filter((r) => here(r) && r.roi && !r.roi.startsWith("(")), keys, { representation: "stable_mode" });
+    if (map === "mean score") { const kind = list.length ? list[0].kind : null; list = list.filter((r) => r.kind === kind); }
+    const unit = map === "SNCI" ? "SNCI" + (list.length && list[0].kind ? ` (${nice(list[0].kind)})` : "") : "mean score over models, " + data.unit;
+    const of = map === "SNCI" ? (r) => ({ value: r.value, why: r.status, lower: r.lower, upper: r.upper }) : (r) => ({ value: r.mean, why: r.status, note: isNumber(r.sd) ? `standard deviation over models ${show(r.sd)}` : "" });
+    return { map, unit, rows: modalities.filter((m) => list.some((r) => r.modality === m)).map((m) => {
+      const mine = list.filter((r) => r.modality === m), counts = mine.map((r) => r.n_models).filter(isNumber);
+      return { name: m, modality: m, sub: counts.length ? `at most ${Math.max(...counts)} models` : "", values: new Map(mine.map((r) => [r.roi, of(r)])) };
+    }) };
+  }
+  figures.surface = (figure, plot, legend) => {
+    const spaces = data.surfaces || [];
+    if (!spaces.length) return absent(plot, "No surface is among these results.");
+    const space = choose(figure, "space", "Space", spaces.map((s) => s.space));
+    const surface = spaces.find((s) => s.space === space);
+    const shown = surfaceMaps(figure, space);
+    if (!shown) return absent(plot, "No map is among the results of this space.");
+    const group = choose(figure, "group", "Seen", distinct(surface.views.map((v) => v.group)));
+    const views = surface.views.filter((v) => v.group === group);
+    const network = new Map(rows("rois").map((r) => [r.roi, r.network]));
+    let low = Infinity, high = -Infinity;
+    for (const row of shown.rows) for (const { value } of row.values.values()) if (isNumber(value)) { low = Math.min(low, value); high = Math.max(high, value); }
+    if (low > high) return absent(plot, "This map is undefined in every ROI.");
+    low = Math.min(0, low);
+    const span = high - low || 1;
+    const bar = document.createElement("span");
+    bar.className = "colourbar";
+    const ends = [document.createElement("span"), document.createElement("span"), document.createElement("span")];
+    ends[0].textContent = show(low, 2);
+    ends[1].textContent = show(high, 2);
+    ends[2].textContent = shown.unit;
+    const ramp = svg("svg", { class: "bar", viewBox: "0 0 90 10", preserveAspectRatio: "none", role: "img", "aria-label": `colours from ${show(low, 2)} (dark blue) to ${show(high, 2)} (yellow)` });
+    for (let i = 0; i < 90; i++) svg("rect", { x: i, y: 0, width: 1.2, height: 10, fill: `rgb(${cividis(i / 89).join(",")})` }, ramp);
+    bar.append(ends[0], ramp, ends[1], ends[2]);
+    legend.append(bar);
+    const widest = Math.max(...views.map((v) => v.width)), columns = views.length;
+    const hole = rgb(css("--undefined")), stroke = rgb(css("--zero")), bare = rgb(css("--bare"));
+    let tip = figure.querySelector(".tip");
+    if (!tip) { tip = document.createElement("div"); tip.className = "tip"; tip.setAttribute("aria-hidden", "true"); figure.append(tip); }
+    tip.hidden = true;
+    for (const row of shown.rows) {
+      const line = document.createElement("div"), title = document.createElement("div"), strip = document.createElement("div");
+      line.className = "surface-row"; title.className = "title"; strip.className = "surface-views";
+      title.textContent = row.name;
+      if (row.sub) { const sub = document.createElement("span"); sub.className = "sub"; sub.textContent = "   " + row.sub; title.append(sub); }
+      line.append(title, strip);
+      plot.append(line);
+      const values = surface.rois.map((roi) => row.values.get(roi) || { value: null, why: "not among the ROIs of this map" });
+      const colours = values.map(({ value }) => (isNumber(value) ? cividis((value - low) / span) : value === Infinity ? cividis(1) : null));
+      for (const view of views) {
+        const points = view.points || (view.points = pointsOf(view));
+        const cell = document.createElement("div"), picture = document.createElement("div"), canvas = document.createElement("canvas"), shadow = document.createElement("img"), words = document.createElement("div");
+        cell.className = "surface-view"; picture.className = "picture";
+        cell.style.width = `calc((100% - ${10 * (columns - 1)}px) / ${columns} * ${view.width / widest})`;
+        if (columns < 3) cell.style.maxWidth = Math.round(view.width * 0.75) + "px";
+        canvas.width = view.width; canvas.height = view.height;
+        canvas.setAttribute("role", "img");
+        canvas.setAttribute("aria-label", `${shown.map}, ${row.name}, ${view.title}`);
+        const context = canvas.getContext("2d"), image = context.createImageData(view.width, view.height);
+        for (let i = 0; i < points.length; i++) {
+          const code = points[i];
+          if (code === 0) continue;
+          const x = i % view.width, y = (i - x) / view.width;
+          const colour = code === 1 ? bare : colours[code - 2] || ((x + y) % 9 < 2 ? stroke : hole);
+          image.data.set(colour, 4 * i);
+          image.data[4 * i + 3] = 255;
+        }
+        context.putImageData(image, 0, 0);
+        shadow.src = view.shadow; shadow.alt = "";
+        words.textContent = view.title;
+        picture.append(canvas, shadow);
+        cell.append(picture, words);
+        strip.append(cell);
+        picture.addEventListener("pointermove", (e) => {
+          const box = canvas.getBoundingClientRect();
+          const x = Math.floor(((e.clientX - box.left) / box.width) * view.width), y = Math.floor(((e.clientY - box.top) / box.height) * view.height);
+          const code = x >= 0 && y >= 0 && x < view.width && y < view.height ? points[y * view.width + x] : 0;
+          tip.hidden = code === 0;
+          if (code === 0) return;
+          const at = figure.getBoundingClientRect();
+          tip.style.left = Math.min(e.clientX - at.left + 14, at.width - 240) + "px";
+          tip.style.top = e.clientY - at.top + 14 + "px";
+          if (code === 1) { tip.textContent = "outside every ROI"; return; }
+          const roi = surface.rois[code - 2], v = values[code - 2];
+          tip.innerHTML = `<b>${esc(roi)}</b>${network.get(roi) ? " (" + esc(network.get(roi)) + ")" : ""}<br>` + (isNumber(v.value) || v.value === Infinity ? `${esc(row.name)}: ${show(v.value, 2)}` + (isNumber(v.lower) ? ` [${show(v.lower, 2)}, ${show(v.upper, 2)}]` : "") + (v.note ? "<br>" + esc(v.note) : "") : "– " + esc(v.why || "undefined"));
+        });
+        picture.addEventListener("pointerleave", () => { tip.hidden = true; });
+      }
+    }
+  };
+
   figures.spectra = (figure, plot) => {
     const list = rows("spectra").filter((r) => isNumber(r.re) && isNumber(r.im));
     if (!list.length) return absent(plot, "No spectra are among these results.");
@@ -667,6 +796,6 @@
       setTimeout(() => URL.revokeObjectURL(link.href), 10000);
     });
   }
-  root.dataset.figures = String(Object.keys(figures).length);
+  root.dataset.figures = String(document.querySelectorAll("[data-figure]").length);
   root.dataset.ready = "true";
 })();

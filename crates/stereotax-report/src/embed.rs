@@ -10,6 +10,9 @@ use stereotax_io::{Table, Values};
 use crate::input::ReportInput;
 use crate::schema::TABLES;
 
+/// Tables that the page shows as pictures and does not hold.
+const NOT_EMBEDDED: [&str; 2] = ["surface_vertices", "surface_faces"];
+
 /// More rows than this of one table are not embedded: browsers slow down, and the file beside the
 /// page holds them anyway.
 pub(crate) const MAX_ROWS: usize = 120_000;
@@ -40,6 +43,9 @@ pub(crate) fn embed(input: &ReportInput) -> Embedded {
     let mut offered = Vec::new();
     for name in names {
         let Some(table) = input.tables.get(name) else { continue };
+        if NOT_EMBEDDED.contains(&name) {
+            continue;
+        }
         let (rows, note) = kept_rows(table);
         offered.push(Offered {
             name: name.to_owned(),

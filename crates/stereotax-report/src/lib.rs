@@ -16,6 +16,7 @@ mod methods;
 mod page;
 mod references;
 mod schema;
+mod surface;
 mod verdict;
 mod warnings;
 

@@ -12,6 +12,7 @@ use crate::error::ReportError;
 use crate::input::{ReportInput, find};
 use crate::methods;
 use crate::references;
+use crate::surface;
 use crate::verdict::{self, Outcome, control_name};
 use crate::warnings;
 
@@ -66,11 +67,14 @@ pub fn render(input: &ReportInput) -> Result<String, ReportError> {
     let verdict = verdict::judge(input);
     let paragraphs = methods::write(input);
     let references = references_used(input, &paragraphs);
+    let surfaces = surface::surfaces(input);
+    let has_surface = surfaces.is_some();
     let data = json!({
         "tables": embedded.json,
         "unit": verdict.unit,
         "modalities": modalities(input),
         "gates": gates(input),
+        "surfaces": surfaces,
         "name": name(input),
     });
     let engine_error = |e: minijinja::Error| ReportError::Template { reason: format!("{e:#}") };
@@ -90,6 +94,7 @@ pub fn render(input: &ReportInput) -> Result<String, ReportError> {
         verdict,
         warnings => warnings::collect(input),
         without_point => without_point(input),
+        has_surface,
         tests => tests(input),
         gates_table => gates_table(input),
         controls => controls(input),

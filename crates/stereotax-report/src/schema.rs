@@ -120,6 +120,8 @@ pub(crate) const TABLES: &[TableSchema] = &[
             ("value", Number),
             ("lower", Number),
             ("upper", Number),
+            ("mean", Number),
+            ("sd", Number),
             ("n_models", Number),
             ("n_families", Number),
             ("status", Text),
@@ -250,6 +252,23 @@ pub(crate) const TABLES: &[TableSchema] = &[
             ("masked", Any),
             ("status", Text),
         ],
+    },
+    TableSchema {
+        name: "surface_vertices",
+        n_keys: 0,
+        columns: &[
+            ("space", Text),
+            ("hemisphere", Text),
+            ("x", Number),
+            ("y", Number),
+            ("z", Number),
+            ("roi", Text),
+        ],
+    },
+    TableSchema {
+        name: "surface_faces",
+        n_keys: 0,
+        columns: &[("space", Text), ("hemisphere", Text), ("a", Number), ("b", Number), ("c", Number)],
     },
 ];
 

@@ -71,6 +71,7 @@ fn every_figure_is_drawn_without_a_script_error() {
         "model-space",
         "dots",
         "heatmap",
+        "surface",
         "networks",
         "snci",
         "convergence",
@@ -85,6 +86,9 @@ fn every_figure_is_drawn_without_a_script_error() {
         assert!(plot.contains("<svg") || plot.contains("<canvas"), "{figure} is empty");
         assert!(!plot.contains("class=\"absent\""), "{figure} says that it has no data");
     }
+    // Three modalities from four sides, each with its shadows.
+    assert_eq!(dom.matches("class=\"surface-view\"").count(), 12);
+    assert_eq!(dom.matches("data:image/png;base64,").count(), 12 + 6);
     // One panel per model with a spectrum, and the symbol of each modality in the legend.
     assert!(dom.contains("eigenvalues of vgg16"));
 }

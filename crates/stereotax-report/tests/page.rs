@@ -79,6 +79,21 @@ fn nothing_is_loaded() {
 }
 
 #[test]
+fn maps_on_the_surface_appear_only_where_a_surface_was_given() {
+    let page = render(&sample()).unwrap();
+    assert!(page.contains("<h3>Maps on the cortical surface</h3>") && page.contains("id=\"fig-surface\""));
+    // The mesh itself stays in the results folder.
+    assert!(!page.contains("surface_vertices") && !page.contains("surface_faces"));
+    for missing in ["surface_vertices", "surface_faces"] {
+        let mut input = sample();
+        input.tables.remove(missing);
+        let page = render(&input).unwrap();
+        assert!(!page.contains("Maps on the cortical surface") && !page.contains("id=\"fig-surface\""));
+        assert!(page.contains("\"surfaces\":null"));
+    }
+}
+
+#[test]
 fn undefined_values_are_dashes_with_a_reason() {
     let page = render(&sample()).unwrap();
     assert!(page.contains("title=\"fewer than 3 models in a group\">–</td>"));

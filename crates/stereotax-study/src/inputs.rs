@@ -12,8 +12,9 @@ use stereotax::data::{Monitor, Runs, TileSource};
 use stereotax::pipelines::{self, Clock, SampleDesign};
 use stereotax::signal::{Hrf, LanczosParams, Normalise, Resampling, box_of};
 use stereotax_io::{
-    FileLayers, LoadedResponses, NanPolicy, ResponseAxis, ResponsesParams, RoiInfo, StimulusTable, Targets,
-    load_responses, match_by_order, match_rows, read_stimuli, read_texts,
+    FileLayers, LoadedResponses, Mesh, NanPolicy, ResponseAxis, ResponsesParams, RoiInfo, StimulusTable,
+    Targets, VertexLabels, load_responses, match_by_order, match_rows, read_mesh, read_stimuli, read_texts,
+    read_vertex_labels,
 };
 
 use crate::config::{self, ArraySource, Axis, Benchmark, Blocks, Repeats, Resample, SubjectMode, Voxels};
@@ -54,6 +55,8 @@ pub struct BenchmarkInput {
     pub given_ceilings: Option<Vec<f64>>,
     /// Low-level features.
     pub nuisance: Vec<NuisanceInput>,
+    /// Surfaces for maps; nothing is computed from them.
+    pub surfaces: Vec<SurfaceInput>,
     /// Digest of ids, runs, blocks and folds.
     pub digest: String,
 }
@@ -79,6 +82,19 @@ pub struct NuisanceInput {
     /// Samples × features.
     pub values: Mat<f64>,
     /// Digest of the file.
+    pub digest: String,
+}
+
+/// One surface of a benchmark.
+#[derive(Debug)]
+pub struct SurfaceInput {
+    /// Which hemisphere it shows: `left`, `right` or `both`.
+    pub hemisphere: &'static str,
+    /// Its vertices and triangles.
+    pub mesh: Mesh,
+    /// Index of the ROI of each vertex.
+    pub roi: Vec<Option<usize>>,
+    /// Digest of its files.
     pub digest: String,
 }
 
@@ -221,6 +237,7 @@ fn load_benchmark(
             Ok(NuisanceInput { name: nuisance.name.clone(), values, digest })
         })
         .collect::<Result<_, StudyError>>()?;
+    let surfaces = load_surfaces(study, benchmark, &rois, digests, findings)?;
     let digest = crate::node::digest_of_json(&serde_json::json!({
         "ids": design.ids, "runs": design.runs, "clock": design.clock, "folds": design.folds,
         "blocks": design.blocks, "block_names": design.block_names,
@@ -235,8 +252,117 @@ fn load_benchmark(
         subjects,
         rois,
         nuisance,
+        surfaces,
         digest,
     })
+}
+
+/// Read the surfaces of a benchmark, and say which ROIs they do not show and which labels are no ROI.
+fn load_surfaces(
+    study: &Study,
+    benchmark: &Benchmark,
+    rois: &[RoiInfo],
+    digests: &mut Digests,
+    findings: &mut Vec<Finding>,
+) -> Result<Vec<SurfaceInput>, StudyError> {
+    let place: BTreeMap<&str, usize> = rois.iter().enumerate().map(|(j, r)| (r.roi.as_str(), j)).collect();
+    let mut surfaces = Vec::new();
+    let mut unknown: BTreeMap<String, usize> = BTreeMap::new();
+    let mut shown = vec![false; rois.len()];
+    for surface in &benchmark.surface {
+        let hemisphere = match surface.hemisphere {
+            Some(config::Hemisphere::Left) => "left",
+            Some(config::Hemisphere::Right) => "right",
+            None => "both",
+        };
+        let vertices = study.path(&surface.vertices);
+        let faces = surface.faces.as_ref().map(|f| study.path(f));
+        let labels = study.path(&surface.labels);
+        let mesh = read_mesh(&vertices, faces.as_deref())?;
+        let mut find = |name: String, index: Option<usize>| {
+            match index {
+                Some(j) => shown[j] = true,
+                None => *unknown.entry(name).or_default() += 1,
+            }
+            index
+        };
+        let roi: Vec<Option<usize>> = match read_vertex_labels(&labels, mesh.vertices.len())? {
+            VertexLabels::Names(names) => names
+                .into_iter()
+                .map(|name| {
+                    let name = name?;
+                    let index = place.get(name.as_str()).copied();
+                    find(name, index)
+                })
+                .collect(),
+            VertexLabels::Numbers(numbers) => numbers
+                .into_iter()
+                .map(|number| {
+                    let number = number?;
+                    find(number.to_string(), (number <= rois.len()).then(|| number - 1))
+                })
+                .collect(),
+        };
+        findings.push(Finding::note(
+            "surface",
+            format!(
+                "surface of `{}` ({hemisphere}): {} vertices, {} triangles; {} vertices lie in ROIs",
+                benchmark.id,
+                mesh.vertices.len(),
+                mesh.faces.len(),
+                roi.iter().flatten().count(),
+            ),
+        ));
+        let mut files = vec![digests.file(&vertices)?, digests.file(&labels)?];
+        if let Some(faces) = &faces {
+            files.push(digests.file(faces)?);
+        }
+        let digest = crate::node::digest_of_json(&serde_json::json!({"surface": files}));
+        surfaces.push(SurfaceInput { hemisphere, mesh, roi, digest });
+    }
+    if surfaces.is_empty() {
+        return Ok(surfaces);
+    }
+    let strangers: Vec<String> = unknown.keys().cloned().collect();
+    if !shown.contains(&true) {
+        return Err(StudyError::Input {
+            what: format!(
+                "no label of the surface of benchmark `{}` is one of its ROIs: labels {}; ROIs {}",
+                benchmark.id,
+                stereotax_io::names::list(&strangers),
+                stereotax_io::names::list(&rois.iter().map(|r| r.roi.clone()).collect::<Vec<_>>()),
+            ),
+            hint: "name the ROIs as the labels are named, or label vertices by the ROIs' numbers, counted from 1"
+                .into(),
+        });
+    }
+    if !strangers.is_empty() {
+        findings.push(Finding::caution(
+            "labels_without_roi",
+            format!(
+                "surface of `{}`: {} label(s) on {} vertices are no ROI and stay without colour: {}",
+                benchmark.id,
+                strangers.len(),
+                unknown.values().sum::<usize>(),
+                stereotax_io::names::list(&strangers),
+            ),
+        ));
+    }
+    let missing: Vec<String> =
+        rois.iter().zip(&shown).filter(|(_, shown)| !**shown).map(|(r, _)| r.roi.clone()).collect();
+    if !missing.is_empty() {
+        findings.push(Finding::caution(
+            "rois_without_surface",
+            format!(
+                "surface of `{}`: {} of {} ROIs have no vertex and are on no map: {}",
+                benchmark.id,
+                missing.len(),
+                rois.len(),
+                stereotax_io::names::list(&missing),
+            ),
+        ));
+    }
+    Ok(surfaces)
 }
 
 /// The resampling block of each sample, and the blocks' stable names.

@@ -67,6 +67,7 @@ pub(crate) fn make(
     tables.insert("spectra".into(), spectra_table(inputs, grid, scored));
     tables.insert("weights".into(), weights_table(inputs, grid, scored));
     tables.insert("rois".into(), rois_table(inputs, ceilings, &space_of));
+    tables.extend(surface_tables(inputs, &space_of));
     tables.insert("multiverse".into(), multiverse_table(inputs, grid, scored));
     if let Some(caveat) = study.file.preset.caveat() {
         findings.push(Finding::note("reconstruction", caveat));
@@ -516,6 +517,7 @@ pub fn group_tables(group: &GroupResult) -> BTreeMap<String, Table> {
         text roi = |r| Some(r.roi.clone()),
         text kind = |r| Some(r.kind.clone()),
         number value = |r| Some(r.value), number lower = |r| Some(r.lower), number upper = |r| Some(r.upper),
+        number mean = |r| Some(r.mean), number sd = |r| Some(r.sd),
         integer n_models = |r| Some(r.n_models as i64), integer n_families = |r| Some(r.n_families as i64),
         text status = |r| Some(r.status.clone()),
     );
@@ -928,6 +930,41 @@ fn rois_table(inputs: &Inputs, ceilings: &[Ceilings], space_of: &[String]) -> Ta
     )
 }
 
+/// The surfaces of each space, from its first benchmark that has any: vertices with their ROIs, and
+/// triangles. No tables where there is no surface.
+fn surface_tables(inputs: &Inputs, space_of: &[String]) -> BTreeMap<String, Table> {
+    let mut shown: BTreeMap<&str, &BenchmarkInput> = BTreeMap::new();
+    for (benchmark, space) in inputs.benchmarks.iter().zip(space_of) {
+        if !benchmark.surfaces.is_empty() {
+            shown.entry(space).or_insert(benchmark);
+        }
+    }
+    let (mut vertices, mut faces) = (Vec::new(), Vec::new());
+    for (&space, benchmark) in &shown {
+        for surface in &benchmark.surfaces {
+            for (point, roi) in surface.mesh.vertices.iter().zip(&surface.roi) {
+                let roi = roi.map(|j| benchmark.rois[j].roi.as_str());
+                vertices.push((space, surface.hemisphere, point, roi));
+            }
+            faces.extend(surface.mesh.faces.iter().map(|face| (space, surface.hemisphere, face)));
+        }
+    }
+    if faces.is_empty() {
+        return BTreeMap::new();
+    }
+    let vertices = table!(vertices;
+        text space = |r| Some(r.0), text hemisphere = |r| Some(r.1),
+        number x = |r| Some(r.2[0]), number y = |r| Some(r.2[1]), number z = |r| Some(r.2[2]),
+        text roi = |r| r.3,
+    );
+    let faces = table!(faces;
+        text space = |r| Some(r.0), text hemisphere = |r| Some(r.1),
+        integer a = |r| Some(i64::from(r.2[0])), integer b = |r| Some(i64::from(r.2[1])),
+        integer c = |r| Some(i64::from(r.2[2])),
+    );
+    BTreeMap::from([("surface_vertices".to_owned(), vertices), ("surface_faces".to_owned(), faces)])
+}
+
 fn multiverse_table(inputs: &Inputs, grid: &Grid, scored: &Scored) -> Table {
     struct Row<'a> {
         model: &'a str,
@@ -984,6 +1021,10 @@ fn manifest(study: &Study, inputs: &Inputs, findings: &[Finding]) -> Value {
         for subject in &benchmark.subjects {
             let name = format!("responses: {} · {}", benchmark.id, subject.id);
             files.push(json!({"name": name, "digest": subject.digest}));
+        }
+        for surface in &benchmark.surfaces {
+            let name = format!("surface: {} · {}", benchmark.id, surface.hemisphere);
+            files.push(json!({"name": name, "digest": surface.digest}));
         }
         for nuisance in &benchmark.nuisance {
             let name = format!("nuisance: {} · {}", benchmark.id, nuisance.name);

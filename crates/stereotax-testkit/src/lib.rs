@@ -6,4 +6,5 @@
 
 pub mod compare;
 pub mod cortex;
+pub mod globe;
 pub mod linear;

@@ -17,7 +17,7 @@ pub(crate) fn run(args: &CheckArgs) -> Result<(), Failure> {
             print_line(&format!("{:8} {}", line.severity, line.text));
         }
     }
-    let warnings = found.iter().filter(|line| line.severity == "warning").count();
+    let warnings = found.iter().filter(|line| line.severity != "note").count();
     eprintln!("{}: readable and consistent, {warnings} warning(s)", args.study.display());
     Ok(())
 }

@@ -15,6 +15,7 @@ use stereotax_io::{Table, Values, write_atomic};
 use stereotax_study::{Study, StudyError, results};
 use stereotax_testkit::compare::auc;
 use stereotax_testkit::cortex::{Benchmark, Cortex, CortexParams, Design, Hemisphere, simulate};
+use stereotax_testkit::globe::{Globe, globes};
 
 use super::run::{options, study_to_report};
 use crate::Failure;
@@ -41,6 +42,9 @@ pub(crate) fn run(args: &DemoArgs) -> Result<(), Failure> {
 /// Twelve latents stand behind each simulated network: 16 components hold them, and keep the demo short.
 const SMALL_MODELS: &str = "\n[analysis.nfas]\nmax_dim = 16\n";
 
+/// 10,242 vertices per hemisphere, as many as fsaverage5 has.
+const SUBDIVISIONS: usize = 5;
+
 /// The second study is about groups: controls of single models are left to the first.
 const FEW_CONTROLS: &str =
     "\n[analysis.nfas.controls]\nlayer_order = 0\nbest_layer = false\nadaptive = false\nmultiverse = false\n";
@@ -62,6 +66,10 @@ fn write_study(out: &Path, name: &str, seed: u64, cortex: &Cortex, settings: &st
          [study]\nname = \"{name}\"\nseed = {seed}\npreset = \"robust\"\n"
     );
     put(&data.join("rois.csv"), rois_csv(cortex).as_bytes())?;
+    let surfaces = globes(&cortex.rois, SUBDIVISIONS);
+    for globe in &surfaces {
+        put(&data.join(format!("surface-{}.safetensors", side(globe.hemisphere))), &surface(globe)?)?;
+    }
     for benchmark in &cortex.benchmarks {
         let id = &benchmark.name;
         put(&data.join(format!("{id}.csv")), stimuli_csv(benchmark).as_bytes())?;
@@ -87,6 +95,15 @@ fn write_study(out: &Path, name: &str, seed: u64, cortex: &Cortex, settings: &st
                 toml,
                 "    {{ id = \"{}\", responses = \"{file}\", key = \"response\"{axes} }},",
                 subject.id
+            );
+        }
+        toml.push_str("]\nsurface = [\n");
+        for globe in &surfaces {
+            let side = side(globe.hemisphere);
+            let file = format!("data/surface-{side}.safetensors");
+            let _ = writeln!(
+                toml,
+                "    {{ hemisphere = \"{side}\", vertices = \"{file}\", labels = \"{file}\" }},"
             );
         }
         toml.push_str("]\n");
@@ -116,13 +133,31 @@ fn put(path: &Path, bytes: &[u8]) -> Result<(), Failure> {
     Ok(write_atomic(path, bytes)?)
 }
 
+fn side(hemisphere: Hemisphere) -> &'static str {
+    match hemisphere {
+        Hemisphere::Left => "left",
+        Hemisphere::Right => "right",
+    }
+}
+
+/// The arrays `vertices`, `faces` and `labels` of a hemisphere; labels are ROI numbers counted from 1.
+fn surface(globe: &Globe) -> Result<Vec<u8>, Failure> {
+    let (n, m) = (globe.vertices.len(), globe.faces.len());
+    let vertices = globe.vertices.iter().flatten().flat_map(|&x| (x as f32).to_le_bytes()).collect();
+    let faces = globe.faces.iter().flatten().flat_map(|&k| (k as i32).to_le_bytes()).collect();
+    let label = |roi: &Option<usize>| roi.map_or(0, |j| j as i32 + 1).to_le_bytes();
+    let labels = globe.roi.iter().flat_map(label).collect();
+    pack(&[
+        ("vertices".to_owned(), Dtype::F32, vec![n, 3], vertices),
+        ("faces".to_owned(), Dtype::I32, vec![m, 3], faces),
+        ("labels".to_owned(), Dtype::I32, vec![n], labels),
+    ])
+}
+
 fn rois_csv(cortex: &Cortex) -> String {
     let mut csv = "roi,network,hemisphere,x,y,z\n".to_owned();
     for roi in &cortex.rois {
-        let side = match roi.hemisphere {
-            Hemisphere::Left => "left",
-            Hemisphere::Right => "right",
-        };
+        let side = side(roi.hemisphere);
         let _ = writeln!(csv, "{},{},{side},{:.2},{:.2},{:.2}", roi.name, roi.network, roi.x, roi.y, roi.z);
     }
     csv
@@ -146,13 +181,13 @@ fn bytes_of(matrix: &Mat<f64>) -> Vec<u8> {
     (0..matrix.nrows()).flat_map(at).collect()
 }
 
-fn pack(arrays: &[(String, Vec<usize>, Vec<u8>)]) -> Result<Vec<u8>, Failure> {
+fn pack(arrays: &[(String, Dtype, Vec<usize>, Vec<u8>)]) -> Result<Vec<u8>, Failure> {
     let internal = |e: safetensors::SafeTensorError| {
         Failure::from(StudyError::Internal { what: format!("the demo's data cannot be written: {e}") })
     };
     let views = arrays
         .iter()
-        .map(|(name, shape, bytes)| Ok((name, TensorView::new(Dtype::F32, shape.clone(), bytes)?)))
+        .map(|(name, dtype, shape, bytes)| Ok((name, TensorView::new(*dtype, shape.clone(), bytes)?)))
         .collect::<Result<Vec<_>, _>>()
         .map_err(internal)?;
     serialize(views, None).map_err(internal)
@@ -162,7 +197,7 @@ fn layers(names: &[String], layers: &[Mat<f64>]) -> Result<Vec<u8>, Failure> {
     let arrays: Vec<_> = names
         .iter()
         .zip(layers)
-        .map(|(name, layer)| (name.clone(), vec![layer.nrows(), layer.ncols()], bytes_of(layer)))
+        .map(|(name, layer)| (name.clone(), Dtype::F32, vec![layer.nrows(), layer.ncols()], bytes_of(layer)))
         .collect();
     pack(&arrays)
 }
@@ -171,7 +206,7 @@ fn layers(names: &[String], layers: &[Mat<f64>]) -> Result<Vec<u8>, Failure> {
 fn responses(repeats: &[Mat<f64>]) -> Result<Vec<u8>, Failure> {
     let (n, n_rois) = (repeats[0].nrows(), repeats[0].ncols());
     let shape = if repeats.len() > 1 { vec![repeats.len(), n, n_rois] } else { vec![n, n_rois] };
-    pack(&[("response".to_owned(), shape, repeats.iter().flat_map(bytes_of).collect())])
+    pack(&[("response".to_owned(), Dtype::F32, shape, repeats.iter().flat_map(bytes_of).collect())])
 }
 
 /// What was planted, beside what the results say: verdicts, eigenvalues, and the map of each modality.

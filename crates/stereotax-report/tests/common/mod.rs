@@ -161,6 +161,8 @@ pub fn sample() -> ReportInput {
         ("multiverse".to_owned(), multiverse(&models)),
         ("spectra".to_owned(), spectra(&models)),
         ("weights".to_owned(), weights(&models)),
+        ("surface_vertices".to_owned(), surface().0),
+        ("surface_faces".to_owned(), surface().1),
     ]);
     ReportInput { tables, manifest: manifest() }
 }
@@ -179,6 +181,53 @@ fn rois() -> Table {
         .text("ceiling_kind", vec![Some("split_half"); 40])
         .flag("masked", (0..40).map(|r| Some(masked(r))))
         .text("status", (0..40).map(|r| Some(if masked(r) { "ceiling 0.06 below 0.1" } else { "ok" })))
+}
+
+/// Two globes of 12 × 24 vertices side by side; parcels are stripes of the ROIs of each hemisphere, and
+/// the caps belong to none.
+fn surface() -> (Table, Table) {
+    const RINGS: usize = 12;
+    const AROUND: usize = 24;
+    let (mut vertices, mut faces) = (Vec::new(), Vec::new());
+    for (side, hemisphere) in ["left", "right"].into_iter().enumerate() {
+        for ring in 0..RINGS {
+            for step in 0..AROUND {
+                let (t, a) = (
+                    std::f64::consts::PI * (ring as f64 + 0.5) / RINGS as f64,
+                    std::f64::consts::TAU * step as f64 / AROUND as f64,
+                );
+                let point = [
+                    30.0 * t.sin() * a.cos() + if side == 0 { -32.0 } else { 32.0 },
+                    70.0 * t.cos(),
+                    50.0 * t.sin() * a.sin(),
+                ];
+                let roi =
+                    (1..RINGS - 1).contains(&ring).then(|| roi_name(2 * ((ring - 1) * 2 + step / 12) + side));
+                vertices.push((hemisphere, point, roi));
+                if ring + 1 < RINGS {
+                    let (here, next) = (ring * AROUND + step, ring * AROUND + (step + 1) % AROUND);
+                    faces.push((hemisphere, [here, next, here + AROUND]));
+                    faces.push((hemisphere, [next, next + AROUND, here + AROUND]));
+                }
+            }
+        }
+    }
+    let axis = |k: usize| vertices.iter().map(move |v| Some(v.1[k])).collect::<Vec<_>>();
+    let corner = |k: usize| faces.iter().map(move |f| Some(f.1[k] as i64)).collect::<Vec<_>>();
+    let mesh = Table::new()
+        .text("space", vec![Some("schaefer-40"); vertices.len()])
+        .text("hemisphere", vertices.iter().map(|v| Some(v.0)))
+        .number("x", axis(0))
+        .number("y", axis(1))
+        .number("z", axis(2))
+        .text("roi", vertices.iter().map(|v| v.2.clone()));
+    let triangles = Table::new()
+        .text("space", vec![Some("schaefer-40"); faces.len()])
+        .text("hemisphere", faces.iter().map(|f| Some(f.0)))
+        .integer("a", corner(0))
+        .integer("b", corner(1))
+        .integer("c", corner(2));
+    (mesh, triangles)
 }
 
 fn scores(models: &[Model]) -> Table {
@@ -308,6 +357,8 @@ fn snci() -> Table {
         .number("value", rows.iter().map(|r| r.2))
         .number("lower", rows.iter().map(|r| r.2.map(|v| 0.65 * v)))
         .number("upper", rows.iter().map(|r| r.2.map(|v| 1.5 * v)))
+        .number("mean", rows.iter().map(|r| r.2.map(|v| 0.15 * v)))
+        .number("sd", vec![Some(0.15); n])
         .integer("n_models", vec![Some(3); n])
         .integer("n_families", vec![Some(3); n])
         .text("status", rows.iter().map(|r| Some(r.3.clone())))

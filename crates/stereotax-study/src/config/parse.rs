@@ -330,7 +330,7 @@ fn read_surface(benchmark: &Reader<'_>) -> Vec<Surface> {
         surfaces.push(Surface {
             hemisphere,
             vertices: path(&table, "vertices", "vertices = \"vertices.npy\""),
-            faces: path(&table, "faces", "faces = \"faces.npy\""),
+            faces: table.get("faces").and_then(|v| v.path()),
             labels: path(&table, "labels", "labels = \"labels.npy\""),
         });
     }

@@ -180,8 +180,8 @@ pub struct Surface {
     pub hemisphere: Option<Hemisphere>,
     /// Vertex coordinates (vertices × 3).
     pub vertices: PathBuf,
-    /// Triangles as vertex numbers (triangles × 3).
-    pub faces: PathBuf,
+    /// Triangles as vertex numbers (triangles × 3); `None`: in the file of the vertices.
+    pub faces: Option<PathBuf>,
     /// ROI of each vertex.
     pub labels: PathBuf,
 }

@@ -102,6 +102,7 @@ fn index_rows(
             row.status = MASKED.into();
         } else {
             fill(&mut row, &found, |f| (f.rois[k], f.n_models[k], f.reasons[k].clone()));
+            level(&mut row, &found, k);
         }
         rows.push(row);
     }
@@ -120,6 +121,7 @@ fn index_rows(
         for (k, name) in networks.labels.names().iter().enumerate() {
             let mut row = new(&network_name(name));
             fill(&mut row, &found, |f| (f.rois[k], f.n_models[k], f.reasons[k].clone()));
+            level(&mut row, &found, k);
             rows.push(row);
         }
     }
@@ -161,6 +163,14 @@ fn fill(
     row.status = status_of(reason.or_else(no_interval).as_slice());
 }
 
+/// Mean and spread of the scores that the index compares.
+fn level(row: &mut SnciRow, found: &std::result::Result<Snci, String>, roi: usize) {
+    if let Ok(found) = found {
+        row.mean = found.mean[roi];
+        row.sd = found.sd[roi];
+    }
+}
+
 fn blank(table: &Table, modality: &Modality, roi: &str, kind: &str) -> SnciRow {
     SnciRow {
         space: table.space.input.space.clone(),
@@ -171,6 +181,8 @@ fn blank(table: &Table, modality: &Modality, roi: &str, kind: &str) -> SnciRow {
         value: f64::NAN,
         lower: f64::NAN,
         upper: f64::NAN,
+        mean: f64::NAN,
+        sd: f64::NAN,
         n_models: modality.scores.nrows(),
         n_families: modality.families.n_groups(),
         status: String::new(),

@@ -285,6 +285,10 @@ pub struct SnciRow {
     pub lower: f64,
     /// Upper end.
     pub upper: f64,
+    /// Mean score over the models (μ): what the index divides.
+    pub mean: f64,
+    /// Standard deviation over the models (s, n − 1).
+    pub sd: f64,
     /// Models with a score.
     pub n_models: usize,
     /// Families of the modality's models.

@@ -1,0 +1,541 @@
+//! Draw cortical surfaces: which ROI each point of a picture shows, and how dark it is lit.
+//!
+//! The page must open anywhere, so it gets pictures and no mesh. Each view is projected along an axis of
+//! the brain and drawn here, once for all maps: a picture of ROI numbers, which the page colours, and one
+//! of shadows with the outlines of ROIs, which lies over it. Sizes depend on the picture and hardly on the
+//! mesh.
+//!
+//! ```text
+//! place    u = p · right, v = p · up, nearness = p · toward;  right × up = toward (RAS millimetres)
+//! point    x = (u − min u) / s + 2, y = (max v − v) / s + 2;  s mm per point, one for all views
+//! ROI      that of the corner with the largest weight in the nearest triangle
+//! shadow   1 − (0.3 + 0.7 n · l), n the mean normal of the corners turned to the viewer, l a light
+//!          above the viewer's left shoulder; 0.35 more on the border between two ROIs
+//! ```
+
+use std::collections::BTreeMap;
+use std::io::Write;
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use serde_json::{Value, json};
+use stereotax_io::{Table, Values};
+
+use crate::input::ReportInput;
+
+/// Points along the longest side of a picture.
+const POINTS: f64 = 460.0;
+/// Nothing there.
+const BACKGROUND: u32 = 0;
+/// Cortex that belongs to no ROI.
+const NO_ROI: u32 = 1;
+/// ROI k has the number k + 2.
+const FIRST_ROI: u32 = 2;
+/// Steps of darkness, of which the last is [`DARKEST`].
+const LEVELS: u8 = 16;
+const DARKEST: f64 = 0.85;
+const OUTLINE: f64 = 0.35;
+
+type Point = [f64; 3];
+
+/// One mesh with the ROI number of each vertex.
+#[derive(Debug, Clone, Default)]
+struct Part {
+    hemisphere: String,
+    vertices: Vec<Point>,
+    faces: Vec<[usize; 3]>,
+    code: Vec<u32>,
+}
+
+/// From where a mesh is looked at.
+#[derive(Debug, Clone, Copy)]
+struct View {
+    title: &'static str,
+    /// Views that are shown together.
+    group: &'static str,
+    right: Point,
+    up: Point,
+    toward: Point,
+}
+
+const SIDES: &str = "from the sides";
+const ENDS: &str = "from above and below";
+const X: Point = [1.0, 0.0, 0.0];
+const Y: Point = [0.0, 1.0, 0.0];
+const Z: Point = [0.0, 0.0, 1.0];
+const MINUS_X: Point = [-1.0, 0.0, 0.0];
+const MINUS_Y: Point = [0.0, -1.0, 0.0];
+const MINUS_Z: Point = [0.0, 0.0, -1.0];
+
+const fn from_left(title: &'static str) -> View {
+    View { title, group: SIDES, right: MINUS_Y, up: Z, toward: MINUS_X }
+}
+
+const fn from_right(title: &'static str) -> View {
+    View { title, group: SIDES, right: Y, up: Z, toward: X }
+}
+
+const ABOVE: View = View { title: "dorsal, left is left", group: ENDS, right: X, up: Y, toward: Z };
+const BELOW: View =
+    View { title: "ventral, left is right", group: ENDS, right: MINUS_X, up: Y, toward: MINUS_Z };
+
+/// The pictures of every space that has a surface, as the page reads them; `None` where there is none.
+pub(crate) fn surfaces(input: &ReportInput) -> Option<Value> {
+    let (vertices, faces) = (input.tables.get("surface_vertices")?, input.tables.get("surface_faces")?);
+    let mut spaces: BTreeMap<String, (Vec<String>, Vec<Part>)> = BTreeMap::new();
+    read_vertices(vertices, &mut spaces);
+    read_faces(faces, &mut spaces);
+    let mut drawn = Vec::new();
+    for (space, (rois, mut parts)) in spaces {
+        parts.retain(|part| !part.faces.is_empty());
+        if parts.is_empty() {
+            continue;
+        }
+        let views: Vec<Value> = pictures(&parts).iter().map(|(view, p)| p.json(view)).collect();
+        drawn.push(json!({ "space": space, "rois": rois, "views": views }));
+    }
+    (!drawn.is_empty()).then(|| json!(drawn))
+}
+
+/// Vertices in the order of the table, by space and hemisphere.
+fn read_vertices(table: &Table, spaces: &mut BTreeMap<String, (Vec<String>, Vec<Part>)>) {
+    let text = |name: &str| table.texts(name).unwrap_or_default();
+    let (space, hemisphere, roi) = (text("space"), text("hemisphere"), text("roi"));
+    let axes = ["x", "y", "z"].map(|axis| numbers(table, axis));
+    let mut codes: BTreeMap<(String, String), u32> = BTreeMap::new();
+    for i in 0..table.n_rows() {
+        let name = |column: &[Option<String>]| column.get(i).cloned().flatten();
+        let space = name(space).unwrap_or_default();
+        let (rois, parts) = spaces.entry(space.clone()).or_default();
+        let part = part(parts, name(hemisphere).unwrap_or_default());
+        part.vertices.push([0, 1, 2].map(|axis: usize| axes[axis].get(i).copied().unwrap_or(f64::NAN)));
+        part.code.push(match name(roi) {
+            None => NO_ROI,
+            Some(roi) => *codes.entry((space, roi)).or_insert_with_key(|(_, roi)| {
+                rois.push(roi.clone());
+                rois.len() as u32 - 1 + FIRST_ROI
+            }),
+        });
+    }
+}
+
+/// Triangles whose corners are all vertices with coordinates.
+fn read_faces(table: &Table, spaces: &mut BTreeMap<String, (Vec<String>, Vec<Part>)>) {
+    let text = |name: &str| table.texts(name).unwrap_or_default();
+    let (space, hemisphere) = (text("space"), text("hemisphere"));
+    let corners = ["a", "b", "c"].map(|corner| numbers(table, corner));
+    for i in 0..table.n_rows() {
+        let name = |column: &[Option<String>]| column.get(i).cloned().flatten().unwrap_or_default();
+        let Some((_, parts)) = spaces.get_mut(&name(space)) else { continue };
+        let part = part(parts, name(hemisphere));
+        let face = [0, 1, 2].map(|k: usize| {
+            let corner = corners[k].get(i).copied().unwrap_or(f64::NAN);
+            if corner >= 0.0 && corner.fract() == 0.0 { corner as usize } else { usize::MAX }
+        });
+        let there = |&k: &usize| part.vertices.get(k).is_some_and(|p| p.iter().all(|x| x.is_finite()));
+        if face.iter().all(there) {
+            part.faces.push(face);
+        }
+    }
+}
+
+fn part(parts: &mut Vec<Part>, hemisphere: String) -> &mut Part {
+    let at = parts.iter().position(|p| p.hemisphere == hemisphere).unwrap_or_else(|| {
+        parts.push(Part { hemisphere, ..Part::default() });
+        parts.len() - 1
+    });
+    &mut parts[at]
+}
+
+fn numbers(table: &Table, column: &str) -> Vec<f64> {
+    match table.column(column) {
+        Some(Values::Number(v)) => v.iter().map(|x| x.unwrap_or(f64::NAN)).collect(),
+        Some(Values::Integer(v)) => v.iter().map(|x| x.map_or(f64::NAN, |x| x as f64)).collect(),
+        _ => Vec::new(),
+    }
+}
+
+/// Every view of a surface, all at one scale.
+fn pictures(parts: &[Part]) -> Vec<(View, Picture)> {
+    let mut wanted: Vec<(View, Vec<Part>)> = Vec::new();
+    let mut sorted: Vec<&Part> = parts.iter().collect();
+    sorted.sort_by_key(|p| (p.hemisphere != "left", p.hemisphere != "right"));
+    for part in &sorted {
+        let of = |view: View| (view, vec![(*part).clone()]);
+        match part.hemisphere.as_str() {
+            "left" => wanted.extend([of(from_left("left, lateral")), of(from_right("left, medial"))]),
+            "right" => wanted.extend([of(from_left("right, medial")), of(from_right("right, lateral"))]),
+            _ => wanted.extend([of(from_left("left side")), of(from_right("right side"))]),
+        }
+    }
+    let together = side_by_side(&sorted);
+    wanted.extend([(ABOVE, together.clone()), (BELOW, together)]);
+    let longest = wanted
+        .iter()
+        .flat_map(|(view, parts)| {
+            let (low, high) = extent(parts, view);
+            [high[0] - low[0], high[1] - low[1]]
+        })
+        .fold(f64::MIN_POSITIVE, f64::max);
+    wanted.into_iter().map(|(view, parts)| (view, draw(&parts, &view, longest / POINTS))).collect()
+}
+
+/// Both hemispheres, the right one moved away where they would overlap.
+fn side_by_side(parts: &[&Part]) -> Vec<Part> {
+    let mut parts: Vec<Part> = parts.iter().map(|p| (*p).clone()).collect();
+    if let [left, right] = parts.as_mut_slice()
+        && left.hemisphere == "left"
+        && right.hemisphere == "right"
+    {
+        let (low, high) = extent(std::slice::from_ref(left), &ABOVE);
+        let nearest = extent(std::slice::from_ref(right), &ABOVE).0[0];
+        let shift = high[0] + 0.02 * (high[0] - low[0]) - nearest;
+        if shift > 0.0 {
+            right.vertices.iter_mut().for_each(|p| p[0] += shift);
+        }
+    }
+    parts
+}
+
+fn dot(a: Point, b: Point) -> f64 {
+    a[0] * b[0] + a[1] * b[1] + a[2] * b[2]
+}
+
+fn cross(a: Point, b: Point) -> Point {
+    [a[1] * b[2] - a[2] * b[1], a[2] * b[0] - a[0] * b[2], a[0] * b[1] - a[1] * b[0]]
+}
+
+fn minus(a: Point, b: Point) -> Point {
+    [a[0] - b[0], a[1] - b[1], a[2] - b[2]]
+}
+
+fn unit(a: Point) -> Point {
+    let length = dot(a, a).sqrt();
+    if length > 0.0 { a.map(|x| x / length) } else { a }
+}
+
+/// Least and largest (u, v) of the corners of triangles.
+fn extent(parts: &[Part], view: &View) -> ([f64; 2], [f64; 2]) {
+    let (mut low, mut high) = ([f64::INFINITY; 2], [f64::NEG_INFINITY; 2]);
+    for part in parts {
+        for &k in part.faces.iter().flatten() {
+            let place = [dot(part.vertices[k], view.right), dot(part.vertices[k], view.up)];
+            for axis in 0..2 {
+                low[axis] = low[axis].min(place[axis]);
+                high[axis] = high[axis].max(place[axis]);
+            }
+        }
+    }
+    (low, high)
+}
+
+/// A view, drawn.
+#[derive(Debug, Clone, PartialEq)]
+struct Picture {
+    width: usize,
+    height: usize,
+    /// Row by row from the top: [`BACKGROUND`], [`NO_ROI`] or an ROI.
+    codes: Vec<u32>,
+    /// Darkness from 0 to [`LEVELS`] − 1.
+    dark: Vec<u8>,
+}
+
+/// Draw parts as they look from a view; `scale` in mm per point.
+fn draw(parts: &[Part], view: &View, scale: f64) -> Picture {
+    let (low, high) = extent(parts, view);
+    let points = |axis: usize| ((high[axis] - low[axis]) / scale).ceil() as usize + 4;
+    let (width, height) = (points(0), points(1));
+    let n = width * height;
+    let mut nearest = vec![f64::NEG_INFINITY; n];
+    let (mut codes, mut darkness) = (vec![BACKGROUND; n], vec![0.0; n]);
+    let light = unit([0, 1, 2].map(|k: usize| view.toward[k] + 0.4 * view.up[k] - 0.3 * view.right[k]));
+    for part in parts {
+        let normals = normals(part);
+        let placed: Vec<Point> = part
+            .vertices
+            .iter()
+            .map(|&p| {
+                let (u, v) = (dot(p, view.right), dot(p, view.up));
+                [(u - low[0]) / scale + 2.0, (high[1] - v) / scale + 2.0, dot(p, view.toward)]
+            })
+            .collect();
+        for face in &part.faces {
+            let [a, b, c] = face.map(|k| placed[k]);
+            let area = (b[0] - a[0]) * (c[1] - a[1]) - (c[0] - a[0]) * (b[1] - a[1]);
+            if area.abs() < 1e-12 {
+                continue;
+            }
+            // Points have their middle at half numbers.
+            let range = |axis: usize, n: usize| {
+                let least = a[axis].min(b[axis]).min(c[axis]) - 0.5;
+                let most = a[axis].max(b[axis]).max(c[axis]) - 0.5;
+                (least.ceil().max(0.0) as usize)..(most.floor() + 1.0).clamp(0.0, n as f64) as usize
+            };
+            for row in range(1, height) {
+                for column in range(0, width) {
+                    let (x, y) = (column as f64 + 0.5, row as f64 + 0.5);
+                    let at_b = ((x - a[0]) * (c[1] - a[1]) - (c[0] - a[0]) * (y - a[1])) / area;
+                    let at_c = ((b[0] - a[0]) * (y - a[1]) - (x - a[0]) * (b[1] - a[1])) / area;
+                    let weights = [1.0 - at_b - at_c, at_b, at_c];
+                    if weights.iter().any(|w| *w < -1e-9) {
+                        continue;
+                    }
+                    let place = row * width + column;
+                    let near = weights[0] * a[2] + weights[1] * b[2] + weights[2] * c[2];
+                    if near <= nearest[place] {
+                        continue;
+                    }
+                    nearest[place] = near;
+                    let mut heaviest = 0;
+                    for k in 1..3 {
+                        if weights[k] > weights[heaviest] {
+                            heaviest = k;
+                        }
+                    }
+                    codes[place] = part.code[face[heaviest]];
+                    let mut normal = [0.0; 3];
+                    for k in 0..3 {
+                        (0..3).for_each(|axis| normal[axis] += weights[k] * normals[face[k]][axis]);
+                    }
+                    let normal = unit(normal);
+                    // Meshes differ in the direction of their normals; what is seen faces the viewer.
+                    let turned = if dot(normal, view.toward) < 0.0 { -1.0 } else { 1.0 };
+                    darkness[place] = 1.0 - (0.3 + 0.7 * (turned * dot(normal, light)).max(0.0));
+                }
+            }
+        }
+    }
+    for row in 0..height - 1 {
+        for column in 0..width - 1 {
+            let place = row * width + column;
+            let differs = |other: usize| codes[other] != codes[place] && codes[other] != BACKGROUND;
+            if codes[place] != BACKGROUND && (differs(place + 1) || differs(place + width)) {
+                darkness[place] += OUTLINE;
+            }
+        }
+    }
+    let level = |d: f64| (d.clamp(0.0, DARKEST) / DARKEST * f64::from(LEVELS - 1)).round() as u8;
+    Picture { width, height, codes, dark: darkness.into_iter().map(level).collect() }
+}
+
+/// Normal of each vertex: that of its triangles, larger ones counting more.
+fn normals(part: &Part) -> Vec<Point> {
+    let mut normals = vec![[0.0; 3]; part.vertices.len()];
+    for face in &part.faces {
+        let [a, b, c] = face.map(|k| part.vertices[k]);
+        let normal = cross(minus(b, a), minus(c, a));
+        for &k in face {
+            (0..3).for_each(|axis| normals[k][axis] += normal[axis]);
+        }
+    }
+    normals.into_iter().map(unit).collect()
+}
+
+impl Picture {
+    fn json(&self, view: &View) -> Value {
+        json!({
+            "title": view.title,
+            "group": view.group,
+            "width": self.width,
+            "height": self.height,
+            "codes": STANDARD.encode(runs(&self.codes)),
+            "shadow": format!("data:image/png;base64,{}", STANDARD.encode(self.shadow())),
+        })
+    }
+
+    /// The darkness as a PNG of black with 16 steps of opacity.
+    fn shadow(&self) -> Vec<u8> {
+        let mut rows = Vec::new();
+        for row in self.dark.chunks_exact(self.width) {
+            rows.push(0); // no filter
+            rows.extend(row.chunks(2).map(|pair| pair[0] << 4 | pair.get(1).copied().unwrap_or(0)));
+        }
+        let opacity: Vec<u8> = (0..LEVELS)
+            .map(|level| (f64::from(level) * DARKEST * 255.0 / f64::from(LEVELS - 1)).round() as u8)
+            .collect();
+        let mut header = Vec::new();
+        header.extend((self.width as u32).to_be_bytes());
+        header.extend((self.height as u32).to_be_bytes());
+        header.extend([4, 3, 0, 0, 0]); // 4 bits, a palette, not interlaced
+        let mut png = b"\x89PNG\r\n\x1a\n".to_vec();
+        chunk(&mut png, b"IHDR", &header);
+        chunk(&mut png, b"PLTE", &[0; 3 * LEVELS as usize]);
+        chunk(&mut png, b"tRNS", &opacity);
+        let mut packed = flate2::write::ZlibEncoder::new(Vec::new(), flate2::Compression::best());
+        // Writing to memory cannot fail.
+        let _ = packed.write_all(&rows);
+        chunk(&mut png, b"IDAT", &packed.finish().unwrap_or_default());
+        chunk(&mut png, b"IEND", &[]);
+        png
+    }
+}
+
+/// A chunk of a PNG: length, name, content, checksum of name and content.
+fn chunk(png: &mut Vec<u8>, name: &[u8; 4], content: &[u8]) {
+    let mut crc = flate2::Crc::new();
+    crc.update(name);
+    crc.update(content);
+    png.extend((content.len() as u32).to_be_bytes());
+    png.extend(name);
+    png.extend(content);
+    png.extend(crc.sum().to_be_bytes());
+}
+
+/// Runs of equal numbers: number, length, number, length …, each in groups of seven bits, lowest first,
+/// with the eighth bit set where another group follows.
+fn runs(codes: &[u32]) -> Vec<u8> {
+    let mut out = Vec::new();
+    let mut put = |mut x: usize| {
+        while x >= 0x80 {
+            out.push((x & 0x7f) as u8 | 0x80);
+            x >>= 7;
+        }
+        out.push(x as u8);
+    };
+    for run in codes.chunk_by(|a, b| a == b) {
+        put(run[0] as usize);
+        put(run.len());
+    }
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Where a point lies in a view: right, up, nearness.
+    fn seen(view: &View, p: Point) -> [f64; 3] {
+        [dot(p, view.right), dot(p, view.up), dot(p, view.toward)]
+    }
+
+    #[test]
+    fn directions_are_those_of_an_anatomist() {
+        let (front, top, left) = ([0.0, 10.0, 0.0], [0.0, 0.0, 10.0], [-10.0, 0.0, 0.0]);
+        let lateral_left = from_left("");
+        // Seen from the left, the front of the brain is on the left and the left side is near.
+        assert_eq!(seen(&lateral_left, front), [-10.0, 0.0, 0.0]);
+        assert_eq!(seen(&lateral_left, top), [0.0, 10.0, 0.0]);
+        assert_eq!(seen(&lateral_left, left), [0.0, 0.0, 10.0]);
+        let lateral_right = from_right("");
+        assert_eq!(seen(&lateral_right, front), [10.0, 0.0, 0.0]);
+        assert_eq!(seen(&lateral_right, left), [0.0, 0.0, -10.0]);
+        // From above, front is up and left is left; from below left is right.
+        assert_eq!(seen(&ABOVE, front), [0.0, 10.0, 0.0]);
+        assert_eq!(seen(&ABOVE, left), [-10.0, 0.0, 0.0]);
+        assert_eq!(seen(&BELOW, left), [10.0, 0.0, 0.0]);
+        assert_eq!(seen(&BELOW, top), [0.0, 0.0, -10.0]);
+        // No view is a mirror image.
+        for view in [lateral_left, lateral_right, ABOVE, BELOW] {
+            assert_eq!(cross(view.right, view.up), view.toward, "{}", view.title);
+        }
+    }
+
+    /// A square of 4 mm in the plane x = at, of one ROI, as two triangles.
+    fn square(at: f64, code: u32) -> Part {
+        Part {
+            hemisphere: "left".into(),
+            vertices: vec![[at, 0.0, 0.0], [at, 4.0, 0.0], [at, 4.0, 4.0], [at, 0.0, 4.0]],
+            faces: vec![[0, 1, 2], [0, 2, 3]],
+            code: vec![code; 4],
+        }
+    }
+
+    #[test]
+    fn a_square_covers_its_points_and_no_others() {
+        let picture = draw(&[square(0.0, 2)], &from_left(""), 1.0);
+        // 4 mm at 1 mm per point, and a border of two points.
+        assert_eq!((picture.width, picture.height), (8, 8));
+        for row in 0..8 {
+            for column in 0..8 {
+                let inside = (2..6).contains(&row) && (2..6).contains(&column);
+                assert_eq!(picture.codes[row * 8 + column], if inside { 2 } else { 0 }, "{row} {column}");
+            }
+        }
+        // Seen straight on: n · l = 1 / √(1 + 0.4² + 0.3²) = 0.8944, darkness 1 − 0.9261 = 0.0739 of
+        // 0.85 in 15 steps: 1.30, rounded to 1.
+        assert_eq!(picture.dark[3 * 8 + 3], 1);
+        assert_eq!(picture.dark[0], 0);
+    }
+
+    #[test]
+    fn the_nearer_triangle_hides_the_farther_one() {
+        // From the left, x = −5 is nearer than x = 0, whatever the order of the parts.
+        for parts in [[square(0.0, 2), square(-5.0, 3)], [square(-5.0, 3), square(0.0, 2)]] {
+            assert_eq!(draw(&parts, &from_left(""), 1.0).codes[3 * 8 + 3], 3);
+            assert_eq!(draw(&parts, &from_right(""), 1.0).codes[3 * 8 + 3], 2);
+        }
+    }
+
+    #[test]
+    fn a_point_has_the_roi_of_its_nearest_corner_and_rois_are_outlined() {
+        let mut part = square(0.0, 2);
+        part.vertices = [[0.0, 0.0], [8.0, 0.0], [8.0, 8.0], [0.0, 8.0]].map(|p| [0.0, p[0], p[1]]).to_vec();
+        part.code = vec![2, 7, 7, 2];
+        let picture = draw(&[part], &from_right(""), 1.0);
+        let row = &picture.codes[3 * 12..4 * 12];
+        assert_eq!(row[2], 2);
+        assert_eq!(row[9], 7);
+        let border = row.windows(2).position(|pair| pair == [2, 7]).unwrap();
+        let dark = &picture.dark[3 * 12..4 * 12];
+        // 0.0739 + 0.35 of 0.85 in 15 steps: 7.48.
+        assert_eq!((dark[border], dark[border + 1], dark[2]), (7, 1, 1));
+    }
+
+    #[test]
+    fn runs_are_by_hand() {
+        // 300 = 2 · 128 + 44: 44 with the eighth bit, then 2.
+        let codes: Vec<u32> = std::iter::repeat_n(0, 300).chain([5]).collect();
+        assert_eq!(runs(&codes), [0, 44 | 0x80, 2, 5, 1]);
+        assert!(runs(&[]).is_empty());
+    }
+
+    #[test]
+    fn hemispheres_that_overlap_are_moved_apart() {
+        let ball = |hemisphere: &str, x: f64| Part {
+            hemisphere: hemisphere.into(),
+            vertices: vec![[x - 10.0, 0.0, 0.0], [x + 10.0, 0.0, 0.0], [x, 10.0, 5.0]],
+            faces: vec![[0, 1, 2]],
+            code: vec![2; 3],
+        };
+        let (left, right) = (ball("left", 0.0), ball("right", 0.0));
+        let apart = side_by_side(&[&left, &right]);
+        // The left one ends at 10 and is 20 wide: the right one begins at 10.4.
+        assert_eq!(apart[0].vertices, left.vertices);
+        assert!((apart[1].vertices[0][0] - 10.4).abs() < 1e-12);
+        let far = ball("right", 40.0);
+        assert_eq!(side_by_side(&[&left, &far])[1].vertices, far.vertices);
+    }
+
+    #[test]
+    fn faces_without_vertices_are_left_out() {
+        let vertices = Table::new()
+            .text("space", [Some("s"); 4])
+            .text("hemisphere", [Some("left"); 4])
+            .number("x", [Some(0.0), Some(0.0), Some(0.0), None])
+            .number("y", [Some(0.0), Some(1.0), Some(0.0), Some(3.0)])
+            .number("z", [Some(0.0), Some(0.0), Some(1.0), Some(3.0)])
+            .text("roi", [Some("V1"), None, Some("V1"), None]);
+        let faces = |a: [i64; 3]| {
+            Table::new()
+                .text("space", [Some("s")])
+                .text("hemisphere", [Some("left")])
+                .integer("a", [Some(a[0])])
+                .integer("b", [Some(a[1])])
+                .integer("c", [Some(a[2])])
+        };
+        let input = |face| ReportInput {
+            tables: BTreeMap::from([
+                ("surface_vertices".into(), vertices.clone()),
+                ("surface_faces".into(), faces(face)),
+            ]),
+            manifest: json!({}),
+        };
+        let drawn = surfaces(&input([0, 1, 2])).unwrap();
+        assert_eq!(drawn[0]["rois"], json!(["V1"]));
+        assert_eq!(drawn[0]["views"].as_array().unwrap().len(), 4);
+        for face in [[0, 1, 9], [0, 1, -1], [0, 1, 3]] {
+            assert!(surfaces(&input(face)).is_none(), "{face:?}");
+        }
+        assert!(surfaces(&ReportInput::default()).is_none());
+    }
+}
