@@ -631,3 +631,57 @@ fn natural_sounds_give_silero_no_point() {
     let page = fs::read_to_string(out.join("report.html")).unwrap();
     assert!(page.contains("No stable mode"), "the report does not say it");
 }
+
+/// A tetrahedron whose corners are labelled roi0, roi1, nowhere and not at all.
+fn write_surface(folder: &Path, labels: &str) -> PathBuf {
+    let study = write_study(folder, &MODELS[..2]);
+    fs::write(folder.join("v.csv"), "x,y,z\n-30,0,0\n-10,40,0\n-10,-40,0\n-20,0,40\n").unwrap();
+    fs::write(folder.join("f.csv"), "a,b,c\n0,1,2\n0,1,3\n0,2,3\n1,2,3\n").unwrap();
+    fs::write(folder.join("l.csv"), labels).unwrap();
+    let text = fs::read_to_string(&study).unwrap();
+    let surface = "rois = \"rois.csv\"\n\
+                   surface = [{ hemisphere = \"left\", vertices = \"v.csv\", faces = \"f.csv\", labels = \"l.csv\" }]";
+    fs::write(&study, text.replace("rois = \"rois.csv\"", surface)).unwrap();
+    study
+}
+
+#[test]
+fn a_surface_is_checked_and_its_maps_are_drawn() {
+    let folder = tempfile::tempdir().unwrap();
+    let study = write_surface(folder.path(), "roi\nroi0\nroi1\nnowhere\nunknown\n");
+    let check = stereotax(&["check", study.to_str().unwrap()]);
+    let said = String::from_utf8_lossy(&check.stdout).into_owned();
+    assert!(check.status.success(), "{}", told(&check));
+    assert!(said.contains("4 vertices, 4 triangles; 2 vertices lie in ROIs"), "{said}");
+    assert!(
+        said.contains("1 label(s) on 1 vertices are no ROI and stay without colour: `nowhere`"),
+        "{said}"
+    );
+    assert!(said.contains("3 of 5 ROIs have no vertex and are on no map: `roi2`, `roi3`, `roi4`"), "{said}");
+    assert!(told(&check).contains("2 warning(s)"), "{}", told(&check));
+
+    let out = folder.path().join("out");
+    let first = run(&study, &out, &[]);
+    assert!(first.status.success(), "{}", told(&first));
+    let vertices = read_parquet(&out.join("results/surface_vertices.parquet")).unwrap();
+    assert_eq!(rows(&vertices, "roi"), ["roi0", "roi1", "", ""]);
+    assert_eq!(vertices.numbers("y").unwrap()[1], Some(40.0));
+    assert_eq!(read_parquet(&out.join("results/surface_faces.parquet")).unwrap().n_rows(), 4);
+    let page = fs::read_to_string(out.join("report.html")).unwrap();
+    assert!(page.contains("Maps on the cortical surface"));
+    // Another mesh computes nothing again.
+    fs::write(folder.path().join("l.csv"), "roi\n1\n1\n2\n0\n").unwrap();
+    let again = run(&study, &out, &[]);
+    assert!(told(&again).contains("0 nodes computed"), "{}", told(&again));
+}
+
+#[test]
+fn a_surface_without_any_roi_is_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let study = write_surface(folder.path(), "roi\nV1\nV2\nV1\nunknown\n");
+    let out = folder.path().join("out");
+    let output = run(&study, &out, &[]);
+    assert_eq!(output.status.code(), Some(2));
+    assert!(told(&output).contains("labels `V1`, `V2`; ROIs `roi0`"), "{}", told(&output));
+    assert!(!out.exists());
+}

@@ -99,7 +99,13 @@ fn parse(path: &Path, text: &str) -> Result<NamedArrays> {
     let mut data: Option<String> = None;
     let mut label: Option<(i64, String)> = None;
     loop {
-        match reader.read_event().map_err(|e| broken(&e))? {
+        match reader.read_event().map_err(|e| match &e {
+            // Markup that is opened and not closed.
+            quick_xml::Error::Syntax(_) => {
+                IoError::truncated(path, "file", "the end of a tag", format!("the end of the file ({e})"))
+            }
+            _ => broken(&e),
+        })? {
             Event::Eof => break,
             Event::DocType(doctype) => {
                 if doctype.into_inner().contains('[') {
@@ -540,7 +546,8 @@ mod tests {
         let outside = "<!DOCTYPE GIFTI [<!ENTITY a SYSTEM \"file:///etc/passwd\">]><GIFTI>&a;</GIFTI>";
         refused(outside, WrongFormat, "never expanded");
         // Cut short: in the markup, in the numbers, in the base64.
-        refused(&good[..good.len() - 12], Truncated, "end of the element");
+        refused(&good[..good.len() - 12], Truncated, "end of a tag");
+        refused(good.trim_end_matches("</GIFTI>"), Truncated, "end of the element");
         refused(&gifti(&ascii, "1 2 3 4 5"), Truncated, "6 numbers, found 5");
         refused(&gifti(&ascii, "1 2 3 4 5 6 7"), WrongFormat, "6 numbers, found more");
         refused(&gifti(&ascii, "1 2 3 4 5 six"), WrongFormat, "`six`");
@@ -573,7 +580,8 @@ mod tests {
         refused(&good.replace("RowMajorOrder", "Any"), WrongFormat, "`Any`");
         refused("<html></html>", WrongFormat, "element `GIFTI`");
         refused("", WrongFormat, "element `GIFTI`");
-        refused("<GIFTI><DataArray", WrongFormat, "XML");
+        refused("<GIFTI><DataArray", Truncated, "end of a tag");
+        refused("<GIFTI></DataArray></GIFTI>", WrongFormat, "well-formed XML");
         refused("<GIFTI><LabelTable><Label Key=\"x\">a</Label></LabelTable></GIFTI>", WrongFormat, "`x`");
     }
 }

@@ -200,7 +200,7 @@ pub fn read_vertex_labels(path: &Path, n_vertices: usize) -> Result<VertexLabels
             "labels",
             format!("{n_vertices} labels, one per vertex"),
             format!("{}", labels.len()),
-            "labels must be those of this mesh and of this hemisphere",
+            "labels must be those of this mesh and hemisphere; in a CSV an empty line is no row: write `unknown`",
         ));
     }
     Ok(labels)

@@ -105,8 +105,10 @@ fn arrays_and_csv_make_a_mesh() {
 #[test]
 fn labels_are_names_or_numbers() {
     let f = Folder::new();
-    let names =
-        f.write("l.csv", b"roi\nV1\n\nunknown\nMedial_Wall\nBackground+FreeSurfer_Defined_Medial_Wall\nA1\n");
+    let names = f.write(
+        "l.csv",
+        b"roi\nV1\n\"\"\nunknown\nMedial_Wall\nBackground+FreeSurfer_Defined_Medial_Wall\nA1\n",
+    );
     assert_eq!(read_vertex_labels(&names, 6).unwrap(), named(["V1", "", "", "", "", "A1"]));
     let numbers = VertexLabels::Numbers(vec![Some(2), None, None, Some(1)]);
     let file = f.write("l.npy", &integers("(4,)", &[2, 0, -1, 1]));
@@ -148,7 +150,7 @@ fn meshes_that_contradict_themselves_are_refused() {
     let huge = npy("<i4", "(900000, 3)", &vec![0; 900_000 * 12]);
     refused(mesh(&good, &f.write("huge.npy", &huge)), TooLarge, "coarser mesh");
     refused(read_mesh(&good, None), Shape, "faces = …");
-    refused(mesh(&f.0.path().join("w.npy"), &face), NotFound, "did you mean `v.npy`?");
+    refused(mesh(&f.0.path().join("wid.npy"), &face), NotFound, "did you mean `wide.npy`?");
 }
 
 #[test]

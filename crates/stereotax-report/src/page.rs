@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use crate::cells::{Cell, Grid, counted, fixed, head, interval, listed, number};
 use crate::embed;
 use crate::error::ReportError;
-use crate::input::{ReportInput, find};
+use crate::input::{ReportInput, Row, find};
 use crate::methods;
 use crate::references;
 use crate::surface;
@@ -330,8 +330,9 @@ fn tests(input: &ReportInput) -> Grid {
                 _ => Cell { class: "num undefined", ..Cell::undefined(why) },
             };
             let exact = row.flag("exact") == Some(true);
-            let mut permutations = Cell::text(row.shown("n_permutations"), why).classed("num");
-            if exact {
+            let drawn = row.shown("n_permutations").filter(|n| n != "0");
+            let mut permutations = Cell::text(drawn, why).classed("num");
+            if exact && permutations.text != "–" {
                 permutations.text.push_str(" (all)");
             }
             let adjustment = row.text("adjustment").unwrap_or_default();
@@ -370,7 +371,9 @@ fn test_name(test: &str) -> String {
         "silhouette" => "Silhouette".into(),
         "anova" => "ANOVA".into(),
         "pairwise" | "pairwise_permanova" | "permanova_pairwise" => "Pairwise PERMANOVA".into(),
-        "leave_one_family_out" => "Leave one family out".into(),
+        "leave_one_family_out" | "permanova_without_family" => "PERMANOVA without a family".into(),
+        "anova_pairwise" => "Difference of mean scores".into(),
+        "anova_two_way" => "Two-way ANOVA".into(),
         _ => test.replace('_', " "),
     }
 }
@@ -381,7 +384,10 @@ fn test_meaning(test: &str) -> &'static str {
         "f2" | "permanova_f2" => "the same, allowing for groups of unequal spread",
         "permdisp" => "do the groups differ in spread; a small p makes PERMANOVA hard to read",
         "silhouette" => "from −1 to 1; above zero: models lie nearer to their own modality",
-        "leave_one_family_out" => "the test without one family of models",
+        "leave_one_family_out" | "permanova_without_family" => "the test without one family of models",
+        "anova" => "do the mean scores of modalities differ; R² is η²",
+        "anova_pairwise" => "the mean score of one modality less that of the other",
+        "anova_two_way" => "do mean scores differ by network, and differently for modalities",
         _ => "",
     }
 }
@@ -401,14 +407,14 @@ const GATES: &[Gate] = &[
         column: "depth_gain",
         label: "Gain over depth",
         title: "|λ| to the power of the number of steps; 1 is neither growth nor decay",
-        keys: &["depth_gain", "gain", "max_gain"],
+        keys: &["max_depth_gain", "depth_gain", "gain", "max_gain"],
         at_most: true,
     },
     Gate {
         column: "depth_rotation",
         label: "Rotation, rad",
         title: "angle of λ times the number of steps",
-        keys: &["depth_rotation", "rotation", "max_rotation"],
+        keys: &["max_depth_rotation_deg", "depth_rotation", "rotation", "max_rotation"],
         at_most: true,
     },
     Gate {
@@ -429,7 +435,7 @@ const GATES: &[Gate] = &[
         column: "weight_stability",
         label: "Fold agreement",
         title: "smallest correlation of layer weights between folds",
-        keys: &["weight_stability", "fold_stability", "min_weight_stability"],
+        keys: &["min_fold_correlation", "weight_stability", "fold_stability", "min_weight_stability"],
         at_most: false,
     },
     Gate {
@@ -450,7 +456,15 @@ fn gates(input: &ReportInput) -> BTreeMap<&'static str, Value> {
     };
     GATES
         .iter()
-        .filter_map(|g| g.keys.iter().find_map(|k| gates.get(*k)).map(|v| (g.column, v.clone())))
+        .filter_map(|g| {
+            let (key, value) = g.keys.iter().find_map(|k| gates.get(*k).map(|v| (*k, v)))?;
+            // The column is in radians.
+            let value = match value.as_f64() {
+                Some(degrees) if key.ends_with("_deg") => json!(degrees.to_radians()),
+                _ => value.clone(),
+            };
+            Some((g.column, value))
+        })
         .collect()
 }
 
@@ -551,8 +565,12 @@ fn controls(input: &ReportInput) -> Grid {
     let heads = vec![
         head("Model", "", false),
         head("Modality", "", false),
-        head("Control", "", false),
-        head("Claim", "mean score of the stable mode over unmasked ROIs", true),
+        head("Control", "what the claim is compared with", false),
+        head(
+            "Claim",
+            "mean score over unmasked ROIs of the stable mode, or of the representation named before the colon",
+            true,
+        ),
         head("Control’s score", "the same for the control", true),
         head("Claim − control", "above zero: the stable mode scores higher", true),
         head("Interval", "bootstrap interval of the difference", true),
@@ -586,7 +604,7 @@ fn controls(input: &ReportInput) -> Grid {
             vec![
                 Cell::text(row.text("model"), None).classed("name"),
                 Cell::text(row.text("modality"), why),
-                Cell::text(row.text("control").map(control_name), why),
+                Cell::text(row.text("control").map(|c| compared_name(&row, c)), why),
                 claim,
                 Cell::number(row.number("value"), 3, why),
                 Cell::number(row.number("difference"), 3, why),
@@ -598,6 +616,19 @@ fn controls(input: &ReportInput) -> Grid {
         })
         .collect();
     Grid { caption: String::new(), heads, rows }
+}
+
+/// A control as the table of controls calls it: where the claim is not that of the stable mode, with the
+/// representation that claims.
+fn compared_name(row: &Row<'_>, control: &str) -> String {
+    let control = match control.strip_prefix("best_other:") {
+        Some(other) => format!("the best other ({})", control_name(other)),
+        None => control_name(control),
+    };
+    match row.text("claim_representation") {
+        Some(claim) if claim != "stable_mode" => format!("{}: {control}", control_name(claim)),
+        _ => control,
+    }
 }
 
 /// The multiverse in counts.
@@ -615,7 +646,17 @@ fn multiverse(input: &ReportInput) -> Option<Multiverse> {
     let mut by_model: BTreeMap<String, Tally> = BTreeMap::new();
     let mut by_choice: BTreeMap<(usize, String), Tally> = BTreeMap::new();
     const CHOICES: [&str; 5] = ["trajectory", "scale", "select", "rank", "estimator"];
+    // A twin is a control, and a model without a stable mode has no claim that could be robust.
+    let claims: Vec<&str> = input
+        .rows("models")
+        .filter(|r| r.text("twin_of").is_none() && r.text("verdict").is_none_or(|v| v == "stable"))
+        .filter_map(|r| r.text("model"))
+        .collect();
+    let claims_all = claims.is_empty();
     for row in input.rows("multiverse") {
+        if !claims_all && row.text("model").is_some_and(|m| !claims.contains(&m)) {
+            continue;
+        }
         let difference = row.number("versus_layer_mean");
         total.add(difference);
         by_model.entry(row.text("model").unwrap_or_default().to_owned()).or_default().add(difference);
@@ -626,7 +667,7 @@ fn multiverse(input: &ReportInput) -> Option<Multiverse> {
         }
     }
     let sentence = format!(
-        "In {} of {} the stable mode scores higher than the layer mean ({}); {} undefined.",
+        "In {} of {} the stable mode scores higher than the layer mean ({}); {} undefined. Only signs are counted here: most differences may be within noise. Models without a stable mode and untrained twins are left out of the counts.",
         total.above,
         counted(total.defined, "cell"),
         total.share(),
@@ -642,8 +683,11 @@ fn multiverse(input: &ReportInput) -> Option<Multiverse> {
     };
     let mut heads = vec![head("Choice", "", false), head("Level", "", false)];
     heads.extend(tally_heads());
+    // A choice with one level only has nothing to compare.
+    let levels = |i: usize| by_choice.keys().filter(|(k, _)| *k == i).count();
     let shares = by_choice
         .iter()
+        .filter(|((i, _), _)| levels(*i) > 1)
         .map(|((i, level), tally)| {
             let mut row = vec![Cell::text(Some(CHOICES[*i]), None), Cell::text(Some(level.as_str()), None)];
             row.extend(tally.cells());

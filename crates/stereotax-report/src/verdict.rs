@@ -94,12 +94,13 @@ pub(crate) fn judge(input: &ReportInput) -> Verdict {
         }
     }
     let unit = unit(input);
+    let digits = digits(controls.values().flatten());
     let mut models: Vec<ModelVerdict> = input
         .rows("models")
         .filter_map(|row| row.text("model").map(|name| (row, name)))
         // An untrained twin is a control of its model, not a model of the claim.
         .filter(|(row, _)| row.text("twin_of").is_none())
-        .map(|(row, name)| judge_model(row, controls.get(name).map_or(&[], Vec::as_slice), &unit))
+        .map(|(row, name)| judge_model(row, controls.get(name).map_or(&[], Vec::as_slice), &unit, digits))
         .collect();
     let (title, class, sentences) = summarise(&models);
     // Models without a stable mode stand on top, where nobody overlooks them.
@@ -111,13 +112,20 @@ pub(crate) fn judge(input: &ReportInput) -> Verdict {
     Verdict { title, class, sentences, models, unit }
 }
 
+/// Digits behind the point that tell scores apart: small scores need three.
+fn digits<'a>(rows: impl Iterator<Item = &'a Row<'a>>) -> usize {
+    let scores = rows.flat_map(|r| [r.number("claim"), r.number("value")]).flatten();
+    let largest = scores.map(f64::abs).filter(|x| x.is_finite()).fold(0.0, f64::max);
+    if largest < 0.2 { 3 } else { 2 }
+}
+
 /// What the scores are called: r², unless the table says otherwise.
 pub(crate) fn unit(input: &ReportInput) -> String {
     match input.rows("scores").find_map(|r| r.text("score_kind")).unwrap_or("r2") {
         "r2" => "r²".into(),
         "signed" => "signed r²".into(),
         "clipped" => "r², negative r as 0".into(),
-        "ceil" => "r²/ceiling²".into(),
+        "ceil" | "ceiling" => "r²/ceiling²".into(),
         "debiased" => "r² less chance".into(),
         other => other.to_owned(),
     }
@@ -166,7 +174,7 @@ pub(crate) fn outcome(row: Row<'_>) -> Outcome {
     }
 }
 
-fn judge_model(row: Row<'_>, controls: &[Row<'_>], unit: &str) -> ModelVerdict {
+fn judge_model(row: Row<'_>, controls: &[Row<'_>], unit: &str, digits: usize) -> ModelVerdict {
     let stable = match row.text("verdict") {
         Some("stable") => Stable::Yes,
         Some("no_stable_mode") => Stable::No,
@@ -195,8 +203,8 @@ fn judge_model(row: Row<'_>, controls: &[Row<'_>], unit: &str) -> ModelVerdict {
         _ => String::new(),
     };
     let reading = match stable {
-        Stable::Yes => read_stable(claim, &compared, unit),
-        Stable::No => read_unstable(row, &eigenvalue, claim, &compared, unit),
+        Stable::Yes => read_stable(claim, &compared, unit, digits),
+        Stable::No => read_unstable(row, &eigenvalue, claim, &compared, unit, digits),
         Stable::TooShallow => {
             let why = row.text("reason").or(row.reason()).map_or(String::new(), |r| format!(" ({r})"));
             format!("Too shallow to say whether there is a stable mode{why}. Not evidence for or against.")
@@ -214,7 +222,7 @@ fn judge_model(row: Row<'_>, controls: &[Row<'_>], unit: &str) -> ModelVerdict {
         (Stable::Yes, false, true) => ("✕", "fails", "stable mode"),
         (Stable::Yes, false, false) => ("◐", "level", "stable mode"),
     };
-    let shown = |v: Option<f64>| v.map_or("–".to_owned(), |x| fixed(x, 2));
+    let shown = |v: Option<f64>| v.map_or("–".to_owned(), |x| fixed(x, digits));
     ModelVerdict {
         model: row.text("model").unwrap_or_default().to_owned(),
         modality: row.text("modality").unwrap_or_default().to_owned(),
@@ -227,29 +235,29 @@ fn judge_model(row: Row<'_>, controls: &[Row<'_>], unit: &str) -> ModelVerdict {
         claim: match stable {
             Stable::Yes | Stable::Unknown => shown(claim),
             // A number without brackets would read as the score of a stable mode.
-            _ => claim.map_or("–".to_owned(), |x| format!("({})", fixed(x, 2))),
+            _ => claim.map_or("–".to_owned(), |x| format!("({})", fixed(x, digits))),
         },
         layer_mean: shown(layer_mean),
         strongest: strongest
-            .map_or("–".to_owned(), |(c, v)| format!("{} {}", control_name(&c.control), fixed(v, 2))),
+            .map_or("–".to_owned(), |(c, v)| format!("{} {}", control_name(&c.control), fixed(v, digits))),
         reading,
         compared,
     }
 }
 
 /// "stable mode .61: above the layer mean (.52); level with …; below …"
-fn read_stable(claim: Option<f64>, compared: &[Compared], unit: &str) -> String {
+fn read_stable(claim: Option<f64>, compared: &[Compared], unit: &str, digits: usize) -> String {
     if compared.is_empty() {
         return "Stable mode found, but no control was run, so this supports no claim.".into();
     }
     let Some(claim) = claim else { return "Stable mode found; its score is not known.".into() };
-    let mut parts = vec![format!("Stable mode {unit} {}", fixed(claim, 2))];
+    let mut parts = vec![format!("Stable mode {unit} {}", fixed(claim, digits))];
     for (outcome, words) in [
         (Outcome::Below, "LOWER than"),
         (Outcome::Level, "no different from"),
         (Outcome::Above, "higher than"),
     ] {
-        let names = names_with_values(compared, |c| c.outcome == outcome && counts(&c.control));
+        let names = names_with_values(compared, digits, |c| c.outcome == outcome && counts(&c.control));
         if !names.is_empty() {
             parts.push(format!("{words} {}", listed(&names)));
         }
@@ -272,6 +280,7 @@ fn read_unstable(
     claim: Option<f64>,
     compared: &[Compared],
     unit: &str,
+    digits: usize,
 ) -> String {
     let mut text = "No stable mode".to_owned();
     if let Some(reason) = row.text("reason").or(row.reason()) {
@@ -285,9 +294,9 @@ fn read_unstable(
     if let Some(claim) = claim {
         text.push_str(&format!(
             " That mode’s {unit} of {} is not the score of a stable mode and supports no claim",
-            fixed(claim, 2)
+            fixed(claim, digits)
         ));
-        let higher = names_with_values(compared, |c| c.value.is_some_and(|v| v > claim));
+        let higher = names_with_values(compared, digits, |c| c.value.is_some_and(|v| v > claim));
         if higher.is_empty() {
             text.push('.');
         } else {
@@ -297,13 +306,13 @@ fn read_unstable(
     text
 }
 
-fn names_with_values(compared: &[Compared], keep: impl Fn(&Compared) -> bool) -> Vec<String> {
+fn names_with_values(compared: &[Compared], digits: usize, keep: impl Fn(&Compared) -> bool) -> Vec<String> {
     compared
         .iter()
         .filter(|c| keep(c))
         .map(|c| {
             let name = control_name(&c.control);
-            c.value.map_or(name.clone(), |v| format!("{name} ({})", fixed(v, 2)))
+            c.value.map_or(name.clone(), |v| format!("{name} ({})", fixed(v, digits)))
         })
         .collect()
 }
@@ -356,7 +365,14 @@ fn summarise(models: &[ModelVerdict]) -> (String, &'static str, Vec<String>) {
             .filter(|m| m.compared.iter().any(|c| c.control == control && c.outcome == outcome))
             .count()
     };
-    for control in ["layer_mean", "shuffled_order", "last_layer", "best_layer"] {
+    let mut told: Vec<&str> =
+        vec!["layer_mean", "shuffled_order", "last_layer", "best_layer", "untrained_twin", "untrained"];
+    for compared in stable.iter().flat_map(|m| &m.compared) {
+        if compared.control.starts_with("nuisance:") && !told.contains(&compared.control.as_str()) {
+            told.push(&compared.control);
+        }
+    }
+    for control in told {
         let (above, level, below) = (
             against(control, Outcome::Above),
             against(control, Outcome::Level),
@@ -399,11 +415,18 @@ fn has(n: usize) -> &'static str {
     if n == 1 { "has" } else { "have" }
 }
 
-/// One line on the group test, where there is one: what modality explains.
+/// One line on the group test, where there is one: what modality explains, what it explains for the layer
+/// mean, and what is to be known of the p-value.
 pub(crate) fn group_line(input: &ReportInput) -> Option<String> {
-    let row = input.rows("tests").find(|r| {
-        r.text("test").is_some_and(|t| t.eq_ignore_ascii_case("permanova")) && r.number("statistic").is_some()
-    })?;
+    let permanova = |representation: Option<&str>, contrast: Option<&str>| {
+        input.rows("tests").find(|r| {
+            r.text("test").is_some_and(|t| t.eq_ignore_ascii_case("permanova"))
+                && r.number("statistic").is_some()
+                && representation.is_none_or(|wanted| r.text("representation") == Some(wanted))
+                && contrast.is_none_or(|wanted| r.text("contrast") == Some(wanted))
+        })
+    };
+    let row = permanova(Some("stable_mode"), None).or_else(|| permanova(None, None))?;
     let mut text = "Modality".to_owned();
     text.push_str(&match row.number("r2") {
         Some(r2) => {
@@ -414,7 +437,18 @@ pub(crate) fn group_line(input: &ReportInput) -> Option<String> {
     if let Some(p) = row.number("p") {
         text.push_str(&format!(" (PERMANOVA, p = {})", p_text(p)));
     }
-    Some(format!("{text}."))
+    if row.text("representation") == Some("stable_mode")
+        && let Some(control) = permanova(Some("layer_mean"), row.text("contrast"))
+        && let Some(r2) = control.number("r2")
+    {
+        let p = control.number("p").map_or(String::new(), |p| format!(" (p = {})", p_text(p)));
+        text.push_str(&format!("; for the plain layer mean it is {} %{p}", fixed(100.0 * r2, 0)));
+    }
+    text.push('.');
+    if let (Some(_), Some(reason)) = (row.number("p"), row.reason()) {
+        text.push_str(&format!(" Of this p-value: {reason}."));
+    }
+    Some(text)
 }
 
 #[cfg(test)]

@@ -303,16 +303,6 @@ fn load_surfaces(
                 })
                 .collect(),
         };
-        findings.push(Finding::note(
-            "surface",
-            format!(
-                "surface of `{}` ({hemisphere}): {} vertices, {} triangles; {} vertices lie in ROIs",
-                benchmark.id,
-                mesh.vertices.len(),
-                mesh.faces.len(),
-                roi.iter().flatten().count(),
-            ),
-        ));
         let mut files = vec![digests.file(&vertices)?, digests.file(&labels)?];
         if let Some(faces) = &faces {
             files.push(digests.file(faces)?);

@@ -127,6 +127,21 @@ pub fn check(study: &Study, monitor: &Monitor) -> Result<Vec<Finding>, StudyErro
             ),
         ));
     }
+    for b in &inputs.benchmarks {
+        for s in &b.surfaces {
+            found.push(Finding::note(
+                "surface",
+                format!(
+                    "surface of `{}` ({}): {} vertices, {} triangles; {} vertices lie in ROIs",
+                    b.id,
+                    s.hemisphere,
+                    s.mesh.vertices.len(),
+                    s.mesh.faces.len(),
+                    s.roi.iter().flatten().count(),
+                ),
+            ));
+        }
+    }
     for m in &inputs.models {
         for a in &m.activations {
             let widths: Vec<usize> = a.layers.layers().iter().map(|l| l.width).collect();
