@@ -1,10 +1,12 @@
 //! Surfaces and labels written by other tools, by hand, and by people who mean harm.
 //!
-//! Fixtures: `validation/make_surface_fixtures.py` (nibabel).
+//! Fixtures: `validation/make_surface_fixtures.py` (nibabel). A real surface is not part of this repository:
+//! it is read from `brain_maps_conte69` in the folder that STEREOTAX_DATA names, or in
+//! `../../../shared/data`; without it that test has nothing to read and passes.
 
 use std::path::{Path, PathBuf};
 
-use stereotax_io::{IoErrorKind, Mesh, VertexLabels, info, read_mesh, read_vertex_labels};
+use stereotax_io::{ArrayFile, IoErrorKind, Mesh, VertexLabels, info, read_mesh, read_vertex_labels};
 
 fn fixture(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures").join(name)
@@ -195,4 +197,38 @@ fn broken_freesurfer_files_never_panic() {
             }
         }
     }
+}
+
+/// conte69: 32,492 vertices per hemisphere, a closed surface of genus 0, and 100 parcels of Schaefer's atlas.
+#[test]
+fn a_real_surface_is_read_whole() {
+    let named = std::env::var_os("STEREOTAX_DATA").map(PathBuf::from);
+    let beside = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../../shared/data");
+    let folder = named.unwrap_or(beside).join("brain_maps_conte69");
+    if !folder.join("surfaces.npz").is_file() {
+        return;
+    }
+    let array =
+        |file: &str, key: &str| ArrayFile::open(&folder.join(file), Some(key)).unwrap().read_all().unwrap();
+    let f = Folder::new();
+    let labels = array("parcellations.npz", "schaefer_100");
+    let mut parcels = std::collections::BTreeSet::new();
+    for (side, of) in ["left", "right"].into_iter().zip(labels.chunks_exact(32_492)) {
+        let vertices =
+            f.write("v.npy", &floats(32_492, &array("surfaces.npz", &format!("{side}_midthickness"))));
+        let faces = f.write("f.npy", &floats(64_980, &array("surfaces.npz", &format!("{side}_triangles"))));
+        let mesh = read_mesh(&vertices, Some(&faces)).unwrap();
+        // Every edge belongs to two triangles, and vertices − edges + triangles = 2.
+        let (n, m) = (mesh.vertices.len(), mesh.faces.len());
+        assert_eq!((n, m), (32_492, 64_980));
+        assert_eq!(n as i64 - (3 * m / 2) as i64 + m as i64, 2);
+        // Left is left: x grows to the right.
+        let x = mesh.vertices.iter().map(|p| p[0]).sum::<f64>() / n as f64;
+        assert!(if side == "left" { x < -20.0 } else { x > 20.0 }, "{side} {x}");
+        let text: Vec<i32> = of.iter().map(|&x| x as i32).collect();
+        let file = f.write("l.npy", &integers("(32492,)", &text));
+        let VertexLabels::Numbers(numbers) = read_vertex_labels(&file, n).unwrap() else { panic!("numbers") };
+        parcels.extend(numbers.into_iter().flatten());
+    }
+    assert!(parcels.into_iter().eq(1..=100));
 }

@@ -47,11 +47,16 @@
     best_layer: "best single layer", pod: "first POD mode", shuffled_order: "shuffled layer order", untrained_twin: "untrained twin",
     untrained: "untrained twin", layer: "single layers", noise_ceiling: "noise ceiling", ceiling: "noise ceiling",
   };
-  const nice = (s) => (Object.hasOwn(NAMES, s) ? NAMES[s] : s.startsWith("nuisance:") ? "low-level: " + s.slice(9) : s.replace(/_/g, " "));
+  const nice = (s) => (Object.hasOwn(NAMES, s) ? NAMES[s] : s.startsWith("nuisance:") ? "low-level: " + s.slice(9) : s.startsWith("best_other:") ? "best other (" + nice(s.slice(11)) + ")" : s.replace(/_/g, " "));
 
   const models = rows("models").filter((m) => m.model !== null);
   const modelOf = new Map(models.map((m) => [m.model, m]));
   const noStable = (name) => modelOf.has(name) && modelOf.get(name).verdict !== null && modelOf.get(name).verdict !== "stable";
+  /** A model's name on an axis: marked where it has no stable mode or is an untrained control. */
+  const axisName = (name, n) => {
+    const m = modelOf.get(name), words = m && m.trained === false && !/untrained|random/i.test(name) ? name + " (untrained)" : name;
+    return (noStable(name) ? "✕ " : "") + clip(words, n);
+  };
   const modalities = data.modalities;
   const modalityIndex = (m) => Math.max(0, modalities.indexOf(m));
   const SYMBOLS = ["circle", "triangle", "rect", "diamond", "arrow", "pin", "roundRect"];
@@ -214,7 +219,21 @@
     // One unit is as long on both axes: the plane is a map.
     const width = plot.clientWidth || 900, height = 520, w = width - 90, h = height - 80;
     const cx = (Math.min(...xs) + Math.max(...xs)) / 2, cy = (Math.min(...ys) + Math.max(...ys)) / 2;
+    const sideOf = () => {
+      // Greedy: the first place of four where a name meets neither a point nor a name that is placed.
+      const at = points.map((p) => [60 + (p.x - cx) / unit + w / 2, 16 + h / 2 - (p.y - cy) / unit]);
+      const boxes = at.map(([x, y]) => [x - 7, y - 7, x + 7, y + 7]);
+      const meets = (a, b) => a[0] < b[2] && b[0] < a[2] && a[1] < b[3] && b[1] < a[3];
+      return points.map((p, i) => {
+        const long = 6.6 * clip(p.model, 26).length, [x, y] = at[i];
+        const places = { right: [x + 8, y - 7, x + 8 + long, y + 7], left: [x - 8 - long, y - 7, x - 8, y + 7], top: [x - long / 2, y - 22, x + long / 2, y - 8], bottom: [x - long / 2, y + 8, x + long / 2, y + 22] };
+        const free = Object.keys(places).find((side) => !boxes.some((b, k) => k !== i && meets(places[side], b))) || "right";
+        boxes.push(places[free]);
+        return free;
+      });
+    };
     const unit = 1.08 * Math.max((Math.max(...xs) - Math.min(...xs)) / w, (Math.max(...ys) - Math.min(...ys)) / h, 1e-12);
+    const sides = sideOf();
     const share = (v) => (isNumber(v) ? ` (${(100 * v).toFixed(0)} % of variance)` : "");
     const round = (v) => Number(v.toPrecision(6));
     chart(plot, height, {
@@ -230,9 +249,9 @@
           return { type: "polygon", shape: { points: outline.map((q) => api.coord(q)) }, style: { fill: colourOf(points[i].modality), fillOpacity: 0.1, stroke: colourOf(points[i].modality), lineWidth: 1, opacity: 0.8 } };
         },
       }, {
-        type: "scatter", z: 3, data: points.map((p) => ({ value: [p.x, p.y], row: p, symbol: symbolOf(p.modality), symbolSize: 12, itemStyle: { opacity: 1, color: colourOf(p.modality), borderColor: css("--paper"), borderWidth: 1 } })),
+        type: "scatter", z: 3, data: points.map((p, i) => ({ value: [p.x, p.y], row: p, label: { position: sides[i] }, symbol: symbolOf(p.modality), symbolSize: 12, itemStyle: { opacity: 1, color: colourOf(p.modality), borderColor: css("--paper"), borderWidth: 1 } })),
         label: { show: true, position: "right", distance: 7, formatter: (t) => clip(t.data.row.model, 26), color: css("--ink"), fontSize: 12, fontFamily: css("--sans") },
-        labelLayout: { moveOverlap: "shiftY", hideOverlap: points.length > 40 },
+        labelLayout: { hideOverlap: points.length > 40 },
       }],
     });
   };
@@ -243,7 +262,7 @@
     untrained_twin: ["emptyRect", 9, "--m6"], untrained: ["emptyRect", 9, "--m6"],
   };
   const CROSS = "path://M0,2L2,0L5,3L8,0L10,2L7,5L10,8L8,10L5,7L2,10L0,8L3,5Z";
-  figures.dots = (figure, plot) => {
+  figures.dots = (figure, plot, legend) => {
     const controls = rows("controls").filter((c) => !c.claim_representation || c.claim_representation === "stable_mode");
     if (!controls.length) return absent(plot, "No control is among these results.");
     const shown = modelOrder.map((m) => m.model).filter((m) => controls.some((c) => c.model === m));
@@ -277,8 +296,19 @@
       });
     }
     const ceilings = means.filter((s) => s.representation === "stable_mode" && isNumber(s.ceiling) && at(s.model) >= 0);
-    if (ceilings.length) series.push({ type: "scatter", name: "noise ceiling", symbol: "path://M-1,-9L1,-9L1,9L-1,9Z", symbolSize: [2, 20], itemStyle: { color: css("--ink") },
-      data: ceilings.map((s) => ({ value: [data.unit.startsWith("r²") && s.ceiling_kind !== "r2" ? s.ceiling * s.ceiling : s.ceiling, at(s.model)], row: { control: "noise_ceiling", model: s.model, value: s.ceiling } })) });
+    const ceilingOf = (s) => (data.unit.startsWith("r²") && !data.unit.includes("ceiling") && s.ceiling_kind !== "r2" ? s.ceiling * s.ceiling : s.ceiling);
+    // Where the ceiling lies far above every score, an axis that reaches it hides what is compared.
+    const reached = [...controls.flatMap((c) => [c.claim, c.value]), ...[...ranges.values()].flat()].filter(isNumber);
+    const far = ceilings.length > 0 && Math.min(...ceilings.map(ceilingOf)) > 2 * Math.max(...reached);
+    const axisTo = far ? choose(figure, "axis", "Axis", ["the scores", "the noise ceiling"], "the scores") : "the noise ceiling";
+    if (far && axisTo === "the scores") {
+      const span = ceilings.map(ceilingOf), low = show(Math.min(...span), 2), high = show(Math.max(...span), 2);
+      const words = document.createElement("span");
+      words.textContent = `The noise ceiling lies outside this axis, at ${low === high ? low : low + " to " + high} (mean ceiling, squared).`;
+      legend.append(words);
+    }
+    if (ceilings.length && !(far && axisTo === "the scores")) series.push({ type: "scatter", name: "noise ceiling", symbol: "path://M-1,-9L1,-9L1,9L-1,9Z", symbolSize: [2, 20], itemStyle: { color: css("--ink") },
+      data: ceilings.map((s) => ({ value: [ceilingOf(s), at(s.model)], row: { control: "noise_ceiling", model: s.model, value: s.ceiling } })) });
     series.push({ type: "scatter", name: "stable mode (the claim)", symbol: "circle", symbolSize: 13, z: 5, itemStyle: { color: css("--ink"), opacity: 1 },
       data: [...claims].filter(([m]) => at(m) >= 0 && !noStable(m)).map(([m, v]) => ({ value: [v, at(m)], row: { control: "stable_mode", model: m, value: v } })) });
     const failing = [...claims].filter(([m]) => at(m) >= 0 && noStable(m));
@@ -291,8 +321,8 @@
     chart(plot, 84 + 30 * shown.length + 22 * Math.ceil(named.length / 6), {
       legend: { top: 0, left: 0, right: 0, data: named, textStyle: text(12), itemWidth: 16, itemHeight: 11, itemGap: 14, icon: undefined },
       grid: { left: 190, right: 24, top: 16 + 22 * Math.ceil(named.length / 5), bottom: 40 },
-      xAxis: axis({ type: "value", name: data.unit, nameLocation: "middle", nameGap: 26, boundaryGap: ["2%", "4%"] }),
-      yAxis: axis({ type: "category", data: shown, inverse: true, axisLabel: { color: css("--ink"), fontSize: 12, interval: 0, formatter: (n) => (noStable(n) ? "✕ " : "") + clip(n, 24) }, splitLine: { show: true, lineStyle: { color: css("--line"), width: 0.6 } } }),
+      xAxis: axis({ type: "value", name: "mean score, " + data.unit, nameLocation: "middle", nameGap: 26, boundaryGap: ["2%", "4%"], scale: far && axisTo === "the scores" }),
+      yAxis: axis({ type: "category", data: shown, inverse: true, axisLabel: { color: css("--ink"), fontSize: 12, interval: 0, formatter: (n) => axisName(n, 24) }, splitLine: { show: true, lineStyle: { color: css("--line"), width: 0.6 } } }),
       tooltip: tooltip((t) => { const c = t.data.row; if (!c) return ""; return `<b>${esc(c.model)}</b><br>${esc(nice(c.control))}: ${show(c.value)}` + (isNumber(c.difference) ? `<br>claim − control ${show(c.difference)} [${show(c.lower)}, ${show(c.upper)}]` : ""); }),
       series,
     });
@@ -361,6 +391,15 @@
         top = Math.max(top, s.score); bottom = Math.min(bottom, s.score);
       } else holes[p].push({ value: [column.get(s.roi), line.get(s.model)], row: s, why: masked ? "masked: " + (roi.status && roi.status !== "ok" ? roi.status : "noise ceiling too low") : s.status || "undefined" });
     }
+    // A model without rows of a representation is undefined there as a whole.
+    panels.forEach((representation, p) => {
+      const there = new Set(list.filter((s) => s.representation === representation).map((s) => s.model));
+      for (const model of shown) {
+        if (there.has(model)) continue;
+        const about = modelOf.get(model), why = about && about.verdict !== "stable" && about.reason ? about.reason : "not among these results";
+        for (const roi of order) holes[p].push({ value: [column.get(roi), line.get(model)], row: { model, roi, representation }, why });
+      }
+    });
     const rowHeight = shown.length > 30 ? 13 : 20, panel = rowHeight * shown.length, gap = 66;
     const bands = networkBands(order, networkOf);
     const option = { grid: [], xAxis: [], yAxis: [], series: [], title: [],
@@ -371,7 +410,7 @@
       option.title.push({ text: nice(representation) + (i === 0 ? " (the claim)" : " (control)"), left: 0, top: y - 24, textStyle: Object.assign(text(12), { fontWeight: 600 }) });
       option.grid.push({ left: 150, right: 20, top: y, height: panel });
       option.xAxis.push({ type: "category", gridIndex: i, data: order, axisLabel: { show: false }, axisTick: { show: false }, axisLine: { show: false } });
-      option.yAxis.push({ type: "category", gridIndex: i, data: shown, inverse: true, axisTick: { show: false }, axisLine: { show: false }, axisLabel: { interval: 0, fontSize: shown.length > 30 ? 10 : 12, color: css("--ink"), fontFamily: css("--sans"), formatter: (n) => (noStable(n) ? "✕ " : "") + clip(n, 22) } });
+      option.yAxis.push({ type: "category", gridIndex: i, data: shown, inverse: true, axisTick: { show: false }, axisLine: { show: false }, axisLabel: { interval: 0, fontSize: shown.length > 30 ? 10 : 12, color: css("--ink"), fontFamily: css("--sans"), formatter: (n) => axisName(n, 24) } });
       option.series.push({ type: "heatmap", xAxisIndex: i, yAxisIndex: i, data: cells[i], itemStyle: { borderWidth: order.length > 120 ? 0 : 0.5, borderColor: css("--paper") } });
       option.series.push({ type: "custom", xAxisIndex: i, yAxisIndex: i, data: holes[i], renderItem: (_, api) => {
         const c = api.coord([api.value(0), api.value(1)]), s = api.size([1, 1]), x = c[0] - s[0] / 2, yy = c[1] - s[1] / 2;
@@ -415,6 +454,16 @@
     }, list.length > 3000);
   };
 
+  /** An interval in brackets, where there is one. */
+  const interval = (r) => (isNumber(r.lower) || isNumber(r.upper) ? ` [${show(r.lower, 2)}, ${show(r.upper, 2)}]` : "");
+  /** Of how many models and families an index is, and why it has no interval. */
+  function countWords(list, withInterval = true) {
+    const least = (key) => { const v = list.map((r) => r[key]).filter(isNumber); return v.length ? [Math.min(...v), Math.max(...v)] : null; };
+    const range = (v, one, many) => (v ? (v[0] === v[1] ? v[0] : v[0] + " to " + v[1]) + " " + (v[1] === 1 ? one : many) : "");
+    const models = range(least("n_models"), "model", "models"), families = range(least("n_families"), "family", "families");
+    const bare = withInterval && list.length && list.every((r) => !isNumber(r.lower)) ? list.map((r) => r.status).find((s) => s && s.startsWith("no interval")) : null;
+    return [models, families, bare].filter(Boolean).map((w) => "   " + w).join("");
+  }
   figures.snci = (figure, plot) => {
     const list = narrow(figure, rows("snci"), SNCI_KEYS, { representation: "stable_mode" });
     const single = list.filter((r) => r.roi && !r.roi.startsWith("("));
@@ -423,16 +472,16 @@
     const column = new Map(order.map((r, i) => [r, i]));
     const shown = modalities.filter((m) => list.some((r) => r.modality === m));
     const bands = networkBands(order, networkOf);
-    const option = { grid: [], xAxis: [], yAxis: [], series: [], title: [], tooltip: tooltip((t) => { const r = t.data && t.data.row; return r ? `<b>${esc(r.roi)}</b> · ${esc(r.modality)}<br>${show(r.value, 2)} [${show(r.lower, 2)}, ${show(r.upper, 2)}]` : ""; }) };
+    const option = { grid: [], xAxis: [], yAxis: [], series: [], title: [], tooltip: tooltip((t) => { const r = t.data && t.data.row; return r ? `<b>${esc(r.roi)}</b> · ${esc(r.modality)}<br>${show(r.value, 2)}${interval(r) || "<br>" + esc(r.status || "no interval")}` : ""; }) };
     const height = 120, gap = 62;
     shown.forEach((m, i) => {
       const mine = single.filter((r) => r.modality === m && isNumber(r.value));
       const undefinedCount = order.length - mine.length;
       const median = list.find((r) => r.modality === m && r.roi === "(median)");
-      option.title.push({ text: m + (median && isNumber(median.value) ? `   median over ROIs ${show(median.value, 2)} [${show(median.lower, 2)}, ${show(median.upper, 2)}]` : "") + (undefinedCount ? `   ${undefinedCount} of ${order.length} ROIs undefined` : ""), left: 0, top: i * (height + gap), textStyle: Object.assign(text(12), { fontWeight: 600 }) });
-      option.grid.push({ left: 44, right: 10, top: 24 + i * (height + gap), height });
+      option.title.push({ text: m + (median && isNumber(median.value) ? `   median over ROIs ${show(median.value, 2)}${interval(median)}` : "") + countWords(mine) + (undefinedCount ? `   ${undefinedCount} of ${order.length} ROIs undefined` : ""), left: 0, top: i * (height + gap), textStyle: Object.assign(text(12), { fontWeight: 600 }) });
+      option.grid.push({ left: 56, right: 10, top: 24 + i * (height + gap), height });
       option.xAxis.push({ type: "category", gridIndex: i, data: order, axisLabel: { show: false }, axisTick: { show: false }, axisLine: { lineStyle: { color: css("--zero") }, onZero: false } });
-      option.yAxis.push(axis({ type: "value", gridIndex: i, splitNumber: 3 }));
+      option.yAxis.push(axis({ type: "value", gridIndex: i, splitNumber: 3, name: "SNCI", nameLocation: "middle", nameGap: 34 }));
       option.series.push({ type: "custom", silent: true, xAxisIndex: i, yAxisIndex: i, data: mine.filter((r) => isNumber(r.lower) && isNumber(r.upper)).map((r) => [column.get(r.roi), r.lower, r.upper]), encode: { x: 0, y: [1, 2] },
         renderItem: (_, api) => { const a = api.coord([api.value(0), api.value(1)]), b = api.coord([api.value(0), api.value(2)]); return { type: "line", shape: { x1: a[0], y1: a[1], x2: b[0], y2: b[1] }, style: { stroke: colourOf(m), lineWidth: 1, opacity: 0.7 } }; } });
       option.series.push({ type: "scatter", xAxisIndex: i, yAxisIndex: i, symbol: symbolOf(m), symbolSize: order.length > 120 ? 4 : 7, itemStyle: { color: colourOf(m), opacity: 1 }, data: mine.map((r) => ({ value: [column.get(r.roi), r.value], row: r })) });
@@ -441,23 +490,33 @@
     chart(plot, shown.length * (height + gap), option, single.length > 1500);
   };
 
-  figures.convergence = (figure, plot) => {
+  figures.convergence = (figure, plot, legend) => {
     const list = narrow(figure, rows("convergence"), [["space", "Space"], ["representation", "Representation"]], { representation: "stable_mode" });
     const defined = list.filter((r) => isNumber(r.convergence)).sort((a, b) => b.convergence - a.convergence);
     if (!defined.length) return absent(plot, list.length ? "Convergence is undefined in every ROI: " + (list[0].status || "no reason given") + "." : "No convergence map is among these results.");
     const few = defined.length <= 60;
     const threshold = defined.find((r) => isNumber(r.threshold));
-    chart(plot, few ? 290 : 240, {
-      grid: { left: 44, right: 14, top: 12, bottom: few ? 104 : 34 },
-      xAxis: axis({ type: "category", data: defined.map((r) => r.roi), splitLine: { show: false }, name: few ? "" : "ROIs, ranked", nameLocation: "middle", nameGap: 14, axisLabel: { show: few, rotate: 60, interval: 0, fontSize: 10, color: css("--soft"), formatter: (s) => clip(s, 18) } }),
-      yAxis: axis({ type: "value" }),
-      tooltip: tooltip((t) => { const r = t.data && t.data.row; return r ? `<b>${esc(r.roi)}</b>${r.network ? " · " + esc(r.network) : ""}<br>${show(r.convergence, 2)} [${show(r.lower, 2)}, ${show(r.upper, 2)}]<br>${r.all_above ? "all modalities above the threshold" : "not all modalities above the threshold"}` : ""; }),
+    const { space, representation } = defined[0];
+    const column = new Map(defined.map((r, i) => [r.roi, i]));
+    const behind = rows("snci").filter((r) => r.space === space && r.representation === representation && column.has(r.roi) && isNumber(r.mean));
+    const kind = behind.length ? behind[0].kind : null;
+    const scored = behind.filter((r) => r.kind === kind);
+    if (scored.length) modalityLegend(legend);
+    const upper = 180, lower = scored.length ? 110 : 0, gap = scored.length ? 26 : 0;
+    const names = { show: few, rotate: 60, interval: 0, fontSize: 10, color: css("--soft"), formatter: (s) => clip(s, 18) };
+    const category = (grid, last) => axis({ type: "category", gridIndex: grid, data: defined.map((r) => r.roi), splitLine: { show: false }, name: last && !few ? "ROIs, ranked" : "", nameLocation: "middle", nameGap: 14, axisLabel: last ? names : { show: false } });
+    const tip = (t) => { const r = t.data && t.data.row; if (!r) return ""; return r.convergence === undefined ? `<b>${esc(r.roi)}</b><br>${esc(r.modality)}: mean score ${show(r.mean)}` + (isNumber(r.sd) ? `, standard deviation over models ${show(r.sd)}` : "") : `<b>${esc(r.roi)}</b>${r.network ? " · " + esc(r.network) : ""}<br>${show(r.convergence, 2)}${interval(r)}<br>${r.all_above ? "all modalities above the threshold" : "not all modalities above the threshold"}`; };
+    chart(plot, 12 + upper + gap + lower + (few ? 104 : 34), {
+      grid: [{ left: 62, right: 14, top: 12, height: upper }].concat(scored.length ? [{ left: 62, right: 14, top: 12 + upper + gap, height: lower }] : []),
+      xAxis: [category(0, !scored.length)].concat(scored.length ? [category(1, true)] : []),
+      yAxis: [axis({ type: "value", gridIndex: 0, name: "least SNCI", nameLocation: "middle", nameGap: 42 })].concat(scored.length ? [axis({ type: "value", gridIndex: 1, splitNumber: 3, name: "mean score", nameLocation: "middle", nameGap: 42 })] : []),
+      tooltip: tooltip(tip),
       series: [
         { type: "custom", silent: true, data: defined.map((r, i) => [i, isNumber(r.lower) ? r.lower : r.convergence, isNumber(r.upper) ? r.upper : r.convergence]), encode: { x: 0, y: [1, 2] },
           renderItem: (_, api) => { const a = api.coord([api.value(0), api.value(1)]), b = api.coord([api.value(0), api.value(2)]); return { type: "line", shape: { x1: a[0], y1: a[1], x2: b[0], y2: b[1] }, style: { stroke: css("--zero"), lineWidth: 1 } }; } },
-        { type: "scatter", data: defined.map((r, i) => ({ value: [i, r.convergence], row: r, symbol: r.all_above ? "circle" : "emptyCircle" })), symbolSize: few ? 8 : 5, itemStyle: { color: css("--m0") },
+        { type: "scatter", data: defined.map((r, i) => ({ value: [i, r.convergence], row: r, symbol: r.all_above ? "circle" : "emptyCircle" })), symbolSize: few ? 8 : 5, itemStyle: { color: css("--ink") },
           markLine: threshold ? { silent: true, symbol: "none", lineStyle: { color: css("--bad"), type: "dashed" }, label: { formatter: "threshold " + show(threshold.threshold, 2), position: "insideEndTop", color: css("--bad"), fontSize: 11 }, data: [{ yAxis: threshold.threshold }] } : undefined },
-      ],
+      ].concat(scored.length ? modalities.map((m) => ({ type: "scatter", xAxisIndex: 1, yAxisIndex: 1, symbol: symbolOf(m), symbolSize: few ? 6 : 4, itemStyle: { color: colourOf(m), opacity: 0.85 }, data: scored.filter((r) => r.modality === m).map((r) => ({ value: [column.get(r.roi), r.mean], row: r })) })) : []),
     }, defined.length > 1500);
   };
 
@@ -486,7 +545,8 @@
   /** The maps that a surface can show: rows of pictures, each with a value (or a reason) per ROI. */
   function surfaceMaps(figure, space) {
     const here = (r) => r.space === space;
-    const maps = ["SNCI", "mean score", "convergence", "noise ceiling"].filter((m) => m === "convergence" ? rows("convergence").some(here) : m === "noise ceiling" ? rows("rois").some((r) => here(r) && isNumber(r.ceiling)) : rows("snci").some(here));
+    const bounded = rows("snci").some((r) => here(r) && isNumber(r.lower));
+    const maps = ["SNCI", ...(bounded ? ["SNCI, lower end"] : []), "mean score", "convergence", "noise ceiling"].filter((m) => m === "convergence" ? rows("convergence").some(here) : m === "noise ceiling" ? rows("rois").some((r) => here(r) && isNumber(r.ceiling)) : rows("snci").some(here));
     if (!maps.length) return null;
     const map = choose(figure, "map", "Map", maps, "SNCI");
     if (map === "noise ceiling") {
@@ -499,14 +559,14 @@
       const threshold = list.find((r) => isNumber(r.threshold));
       return { map, unit: "least SNCI over modalities" + (threshold ? `; threshold ${show(threshold.threshold, 2)}` : ""), rows: [{ name: "all modalities", sub: list.length ? `${list.filter((r) => r.all_above === true).length} of ${list.filter((r) => isNumber(r.convergence)).length} ROIs lie above the threshold in every modality` : "", values: new Map(list.map((r) => [r.roi, { value: r.convergence, why: r.status, lower: r.lower, upper: r.upper, note: r.all_above === true ? "every modality above the threshold" : "not every modality above the threshold" }])) }] };
     }
-    const keys = [["representation", "Representation"]].concat(map === "SNCI" ? [["kind", "Kind"]] : []);
+    const keys = [["representation", "Representation"]].concat(map !== "mean score" ? [["kind", "Kind"]] : []);
     let list = narrow(figure, rows("snci").filter((r) => here(r) && r.roi && !r.roi.startsWith("(")), keys, { representation: "stable_mode" });
     if (map === "mean score") { const kind = list.length ? list[0].kind : null; list = list.filter((r) => r.kind === kind); }
-    const unit = map === "SNCI" ? "SNCI" + (list.length && list[0].kind ? ` (${nice(list[0].kind)})` : "") : "mean score over models, " + data.unit;
-    const of = map === "SNCI" ? (r) => ({ value: r.value, why: r.status, lower: r.lower, upper: r.upper }) : (r) => ({ value: r.mean, why: r.status, note: isNumber(r.sd) ? `standard deviation over models ${show(r.sd)}` : "" });
+    const unit = map === "mean score" ? "mean score over models, " + data.unit : (map === "SNCI" ? "SNCI" : "lower end of the interval of SNCI") + (list.length && list[0].kind ? ` (${nice(list[0].kind)})` : "");
+    const of = map === "SNCI, lower end" ? (r) => ({ value: r.lower, why: r.status, note: "SNCI " + show(r.value, 2) }) : map === "SNCI" ? (r) => ({ value: r.value, why: r.status, lower: r.lower, upper: r.upper }) : (r) => ({ value: r.mean, why: r.status, note: isNumber(r.sd) ? `standard deviation over models ${show(r.sd)}` : "" });
     return { map, unit, rows: modalities.filter((m) => list.some((r) => r.modality === m)).map((m) => {
-      const mine = list.filter((r) => r.modality === m), counts = mine.map((r) => r.n_models).filter(isNumber);
-      return { name: m, modality: m, sub: counts.length ? `at most ${Math.max(...counts)} models` : "", values: new Map(mine.map((r) => [r.roi, of(r)])) };
+      const mine = list.filter((r) => r.modality === m);
+      return { name: m, modality: m, sub: countWords(mine, map !== "mean score").trim(), values: new Map(mine.map((r) => [r.roi, of(r)])) };
     }) };
   }
   figures.surface = (figure, plot, legend) => {
@@ -523,13 +583,20 @@
     for (const row of shown.rows) for (const { value } of row.values.values()) if (isNumber(value)) { low = Math.min(low, value); high = Math.max(high, value); }
     if (low > high) return absent(plot, "This map is undefined in every ROI.");
     low = Math.min(0, low);
+    // Ratios have long tails: where the largest value would leave one colour to all others, the scale ends
+    // where 19 of 20 values have ended, and says so.
+    const sorted = shown.rows.flatMap((row) => [...row.values.values()].map((v) => v.value).filter(isNumber)).sort((a, b) => a - b);
+    const most = sorted[Math.min(sorted.length - 1, Math.floor(0.95 * sorted.length))], largest = high;
+    const cut = most > low && largest - low > 1.5 * (most - low);
+    if (cut) high = most;
+    const above = sorted.filter((v) => v > high).length;
     const span = high - low || 1;
     const bar = document.createElement("span");
     bar.className = "colourbar";
     const ends = [document.createElement("span"), document.createElement("span"), document.createElement("span")];
     ends[0].textContent = show(low, 2);
-    ends[1].textContent = show(high, 2);
-    ends[2].textContent = shown.unit;
+    ends[1].textContent = (cut ? "≥ " : "") + show(high, 2);
+    ends[2].textContent = shown.unit + (cut ? `; ${above} values are larger, up to ${show(largest, 2)}` : "");
     const ramp = svg("svg", { class: "bar", viewBox: "0 0 90 10", preserveAspectRatio: "none", role: "img", "aria-label": `colours from ${show(low, 2)} (dark blue) to ${show(high, 2)} (yellow)` });
     for (let i = 0; i < 90; i++) svg("rect", { x: i, y: 0, width: 1.2, height: 10, fill: `rgb(${cividis(i / 89).join(",")})` }, ramp);
     bar.append(ends[0], ramp, ends[1], ends[2]);
@@ -587,6 +654,43 @@
         });
         picture.addEventListener("pointerleave", () => { tip.hidden = true; });
       }
+    }
+  };
+
+  figures.differences = (figure, plot, legend) => {
+    const list = rows("controls").filter((c) => (!c.claim_representation || c.claim_representation === "stable_mode") && isNumber(c.difference));
+    if (!list.length) return absent(plot, "No control has a difference from the claim.");
+    const shown = modelOrder.map((m) => m.model).filter((m) => list.some((c) => c.model === m));
+    modalityLegend(legend, [["cross", "csoft", "model without a stable mode: supports no claim", { fill: "none", stroke: "currentColor", "stroke-width": 1.6 }]]);
+    const reach = Math.max(...list.flatMap((c) => [c.difference, c.lower, c.upper]).filter(isNumber).map(Math.abs)) || 1;
+    const ends = (reach < 0.1 ? 3 : 2);
+    const first = 118, width = 150, rowHeight = 13, top = 18;
+    const grid = document.createElement("div");
+    grid.className = "multiples wide";
+    plot.append(grid);
+    for (const control of distinct(list.map((c) => c.control))) {
+      const mine = list.filter((c) => c.control === control);
+      const cell = document.createElement("div"), head = document.createElement("div");
+      head.className = "title";
+      head.textContent = "claim − " + nice(control);
+      cell.append(head);
+      grid.append(cell);
+      const height = top + rowHeight * shown.length;
+      const box = svg("svg", { viewBox: `0 0 ${first + width + 12} ${height + 18}`, role: "img", "aria-label": "difference between the stable mode and " + nice(control) }, cell);
+      const x = (v) => first + (width / 2) * (1 + v / reach);
+      svg("path", { d: `M${x(0)} ${top - 8}V${height}`, class: "axis", style: "stroke:var(--zero)" }, box);
+      svg("path", { d: `M${first} ${height}H${first + width}`, class: "axis" }, box);
+      for (const v of [-reach, 0, reach]) svg("text", { x: x(v), y: height + 12, "text-anchor": "middle" }, box, v === 0 ? "0" : show(v, ends));
+      shown.forEach((model, i) => {
+        const y = top + rowHeight * (i + 0.35), c = mine.find((r) => r.model === model), about = modelOf.get(model);
+        svg("text", { x: first - 6, y: y + 3, "text-anchor": "end", style: "font-size:9px" }, box, (noStable(model) ? "✕ " : "") + clip(model, 20));
+        if (!c) return;
+        const g = svg("g", { class: "c" + (modalityIndex(about && about.modality) % 7) }, box);
+        const bounds = isNumber(c.lower) && isNumber(c.upper);
+        if (bounds) svg("path", { d: `M${x(c.lower)} ${y}H${x(c.upper)}`, stroke: "currentColor", "stroke-width": 1.4, opacity: noStable(model) ? 0.45 : 0.9 }, g);
+        const words = `${model}: ${show(c.difference, 4)}` + (bounds ? ` [${show(c.lower, 4)}, ${show(c.upper, 4)}]` : " (no interval)") + (isNumber(c.p) ? `, p ${show(c.p, 3)}` : "");
+        titled(noStable(model) ? mark(g, "cross", x(c.difference), y, 2.6, { fill: "none", stroke: "currentColor", "stroke-width": 1.3 }) : mark(g, symbolOf(about && about.modality), x(c.difference), y, 3.2), words);
+      });
     }
   };
 

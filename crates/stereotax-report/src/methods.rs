@@ -61,32 +61,35 @@ pub(crate) fn write(input: &ReportInput) -> Vec<Paragraph> {
                 get(&["clock"]).and_then(|v| clock(&v)),
                 get(&["resample"]).and_then(|v| resample(&v)),
                 get(&["hrf", "haemodynamics"]).and_then(|v| hrf(&v)),
-                get(&["delays", "delays_s"]).map(|v| say(format!("Delays: {v}."), &[])),
+                find(&settings, "delays_s").and_then(delays),
+                get(&["drift"]).and_then(|v| drift(&v)),
                 get(&["encoder", "encoding"]).and_then(|v| encoder(&v)),
-                get(&["alphas", "alpha_grid"]).map(|v| say(format!("Penalties tried: {v}."), &[])),
+                find(&settings, "alphas").map(penalties),
+                get(&["outer_folds"]).map(|v| say(format!("Scores are of held-out responses. Held out: {}. Everything that is fitted, the layer weights{} included, sees the other rows only.", outer_folds(&v), if get(&["fit_on"]).as_deref() == Some("all") { " not" } else { "" }), &[])),
                 get(&["folds", "cv", "cross_validation"]).map(|v| say(format!("Held-out predictions come from these folds: {v}. Everything that is fitted, the depth decomposition included, sees training stimuli only."), &[])),
                 get(&["score", "score_kind"]).and_then(|v| score(&v)),
                 get(&["subjects", "subject"]).and_then(|v| subjects(&v)),
-                get(&["ceiling", "ceilings"]).map(|v| say(format!("Noise ceiling: {}.", v.replace('_', " ")), &["sahani2003", "schoppe2016"])),
+                ceiling(input, get(&["ceiling", "ceilings"])),
                 get(&["mask_below", "ceiling_mask", "min_ceiling"]).map(|v| say(format!("ROIs with a ceiling below {v} are masked before any group statistic."), &[])),
+                get(&["shifts"]).map(|v| say(format!("p-values of single scores come from {v} circular shifts of each run, or permutations of blocks where rows are single stimuli."), &[])),
             ],
         ),
         (
             "Group statistics",
             vec![
-                get(&["embedding"]).map(|v| say(format!("Coordinates: {}; planes are for display, tests use the full space.", v.replace('_', " ")), &[])),
+                get(&["embedding"]).map(|v| say(format!("The coordinates of a model are {}; planes are for display, tests use the full space.", coordinates(&v)), &[])),
                 get(&["snci"]).and_then(|v| snci(&v)),
-                get(&["distance"]).map(|v| say(format!("Distance between models: {}.", v.replace('_', " ")), &[])),
+                get(&["distance"]).map(|v| say(format!("The distance between models is {}.", distance(&v)), &[])),
             ],
         ),
         (
             "Resampling and multiplicity",
             vec![
                 get(&["n_permutations", "permutations"]).map(|v| say(format!("{v} permutations; p = (1 + number at least as extreme) / (1 + number drawn), with a tolerance for ties."), &["phipson2010"])),
-                get(&["restrict", "restricted", "permute_within", "exchange"]).map(|v| say(format!("Labels are exchanged so: {}.", v.replace('_', " ")), &["anderson2001"])),
+                get(&["restrict", "restricted", "permute_within", "exchange"]).map(|v| say(format!("Labels are exchanged {}.", exchanged(&v)), &["anderson2001"])),
                 get(&["n_bootstrap", "bootstrap", "bootstraps"]).map(|v| say(format!("{v} bootstrap draws, over the units that the study declares."), &["efron1987"])),
                 get(&["adjustment", "adjust", "multiplicity"]).and_then(|v| adjustment(&v)),
-                get(&["n_shuffles", "shuffles"]).map(|v| say(format!("The layer order was shuffled {v} times as a control; every shuffle went through the same pipeline."), &[])),
+                get(&["n_shuffles", "shuffles", "layer_order"]).filter(|n| n != "0").map(|v| say(format!("The layer order was shuffled {v} times as a control; every shuffle went through the same pipeline."), &[])),
             ],
         ),
     ];
@@ -229,6 +232,9 @@ fn estimator(v: &str) -> Option<Sentence> {
             "The operator is estimated by total least squares, which removes the bias of noise towards decay.",
             &["hemati2017", "dawson2016"],
         ),
+        "symmetric" => say("The operator is constrained to be symmetric.", &["baddoo2023"]),
+        "hankel" => say("The operator is estimated on delay-embedded layers (Hankel matrices).", &[]),
+        "reduced_rank" => say("The operator is estimated by reduced-rank regression.", &[]),
         "fb" | "forward_backward" => say(
             "The operator is estimated forwards and backwards on one common basis and averaged.",
             &["dawson2016"],
@@ -308,6 +314,10 @@ fn select(v: &str) -> Option<Sentence> {
 fn hrf(v: &str) -> Option<Sentence> {
     Some(match split(v).0 {
         "none" => say("Responses are per stimulus, so no haemodynamic model is applied.", &[]),
+        "auto" => say(
+            "For time series haemodynamics are modelled by delayed copies of the features (finite impulse response) within each run; for responses per stimulus no haemodynamic model is applied.",
+            &[],
+        ),
         "fir" => say(
             "Haemodynamics are modelled by delayed copies of the features (finite impulse response) within each run.",
             &[],
@@ -348,7 +358,7 @@ fn score(v: &str) -> Option<Sentence> {
             "The score is r² of held-out prediction and response, with negative correlations counted as zero.",
             &[],
         ),
-        "ceil" => say("The score is r² divided by the squared noise ceiling.", &["schoppe2016"]),
+        "ceil" | "ceiling" => say("The score is r² divided by the squared noise ceiling.", &["schoppe2016"]),
         "debiased" => {
             say("The score is r² less its expectation by chance for the effective number of samples.", &[])
         }
@@ -358,7 +368,7 @@ fn score(v: &str) -> Option<Sentence> {
 
 fn subjects(v: &str) -> Option<Sentence> {
     Some(match split(v).0 {
-        "mean_of_scores" | "per_subject" => {
+        "mean_of_scores" | "per_subject" | "each" => {
             say("Models are fitted per subject and scores are averaged.", &[])
         }
         "group_mean" => say("Responses are averaged over subjects before fitting.", &[]),
@@ -367,7 +377,8 @@ fn subjects(v: &str) -> Option<Sentence> {
 }
 
 fn snci(v: &str) -> Option<Sentence> {
-    let kind = split(v).0;
+    // Of several kinds the first is the main one.
+    let kind = v.split([',', ':']).next().unwrap_or(v).trim();
     let formula = match kind {
         "snr" => "mean over models divided by their standard deviation",
         "bounded" => "mean² / (mean² + variance) over models",
@@ -387,6 +398,108 @@ fn snci(v: &str) -> Option<Sentence> {
         ),
         &["yan2026"],
     ))
+}
+
+/// The delays of a finite impulse response.
+fn delays(v: &Value) -> Option<Sentence> {
+    let (from, to) = (v.get("from")?.as_f64()?, v.get("to")?.as_f64()?);
+    Some(say(format!("Delays of a finite impulse response run from {from} to {to} s."), &[]))
+}
+
+fn drift(v: &str) -> Option<Sentence> {
+    let parts: Vec<&str> = v.split(':').collect();
+    let last = parts.last().copied().unwrap_or_default();
+    Some(match parts.first().copied()? {
+        "dct" => say(
+            format!("Drift slower than {last} Hz is removed from each run of a time series by cosines."),
+            &[],
+        ),
+        "polort" => say(
+            format!("Drift is removed from each run of a time series by polynomials up to degree {last}."),
+            &[],
+        ),
+        "none" => say("No drift is removed.", &[]),
+        _ => return None,
+    })
+}
+
+fn penalties(v: &Value) -> Sentence {
+    let grid = v.get("grid").unwrap_or(v);
+    let number = |key: &str| grid.get(key).and_then(Value::as_f64);
+    let tried = match (number("from"), number("to"), number("count")) {
+        (Some(from), Some(to), Some(count)) => {
+            format!("{count} values from {from:e} to {to:e}, evenly spaced in the logarithm")
+        }
+        _ => words(v.get("list").unwrap_or(v)),
+    };
+    say(
+        format!("Penalties tried, as multiples of the mean squared singular value of the features: {tried}."),
+        &[],
+    )
+}
+
+fn outer_folds(v: &str) -> String {
+    let parts: Vec<&str> = v.split(':').collect();
+    let last = parts.last().copied().unwrap_or_default();
+    match parts.first().copied().unwrap_or_default() {
+        "auto" => "one run at a time where there are several, else one of ten random parts of the stimuli or one of five blocks of a time series".into(),
+        "leave_run_out" => "one run at a time".into(),
+        "k_fold" => format!("one of {last} random parts of the stimuli at a time"),
+        "blocks" => format!("one of {last} contiguous blocks at a time, with purged edges"),
+        other => other.replace('_', " "),
+    }
+}
+
+/// The ceiling that was used, which the tables know where the settings leave it open.
+fn ceiling(input: &ReportInput, setting: Option<String>) -> Option<Sentence> {
+    let setting = setting?;
+    let mut used: Vec<String> = input.distinct("rois", "ceiling_kind");
+    used.sort();
+    let kinds = if used.is_empty() { vec![setting] } else { used };
+    let describe = |kind: &String| match kind.as_str() {
+        "none" => "none".to_owned(),
+        "isc" => "from correlations between subjects".into(),
+        "split_half" => "from split halves of repeats (Spearman–Brown)".into(),
+        "explainable_variance" => "from the explainable variance over repeats".into(),
+        "signal_power" => "from the signal power over repeats".into(),
+        "given" => "given with the ROIs".into(),
+        other => other.replace('_', " "),
+    };
+    let listed: Vec<String> = kinds.iter().map(describe).collect();
+    if listed == ["none"] {
+        return Some(say("No noise ceiling was estimated.", &[]));
+    }
+    Some(say(format!("Noise ceiling: {}.", listed.join("; ")), &["sahani2003", "schoppe2016"]))
+}
+
+fn coordinates(v: &str) -> String {
+    match v {
+        "score" => "its scores over ROIs".into(),
+        "z" => "its scores over ROIs, z-scored over models".into(),
+        "rank" => "the ranks of its scores over ROIs".into(),
+        "ceiling" => "its scores over the noise ceilings".into(),
+        "response" => "its predicted responses, compared by correlation".into(),
+        other => other.replace('_', " "),
+    }
+}
+
+fn distance(v: &str) -> String {
+    match v {
+        "euclidean" => "Euclidean, on coordinates z-scored over models".into(),
+        "euclidean_raw" => "Euclidean, on the coordinates as they are".into(),
+        "correlation" => "one minus the correlation of coordinates".into(),
+        "cosine" => "one minus the cosine of coordinates".into(),
+        other => other.replace('_', " "),
+    }
+}
+
+fn exchanged(v: &str) -> String {
+    match v {
+        "family" => "by families as wholes; where that leaves too few distinct labellings, model by model, and the row of the test says so".into(),
+        "strata" => "within benchmarks".into(),
+        "free" | "no" => "model by model".into(),
+        other => format!("so: {}", other.replace('_', " ")),
+    }
 }
 
 fn adjustment(v: &str) -> Option<Sentence> {
@@ -460,6 +573,43 @@ mod tests {
             text(json!({ "rank": { "energy": 0.99 } }), "robust"),
             text(json!({ "rank": "energy:0.99" }), "robust")
         );
+    }
+
+    /// What the robust preset writes into the manifest is said in words, and nothing of it is passed over.
+    #[test]
+    fn settings_of_a_run_become_sentences() {
+        let some = text(
+            json!({ "nfas": {
+                "hrf": "auto", "delays_s": { "from": 1.5, "to": 9.0 }, "drift": { "dct": { "high_pass_hz": 0.01 } },
+                "alphas": { "grid": { "from": 0.001, "to": 1e6, "count": 19 } }, "outer_folds": "auto",
+                "fit_on": "train", "snci": ["snr", "debiased"], "restricted": "family", "subjects": "each",
+                "estimator": "total_least_squares", "rank": "hard_threshold", "score": "ceiling",
+                "embedding": "score", "distance": "euclidean", "ceiling": "auto",
+                "controls": { "layer_order": 20 },
+            } }),
+            "robust",
+        );
+        for words in [
+            "finite impulse response",
+            "from 1.5 to 9 s",
+            "slower than 0.01 Hz",
+            "19 values from 1e-3 to 1e6",
+            "one run at a time where there are several",
+            "the layer weights included",
+            "mean over models divided by their standard deviation (snr)",
+            "by families as wholes",
+            "fitted per subject",
+            "total least squares",
+            "optimal hard threshold",
+            "divided by the squared noise ceiling",
+            "its scores over ROIs",
+            "z-scored over models",
+            "Noise ceiling: auto",
+            "shuffled 20 times",
+        ] {
+            assert!(some.contains(words), "{words}\n{some}");
+        }
+        assert!(!some.contains('{') && !some.contains("from:"), "{some}");
     }
 
     #[test]

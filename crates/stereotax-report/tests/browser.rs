@@ -75,6 +75,7 @@ fn every_figure_is_drawn_without_a_script_error() {
         "networks",
         "snci",
         "convergence",
+        "differences",
         "spectra",
         "weights",
         "profiles",
