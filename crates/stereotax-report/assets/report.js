@@ -462,7 +462,7 @@
     const range = (v, one, many) => (v ? (v[0] === v[1] ? v[0] : v[0] + " to " + v[1]) + " " + (v[1] === 1 ? one : many) : "");
     const models = range(least("n_models"), "model", "models"), families = range(least("n_families"), "family", "families");
     const bare = withInterval && list.length && list.every((r) => !isNumber(r.lower)) ? list.map((r) => r.status).find((s) => s && s.startsWith("no interval")) : null;
-    return [models, families, bare].filter(Boolean).map((w) => "   " + w).join("");
+    return [models, families, bare].filter(Boolean).join(" · ");
   }
   figures.snci = (figure, plot) => {
     const list = narrow(figure, rows("snci"), SNCI_KEYS, { representation: "stable_mode" });
@@ -478,7 +478,7 @@
       const mine = single.filter((r) => r.modality === m && isNumber(r.value));
       const undefinedCount = order.length - mine.length;
       const median = list.find((r) => r.modality === m && r.roi === "(median)");
-      option.title.push({ text: m + (median && isNumber(median.value) ? `   median over ROIs ${show(median.value, 2)}${interval(median)}` : "") + countWords(mine) + (undefinedCount ? `   ${undefinedCount} of ${order.length} ROIs undefined` : ""), left: 0, top: i * (height + gap), textStyle: Object.assign(text(12), { fontWeight: 600 }) });
+      option.title.push({ text: m + (median && isNumber(median.value) ? `   median over ROIs ${show(median.value, 2)}${interval(median)}` : "") + "   " + countWords(mine) + (undefinedCount ? `   ${undefinedCount} of ${order.length} ROIs undefined` : ""), left: 0, top: i * (height + gap), textStyle: Object.assign(text(12), { fontWeight: 600 }) });
       option.grid.push({ left: 56, right: 10, top: 24 + i * (height + gap), height });
       option.xAxis.push({ type: "category", gridIndex: i, data: order, axisLabel: { show: false }, axisTick: { show: false }, axisLine: { lineStyle: { color: css("--zero") }, onZero: false } });
       option.yAxis.push(axis({ type: "value", gridIndex: i, splitNumber: 3, name: "SNCI", nameLocation: "middle", nameGap: 34 }));
@@ -566,7 +566,7 @@
     const of = map === "SNCI, lower end" ? (r) => ({ value: r.lower, why: r.status, note: "SNCI " + show(r.value, 2) }) : map === "SNCI" ? (r) => ({ value: r.value, why: r.status, lower: r.lower, upper: r.upper }) : (r) => ({ value: r.mean, why: r.status, note: isNumber(r.sd) ? `standard deviation over models ${show(r.sd)}` : "" });
     return { map, unit, rows: modalities.filter((m) => list.some((r) => r.modality === m)).map((m) => {
       const mine = list.filter((r) => r.modality === m);
-      return { name: m, modality: m, sub: countWords(mine, map !== "mean score").trim(), values: new Map(mine.map((r) => [r.roi, of(r)])) };
+      return { name: m, modality: m, sub: countWords(mine, map !== "mean score"), values: new Map(mine.map((r) => [r.roi, of(r)])) };
     }) };
   }
   figures.surface = (figure, plot, legend) => {
@@ -806,8 +806,10 @@
     let list = rows("multiverse").filter((r) => isNumber(r.versus_layer_mean));
     if (!list.length) return absent(plot, "No cell of the multiverse is defined.");
     const names = distinct(list.map((r) => r.model));
-    const model = names.length ? choose(figure, "model", "Model", ["all models", ...names], "all models") : "all models";
-    if (model !== "all models") list = list.filter((r) => r.model === model);
+    const model = names.length ? choose(figure, "model", "Model", ["all models", ...names], "all models", (n) => (n === "all models" ? "all models with a claim" : n)) : "all models";
+    const claims = (r) => { const m = modelOf.get(r.model); return !m || (!m.twin_of && !noStable(r.model)); };
+    list = list.filter(model === "all models" ? claims : (r) => r.model === model);
+    if (!list.length) return absent(plot, "No model with a claim is among these cells.");
     list = [...list].sort((a, b) => a.versus_layer_mean - b.versus_layer_mean);
     modalityLegend(legend);
     const levels = [];

@@ -339,7 +339,7 @@ fn summarise(models: &[ModelVerdict]) -> (String, &'static str, Vec<String>) {
     if !unstable.is_empty() {
         sentences.push(format!(
             "{} {} NO stable mode: {}. No statement about stable-mode alignment is made for {}.",
-            unstable.len(),
+            counted(unstable.len(), "model"),
             has(unstable.len()),
             names(&unstable),
             if unstable.len() == 1 { "it" } else { "them" }
