@@ -180,7 +180,11 @@
       const select = document.createElement("select");
       for (const option of options) select.add(new Option(name ? name(option) : option, option, false, option === state[key]));
       select.addEventListener("change", () => { state[key] = select.value; draw(figure.dataset.figure); });
-      wrap.append(select);
+      // On paper a choice is its value.
+      const printed = document.createElement("b");
+      printed.className = "printed";
+      printed.textContent = name ? name(state[key]) : state[key];
+      wrap.append(select, printed);
       figure.querySelector(".choices").append(wrap);
     }
     return state[key];
@@ -299,7 +303,7 @@
     const ceilingOf = (s) => (data.unit.startsWith("r²") && !data.unit.includes("ceiling") && s.ceiling_kind !== "r2" ? s.ceiling * s.ceiling : s.ceiling);
     // Where the ceiling lies far above every score, an axis that reaches it hides what is compared.
     const reached = [...controls.flatMap((c) => [c.claim, c.value]), ...[...ranges.values()].flat()].filter(isNumber);
-    const far = ceilings.length > 0 && Math.min(...ceilings.map(ceilingOf)) > 2 * Math.max(...reached);
+    const far = ceilings.length > 0 && Math.min(...ceilings.map(ceilingOf)) > 1.3 * Math.max(...reached);
     const axisTo = far ? choose(figure, "axis", "Axis", ["the scores", "the noise ceiling"], "the scores") : "the noise ceiling";
     if (far && axisTo === "the scores") {
       const span = ceilings.map(ceilingOf), low = show(Math.min(...span), 2), high = show(Math.max(...span), 2);
@@ -318,9 +322,10 @@
     const first = ["stable mode (the claim)", "mode that is NOT stable", "layer mean"];
     const rank = (n) => (first.includes(n) ? first.indexOf(n) : first.length);
     const named = series.map((s) => s.name).filter(Boolean).sort((a, b) => rank(a) - rank(b));
-    chart(plot, 84 + 30 * shown.length + 22 * Math.ceil(named.length / 6), {
+    const lines = Math.ceil(named.length / Math.max(1, Math.floor((plot.clientWidth || 1000) / 170)));
+    chart(plot, 84 + 30 * shown.length + 22 * lines, {
       legend: { top: 0, left: 0, right: 0, data: named, textStyle: text(12), itemWidth: 16, itemHeight: 11, itemGap: 14, icon: undefined },
-      grid: { left: 190, right: 24, top: 16 + 22 * Math.ceil(named.length / 5), bottom: 40 },
+      grid: { left: 190, right: 24, top: 16 + 24 * lines, bottom: 40 },
       xAxis: axis({ type: "value", name: "mean score, " + data.unit, nameLocation: "middle", nameGap: 26, boundaryGap: ["2%", "4%"], scale: far && axisTo === "the scores" }),
       yAxis: axis({ type: "category", data: shown, inverse: true, axisLabel: { color: css("--ink"), fontSize: 12, interval: 0, formatter: (n) => axisName(n, 24) }, splitLine: { show: true, lineStyle: { color: css("--line"), width: 0.6 } } }),
       tooltip: tooltip((t) => { const c = t.data.row; if (!c) return ""; return `<b>${esc(c.model)}</b><br>${esc(nice(c.control))}: ${show(c.value)}` + (isNumber(c.difference) ? `<br>claim − control ${show(c.difference)} [${show(c.lower)}, ${show(c.upper)}]` : ""); }),
@@ -400,13 +405,13 @@
         for (const roi of order) holes[p].push({ value: [column.get(roi), line.get(model)], row: { model, roi, representation }, why });
       }
     });
-    const rowHeight = shown.length > 30 ? 13 : 20, panel = rowHeight * shown.length, gap = 66;
+    const rowHeight = shown.length > 30 ? 13 : 20, panel = rowHeight * shown.length, gap = 66, head = plot.clientWidth && plot.clientWidth < 640 ? 60 : 34;
     const bands = networkBands(order, networkOf);
     const option = { grid: [], xAxis: [], yAxis: [], series: [], title: [],
       tooltip: tooltip((t) => { const s = t.data && t.data.row; if (!s) return ""; return `<b>${esc(s.model)}</b> · ${esc(s.roi)}${networkOf(s.roi) ? " (" + esc(networkOf(s.roi)) + ")" : ""}<br>${esc(nice(s.representation))}: ` + (t.data.why ? "– " + esc(t.data.why) : `${show(s.score)} (r ${show(s.r)})` + (isNumber(s.ceiling) ? `<br>ceiling ${show(s.ceiling)}` : "") + (isNumber(s.p_adj) ? `<br>p adj. ${show(s.p_adj, 4)}` : isNumber(s.p) ? `<br>p ${show(s.p, 4)}` : "")); }),
       visualMap: { type: "continuous", min: bottom, max: top || 1, seriesIndex: panels.map((_, i) => 3 * i), calculable: false, orient: "horizontal", right: 20, top: 0, itemWidth: 12, itemHeight: 150, text: [show(top, 2) + " " + data.unit, show(bottom, 2)], textStyle: text(11), inRange: { color: CIVIDIS } } };
     panels.forEach((representation, i) => {
-      const y = 34 + i * (panel + gap);
+      const y = head + i * (panel + gap);
       option.title.push({ text: nice(representation) + (i === 0 ? " (the claim)" : " (control)"), left: 0, top: y - 24, textStyle: Object.assign(text(12), { fontWeight: 600 }) });
       option.grid.push({ left: 150, right: 20, top: y, height: panel });
       option.xAxis.push({ type: "category", gridIndex: i, data: order, axisLabel: { show: false }, axisTick: { show: false }, axisLine: { show: false } });
@@ -420,7 +425,7 @@
       } });
       option.series.push(bandSeries(bands, i));
     });
-    chart(plot, 34 + panels.length * (panel + gap) - 26, option, panels.length * order.length * shown.length > 6000);
+    chart(plot, head + panels.length * (panel + gap) - 26, option, panels.length * order.length * shown.length > 6000);
   };
 
   const SNCI_KEYS = [["space", "Space"], ["representation", "Representation"], ["kind", "Kind"]];

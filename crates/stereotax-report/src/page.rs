@@ -1,6 +1,6 @@
 //! Lay out the page: sections, tables, embedded data, script and style in one file.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use minijinja::value::Value as Safe;
 use minijinja::{Environment, context};
@@ -144,9 +144,14 @@ fn asked(input: &ReportInput) -> Vec<(String, String)> {
     if !benchmarks.is_empty() {
         asked.push(("benchmarks".into(), listed(&benchmarks)));
     }
-    let rois = input.rows("rois").count();
+    // Benchmarks of one space have the same ROIs; each stands once.
+    let distinct = |masked: bool| {
+        let rows = input.rows("rois").filter(|r| !masked || r.flag("masked") == Some(true));
+        rows.map(|r| (r.text("space"), r.text("roi"))).collect::<BTreeSet<_>>().len()
+    };
+    let rois = distinct(false);
     if rois > 0 {
-        let masked = input.rows("rois").filter(|r| r.flag("masked") == Some(true)).count();
+        let masked = distinct(true);
         let note = if masked > 0 { format!(" ({masked} masked)") } else { String::new() };
         asked.push(("ROIs".into(), format!("{rois}{note}")));
     }
@@ -205,6 +210,9 @@ fn truth(input: &ReportInput) -> Option<DynamicGrid> {
         Value::Object(map) => map.iter().map(|(k, v)| (k.clone(), v)).collect(),
         _ => return None,
     };
+    if rows.is_empty() {
+        return None;
+    }
     let mut heads: Vec<String> = Vec::new();
     if rows.iter().any(|r| !r.0.is_empty()) {
         heads.push("quantity".into());

@@ -133,3 +133,18 @@ fn methods_cite_before_the_full_stop() {
 fn same_input_same_bytes() {
     assert!(render(&sample()).unwrap() == render(&sample()).unwrap());
 }
+
+#[test]
+fn rois_of_several_benchmarks_are_counted_once_and_an_empty_truth_has_no_heading() {
+    let mut input = sample();
+    let rois = stereotax_io::Table::new()
+        .text("space", [Some("a + b"); 4])
+        .text("benchmark", [Some("a"), Some("a"), Some("b"), Some("b")])
+        .text("roi", [Some("V1"), Some("V2"), Some("V1"), Some("V2")])
+        .flag("masked", [Some(true), Some(false), Some(true), Some(false)]);
+    input.tables.insert("rois".into(), rois);
+    input.manifest["truth"] = serde_json::json!([]);
+    let page = render(&input).unwrap();
+    assert!(page.contains("<dt>ROIs</dt><dd>2 (1 masked)</dd>"));
+    assert!(!page.contains("Planted against recovered"));
+}
