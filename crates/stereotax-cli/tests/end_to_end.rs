@@ -461,6 +461,118 @@ fn adding_a_model_computes_one_model() {
     }
 }
 
+/// The number in `column` of the only row with these texts.
+fn number(table: &Table, column: &str, at: &[(&str, &str)]) -> Option<f64> {
+    let keys: Vec<(Vec<&str>, &str)> = at.iter().map(|(key, value)| (rows(table, key), *value)).collect();
+    let found: Vec<usize> =
+        (0..table.n_rows()).filter(|&i| keys.iter().all(|(texts, value)| texts[i] == *value)).collect();
+    assert_eq!(found.len(), 1, "{at:?}");
+    table.numbers(column).unwrap()[found[0]]
+}
+
+/// The planted latent `k` of [`write_study`].
+fn latent(k: usize) -> Vec<f32> {
+    let mut stream = Stream::new(5, "latent", 0);
+    let z: Vec<Vec<f32>> = (0..4).map(|_| (0..N_SAMPLES).map(|_| stream.normal() as f32).collect()).collect();
+    z[k].clone()
+}
+
+/// The study of [`write_study`] with few controls, and `lines` in [analysis.nfas].
+fn write_light_study(folder: &Path, models: &[SmallModel], lines: &str) -> PathBuf {
+    let study = write_study(folder, models);
+    let text = fs::read_to_string(&study).unwrap();
+    let text = text.replace(
+        "layer_order = 3\nmultiverse = true",
+        "layer_order = 0\nmultiverse = false\nbest_layer = false\nadaptive = false",
+    );
+    fs::write(&study, text.replace("permutations = 199", &format!("permutations = 199\n{lines}"))).unwrap();
+    study
+}
+
+#[test]
+fn banded_scores_are_what_the_network_adds_to_the_nuisance() {
+    let folder = tempfile::tempdir().unwrap();
+    // Latent 0 drives roi0 and roi4; given as a nuisance feature, it must take their score away from the
+    // network, and leave roi1, which follows latent 1.
+    write_arrays(&folder.path().join("loud.safetensors"), &[("loudness", 1, latent(0))]);
+    let study = write_light_study(folder.path(), &MODELS[..2], "encoder = \"banded\"\nband_candidates = 5");
+    let bare = stereotax(&["check", study.to_str().unwrap()]);
+    assert!(told(&bare).contains("but benchmark `b` names none"), "{}", told(&bare));
+    assert_eq!(bare.status.code(), Some(2));
+    let text = fs::read_to_string(&study).unwrap();
+    let nuisance = "rois = \"rois.csv\"\nnuisance = [{ name = \"loud\", file = \"loud.safetensors\" }]";
+    fs::write(&study, text.replace("rois = \"rois.csv\"", nuisance)).unwrap();
+    let out = folder.path().join("out");
+    let done = run(&study, &out, &[]);
+    assert!(done.status.success(), "{}", told(&done));
+
+    let scores = read_parquet(&out.join("results/scores.parquet")).unwrap();
+    let score = |representation: &str, roi: &str| {
+        let at =
+            [("model", "see-a"), ("representation", representation), ("subject", "(mean)"), ("roi", roi)];
+        number(&scores, "score", &at).unwrap()
+    };
+    assert!(score("nuisance:loud", "roi0") > 0.4 && score("nuisance:loud", "roi1") < 0.1);
+    assert!(score("stable_mode", "roi0") < 0.1, "{}", score("stable_mode", "roi0"));
+    assert!(score("stable_mode", "roi1") > 0.4, "{}", score("stable_mode", "roi1"));
+
+    let bands = read_parquet(&out.join("results/bands.parquet")).unwrap();
+    for roi in ["roi0", "roi1", "roi2"] {
+        let part = |band: &str, column: &str| {
+            let at = [
+                ("model", "see-a"),
+                ("representation", "stable_mode"),
+                ("subject", "one"),
+                ("roi", roi),
+                ("band", band),
+            ];
+            number(&bands, column, &at).unwrap()
+        };
+        let sum = part("representation", "r2") + part("loud", "r2");
+        assert!((sum - part("loud", "joint_r2")).abs() < 1e-9, "{roi}");
+        assert!((part("representation", "weight") + part("loud", "weight") - 1.0).abs() < 1e-9);
+    }
+    // Nuisance by itself is one band: the same numbers as under ridge.
+    let ridge = folder.path().join("ridge");
+    let text = fs::read_to_string(&study).unwrap();
+    fs::write(&study, text.replace("encoder = \"banded\"", "encoder = \"ridge\"")).unwrap();
+    assert!(run(&study, &ridge, &[]).status.success());
+    let plain = read_parquet(&ridge.join("results/scores.parquet")).unwrap();
+    let at = [("model", "see-a"), ("subject", "(mean)"), ("roi", "roi0")];
+    let of =
+        |representation| number(&plain, "score", &[&at[..], &[("representation", representation)]].concat());
+    assert_eq!(of("nuisance:loud"), Some(score("nuisance:loud", "roi0")));
+    assert!(of("stable_mode").unwrap() > 0.4);
+}
+
+#[test]
+fn models_are_placed_by_what_they_predict() {
+    let folder = tempfile::tempdir().unwrap();
+    let lines = "embedding = \"response\"\nmultiplicity = \"bh\"\ninterval = \"bca\"";
+    let study = write_light_study(folder.path(), &MODELS[..4], lines);
+    let out = folder.path().join("out");
+    let done = run(&study, &out, &[]);
+    assert!(done.status.success(), "{}", told(&done));
+    let coordinates = read_parquet(&out.join("results/coordinates.parquet")).unwrap();
+    let x = |model: &str| {
+        number(&coordinates, "x", &[("representation", "stable_mode"), ("model", model)]).unwrap()
+    };
+    assert!(rows(&coordinates, "embedding").iter().all(|e| *e == "response"));
+    // Vision carries latents 0 and 1, audio 2 and 3: what they predict is unrelated between modalities.
+    assert!((x("see-a") - x("see-b")).abs() < 0.2 && (x("hear-a") - x("hear-b")).abs() < 0.2);
+    assert!((x("see-a") - x("hear-a")).abs() > 0.6, "{} {}", x("see-a"), x("hear-a"));
+    let tests = read_parquet(&out.join("results/tests.parquet")).unwrap();
+    let at = [("representation", "stable_mode"), ("test", "permanova"), ("contrast", "modality")];
+    assert!(number(&tests, "r2", &at).unwrap() > 0.8);
+
+    let scores = read_parquet(&out.join("results/scores.parquet")).unwrap();
+    let (chosen, q) = (scores.numbers("p_adj").unwrap(), scores.numbers("q_bh").unwrap());
+    assert_eq!(chosen, q);
+    assert!(q.iter().flatten().count() > 10 && rows(&scores, "adjustment").contains(&"bh"));
+    let influence = read_parquet(&out.join("results/influence.parquet")).unwrap();
+    assert!(rows(&influence, "model").contains(&"hear-b"));
+}
+
 #[test]
 fn plan_check_why_and_info_answer_without_computing() {
     let folder = tempfile::tempdir().unwrap();

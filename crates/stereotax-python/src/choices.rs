@@ -2,14 +2,13 @@
 
 use pyo3::exceptions::PyValueError;
 use stereotax_study::config::{NfasSettings, parse_choices};
-use stereotax_study::settings::refuse_unbuilt;
 
 use crate::error::{Failure, Result};
 
 /// Read lines such as `rank = "energy:0.99"`, keys as in `[analysis.nfas]`; `place` is who asks, for
 /// messages.
 ///
-/// Errors: everything that a study file would be refused for, and choices that are not built yet.
+/// Errors: everything that a study file would be refused for.
 pub fn read(text: &str, place: &str, has_nuisance: bool) -> Result<NfasSettings> {
     let settings = parse_choices(text, place, has_nuisance).map_err(|refused| {
         let told: Vec<String> = refused
@@ -22,6 +21,5 @@ pub fn read(text: &str, place: &str, has_nuisance: bool) -> Result<NfasSettings>
             .collect();
         Failure::Python(PyValueError::new_err(told.join("\n")))
     })?;
-    refuse_unbuilt(&settings)?;
     Ok(settings)
 }

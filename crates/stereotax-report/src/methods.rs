@@ -336,7 +336,7 @@ fn encoder(v: &str) -> Option<Sentence> {
             &["hoerl1970"],
         ),
         "banded" | "banded_ridge" => say(
-            "A banded ridge regression predicts responses from the representation and low-level features together.",
+            "A banded ridge regression predicts responses from the representation and low-level features together; a score is what the representation’s part of the prediction explains beyond the part of the low-level features.",
             &["nunezelizalde2019"],
         ),
         "ols" => say(
@@ -536,6 +536,12 @@ fn tests_run(input: &ReportInput) -> Vec<Sentence> {
     if any("pairwise") {
         sentences
             .push(say("Pairs of modalities are compared afterwards and adjusted together.", &["holm1979"]));
+    }
+    if any("tukey") {
+        sentences.push(say(
+            "Mean scores of pairs are also compared by Tukey’s studentised range, which supposes independent normal values.",
+            &["tukey1949"],
+        ));
     }
     if any("anova") && names.iter().any(|n| n.starts_with("anova")) {
         sentences.push(say("Analysis of variance takes its p-values from permutations.", &["freedman1983"]));

@@ -12,6 +12,7 @@ use std::time::Instant;
 use faer::Mat;
 use serde_json::json;
 use stereotax::data::TileSource;
+use stereotax::encoding::Solver;
 use stereotax::pipelines::depth::{StateKind, state_kind};
 use stereotax::pipelines::{DepthParams, EvaluateParams, Pieces, Representation, Trajectory};
 
@@ -50,6 +51,8 @@ pub struct Grid {
 pub struct BenchmarkWork {
     /// The encoding model and its draws on this benchmark.
     pub evaluate: EvaluateParams,
+    /// The same for a nuisance set by itself: one band, so ridge where the model is banded.
+    pub alone: EvaluateParams,
     /// The division of samples for moments.
     pub pieces: Pieces,
     /// Noise ceilings.
@@ -205,6 +208,10 @@ fn benchmark_work(study: &Study, benchmark: &BenchmarkInput) -> BenchmarkWork {
     let analysis = &study.file.analysis;
     let evaluate =
         settings::evaluate(analysis, study.file.seed, &benchmark.design, &benchmark.hrf, benchmark.gap);
+    let mut alone = evaluate.clone();
+    if let Solver::Banded { .. } = alone.encoding.solver {
+        alone.encoding.solver = Solver::Ridge;
+    }
     let subjects: Vec<&String> = benchmark.subjects.iter().map(|s| &s.digest).collect();
     let ceiling = NodeSpec {
         kind: "ceiling".into(),
@@ -225,7 +232,7 @@ fn benchmark_work(study: &Study, benchmark: &BenchmarkInput) -> BenchmarkWork {
                 .map(|subject| NodeSpec {
                     kind: "nuisance".into(),
                     kernel_version: version::NUISANCE,
-                    params: json!({"evaluate": evaluate}),
+                    params: json!({"evaluate": alone}),
                     inputs: BTreeMap::from([
                         ("design".into(), benchmark.digest.clone()),
                         ("features".into(), nuisance.digest.clone()),
@@ -236,7 +243,7 @@ fn benchmark_work(study: &Study, benchmark: &BenchmarkInput) -> BenchmarkWork {
                 .collect()
         })
         .collect();
-    BenchmarkWork { evaluate, pieces: benchmark.design.pieces(), ceiling, nuisance }
+    BenchmarkWork { evaluate, alone, pieces: benchmark.design.pieces(), ceiling, nuisance }
 }
 
 fn pair(
@@ -291,6 +298,10 @@ fn pair(
             .map(|subject| {
                 let mut inputs = base.clone();
                 inputs.insert("responses".into(), subject.digest.clone());
+                if let Solver::Banded { .. } = work.evaluate.encoding.solver {
+                    let bands: Vec<&String> = benchmark.nuisance.iter().map(|n| &n.digest).collect();
+                    inputs.insert("nuisance".into(), digest_of_json(&json!(bands)));
+                }
                 if let Some(depth) =
                     depth.as_ref().filter(|_| !matches!(representation, Representation::Layer(_)))
                 {
@@ -388,9 +399,15 @@ fn cell_cost(benchmark: &BenchmarkInput, width: usize, work: &BenchmarkWork, dra
     let p = q * stereotax::signal::n_columns(&benchmark.hrf) as f64;
     let (inner, alphas) = (5.0, work.evaluate.encoding.alphas.values.len() as f64);
     // Features are shared by subjects; eigendecompositions cost about 9 k³.
+    // Every candidate for the weights of bands is a fit of its own.
+    let n_fits = match work.evaluate.encoding.solver {
+        Solver::Banded { n_candidates, .. } => n_candidates as f64,
+        _ => 1.0,
+    };
     let features =
         n * width as f64 * k + 9.0 * k * k * k + 2.0 * n * width as f64 * q + inner * 9.0 * p * p * p;
-    let fits = 2.0 * n * p * rois * (2.0 + alphas);
+    let fits =
+        n_fits * (2.0 * n * p * rois * (2.0 + alphas) + (n_fits - 1.0) / n_fits * inner * 9.0 * p * p * p);
     let (b, s) = (work.evaluate.n_bootstraps as f64, work.evaluate.n_shifts as f64);
     let blocks = benchmark.design.block_names.len() as f64;
     let resampling = if draws { rois * (10.0 * b * blocks + 2.0 * s * n) } else { 0.0 };

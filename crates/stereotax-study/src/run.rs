@@ -9,7 +9,7 @@ use rayon::prelude::*;
 use serde_json::json;
 use stereotax::data::{Event, Monitor, TileSource};
 use stereotax::dynamics::DepthMoments;
-use stereotax::encoding::{Candidate, choose};
+use stereotax::encoding::{Candidate, Solver, choose};
 use stereotax::pipelines::ceilings::{CeilingData, ceilings};
 use stereotax::pipelines::depth::{DepthResult, depth_moments, fit_depth};
 use stereotax::pipelines::{
@@ -18,13 +18,13 @@ use stereotax::pipelines::{
 };
 use stereotax_io::FileLayers;
 
-use crate::config::CeilingKind;
+use crate::config::{CeilingKind, Embedding};
 use crate::digests::Digests;
 use crate::inputs::{self, BenchmarkInput, Inputs};
 use crate::node::NodeSpec;
 use crate::plan::{self, Grid, Pair};
 use crate::store::{Payload, Store};
-use crate::summary::{Summary, read_ceilings, summarise};
+use crate::summary::{Summary, average_predictions, read_ceilings, summarise};
 use crate::tables::{self, Scored};
 use crate::{Finding, Options, Study, StudyError, results, settings};
 
@@ -99,8 +99,9 @@ fn preflight(inputs: &Inputs, grid: &Grid) -> Result<(), StudyError> {
         let features = Features::from_matrix(probe.as_ref());
         let mut params = work.evaluate.clone();
         params.encoding.reduce = None;
+        params.encoding.solver = Solver::Ridge;
         for fold in benchmark.design.folds.iter() {
-            predict(&features, fold, &benchmark.design, &[probe.as_ref()], &params)
+            predict(&features, &[], fold, &benchmark.design, &[probe.as_ref()], &params)
                 .map_err(StudyError::in_context(&context))?;
         }
     }
@@ -190,10 +191,12 @@ impl Worker<'_> {
                         .design
                         .folds
                         .iter()
-                        .map(|fold| predict(&features, fold, &benchmark.design, &[responses], &work.evaluate))
+                        .map(|fold| {
+                            predict(&features, &[], fold, &benchmark.design, &[responses], &work.alone)
+                        })
                         .collect::<stereotax::Result<Vec<_>>>()?;
                     let folds: Vec<_> = folds.iter().map(|fold| &fold[0]).collect();
-                    score_cell(&folds, responses, &benchmark.design, true, &work.evaluate, self.monitor)
+                    score_cell(&folds, responses, &benchmark.design, true, &work.alone, self.monitor)
                 };
                 let cell = attempt().map_err(StudyError::in_context(&context))?;
                 self.finish(spec, &cell_payload(&cell, None))?;
@@ -211,7 +214,10 @@ impl Worker<'_> {
         let responses: Vec<MatRef<f64>> = benchmark.subjects.iter().map(|s| s.responses.as_ref()).collect();
         let layers = self.layers(pair);
         let on_clock = model.activations[pair.activation].on_clock.get(&pair.benchmark);
+        let nuisance: Vec<Features> =
+            benchmark.nuisance.iter().map(|n| Features::from_matrix(n.values.as_ref())).collect();
         let data = ModelData {
+            nuisance: &nuisance,
             source: layers.as_source(),
             native: on_clock
                 .filter(|_| pair.native)
@@ -410,7 +416,12 @@ impl Worker<'_> {
             .collect::<Result<Vec<_>, StudyError>>()?;
         let average = |specs: &[NodeSpec], benchmark: usize| -> Result<Option<Summary>, StudyError> {
             let subjects = specs.iter().map(load).collect::<Result<Vec<_>, _>>()?;
-            Ok(summarise(&subjects, kind, &ceilings[benchmark]))
+            let mut summary = summarise(&subjects, kind, &ceilings[benchmark]);
+            if let (Some(summary), Embedding::Response) = (&mut summary, analysis.embedding) {
+                summary.predictions =
+                    average_predictions(&subjects, &self.inputs.benchmarks[benchmark].design);
+            }
+            Ok(summary)
         };
         let nuisance = self
             .grid
@@ -483,6 +494,11 @@ fn cell_payload(cell: &Cell, chosen: Option<&[String]>) -> Payload {
     payload.put("n_eff", &[n_rois], &cell.n_eff);
     put_matrix(&mut payload, "alphas", cell.alphas.as_ref());
     put_matrix(&mut payload, "inner_scores", cell.inner_scores.as_ref());
+    if let Some(split) = &cell.split {
+        put_matrix(&mut payload, "band_r2", split.r2.as_ref());
+        put_matrix(&mut payload, "band_weights", split.weights.as_ref());
+        payload.put("joint_r2", &[n_rois], &split.joint);
+    }
     if let Some(draws) = &cell.draws {
         put_single(&mut payload, "predictions", draws.predictions.as_ref());
         put_single(&mut payload, "bootstrap", draws.bootstrap.as_ref());

@@ -7,35 +7,20 @@ use stereotax::dynamics::stability::StableGates;
 use stereotax::dynamics::{Centring, DepthDmdParams, Scaling};
 use stereotax::encoding::{AlphaChoice, AlphaGrid, AlphaScale, EncodingParams, ReduceParams, Solver};
 use stereotax::pipelines::ceilings::CeilingRule;
-use stereotax::pipelines::group::{Consistency, CoordinateKind, GroupParams, Restriction};
+use stereotax::pipelines::group::{Consistency, CoordinateKind, GroupParams, Multiplicity, Restriction};
 use stereotax::pipelines::{Clock, DepthParams, EvaluateParams, InnerRule, SampleDesign, Trajectory};
 use stereotax::signal::{self, Drift, Hrf};
 use stereotax::stats::distance::DistanceKind;
 use stereotax::stats::score::ScoreKind;
-use stereotax::stats::snci::SnciKind;
+use stereotax::stats::snci::{Interval, SignPolicy, SnciKind};
 use stereotax_io::Pooling;
 
 use crate::config::{self, NfasSettings};
-use crate::error::StudyError;
 
 /// Bootstrap draws for the spread of an eigenvalue.
 const LAMBDA_BOOTSTRAPS: usize = 100;
 /// Least circular shift of a null draw, in seconds.
 const MIN_SHIFT_S: f64 = 20.0;
-
-/// Refuse choices that the register names and this version does not build.
-pub fn refuse_unbuilt(s: &NfasSettings) -> Result<(), StudyError> {
-    let refused = |what: &str, hint: &str| {
-        Err(StudyError::Input { what: format!("[analysis.nfas] {what} is not built yet"), hint: hint.into() })
-    };
-    if s.encoder == config::Encoder::Banded {
-        return refused("encoder = \"banded\"", "use \"ridge\"; nuisance sets are scored beside it");
-    }
-    if s.embedding == config::Embedding::Response {
-        return refused("embedding = \"response\"", "use \"score\", \"z\", \"rank\" or \"ceiling\"");
-    }
-    Ok(())
-}
 
 /// The depth fit.
 pub fn depth(s: &NfasSettings, seed: u64) -> DepthParams {
@@ -193,10 +178,16 @@ pub fn evaluate(s: &NfasSettings, seed: u64, design: &SampleDesign, hrf: &Hrf, g
             hrf: hrf.clone(),
             solver: match s.encoder {
                 config::Encoder::Ols => Solver::LeastSquares,
-                config::Encoder::Ridge | config::Encoder::Banded => Solver::Ridge,
+                config::Encoder::Ridge => Solver::Ridge,
+                config::Encoder::Banded => Solver::Banded { n_candidates: s.band_candidates, seed },
             },
             alphas: AlphaGrid { values: s.alphas.values(), scale: AlphaScale::MeanSquare },
             alpha_choice: if s.alpha_per_roi { AlphaChoice::PerTarget } else { AlphaChoice::Shared },
+            project: match design.clock {
+                Clock::Tr { .. } => s.project_features.then(|| drift(s)),
+                // Responses per stimulus have no drift.
+                Clock::Stimulus => None,
+            },
             ..EncodingParams::default()
         },
         inner,
@@ -239,7 +230,8 @@ pub fn group(s: &NfasSettings, seed: u64) -> GroupParams {
             config::Embedding::Z => CoordinateKind::Z,
             config::Embedding::Rank => CoordinateKind::Rank,
             config::Embedding::Ceiling => CoordinateKind::Ceiling,
-            config::Embedding::Score | config::Embedding::Response => CoordinateKind::Score,
+            config::Embedding::Score => CoordinateKind::Score,
+            config::Embedding::Response => CoordinateKind::Response,
         },
         distance: match s.distance {
             config::Distance::Euclidean => DistanceKind::Euclidean,
@@ -269,6 +261,21 @@ pub fn group(s: &NfasSettings, seed: u64) -> GroupParams {
             })
             .collect(),
         n_bootstraps: s.bootstraps,
+        interval: match s.interval {
+            config::IntervalKind::Percentile => Interval::Percentile,
+            config::IntervalKind::Bca => Interval::Bca,
+        },
+        sign_policy: match s.sign_policy {
+            config::SignPolicy::Zero => SignPolicy::Zero,
+            config::SignPolicy::Carry => SignPolicy::Carry,
+        },
+        multiplicity: match s.multiplicity {
+            config::Multiplicity::MaxT => Multiplicity::MaxT,
+            config::Multiplicity::Holm => Multiplicity::Holm,
+            config::Multiplicity::Bh => Multiplicity::Bh,
+            config::Multiplicity::By => Multiplicity::By,
+            config::Multiplicity::None => Multiplicity::None,
+        },
         leave_one_family_out: s.controls.leave_one_family_out,
         expected_n_shuffles: s.controls.layer_order,
         seed,

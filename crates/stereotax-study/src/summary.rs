@@ -8,6 +8,7 @@ use std::sync::Arc;
 use faer::{Mat, MatRef};
 use stereotax::pipelines::ceilings;
 use stereotax::pipelines::subjects::{self, over_subjects};
+use stereotax::pipelines::{SampleDesign, held_out_order};
 use stereotax::stats::score::ScoreKind;
 use stereotax::stats::summary::median;
 
@@ -26,6 +27,12 @@ pub(crate) struct Summary {
     pub(crate) draws: Option<Arc<Mat<f32>>>,
     /// Null draws of r, draw after draw, averaged likewise.
     pub(crate) null: Option<Arc<Vec<f32>>>,
+    /// Per subject, where features were fitted in bands: product measure (bands × ROIs), joint R² per ROI,
+    /// and weights (bands × ROIs).
+    pub(crate) split: Option<Vec<[Vec<f64>; 3]>>,
+    /// Predicted responses (held-out samples in their own order × ROIs), averaged over subjects; only where
+    /// models are compared by them.
+    pub(crate) predictions: Option<Mat<f32>>,
     /// Share of (fold, ROI) whose penalty is on an edge of the grid, averaged over subjects.
     pub(crate) share_at_edge: f64,
 }
@@ -126,8 +133,29 @@ pub(crate) fn summarise(payloads: &[Payload], kind: ScoreKind, ceiling: &Ceiling
         score: over.score,
         draws: over.draws,
         null: over.null,
+        split: payloads
+            .iter()
+            .map(|p| Some([p.get("band_r2")?, p.get("joint_r2")?, p.get("band_weights")?]))
+            .collect(),
+        predictions: None,
         share_at_edge: mean(&shares),
     })
+}
+
+/// Out-of-fold predictions averaged over subjects, in the order of samples; `None` where a cell has none.
+pub(crate) fn average_predictions(payloads: &[Payload], design: &SampleDesign) -> Option<Mat<f32>> {
+    let (order, _) = held_out_order(design).ok()?;
+    let mut places: Vec<usize> = (0..order.len()).collect();
+    places.sort_by_key(|&at| order[at]);
+    let subjects = payloads.iter().map(|p| p.get("predictions")).collect::<Option<Vec<_>>>()?;
+    let n_rois = subjects.first()?.len().checked_div(order.len())?;
+    if n_rois == 0 || subjects.iter().any(|s| s.len() != order.len() * n_rois) {
+        return None;
+    }
+    Some(Mat::from_fn(order.len(), n_rois, |t, j| {
+        let sum: f64 = subjects.iter().map(|s| s[places[t] * n_rois + j]).sum();
+        (sum / subjects.len() as f64) as f32
+    }))
 }
 
 /// The mean; NaN of nothing.

@@ -10,7 +10,8 @@ use stereotax::dynamics::{StableVerdict, Unstable, UnstableReason};
 use stereotax::pipelines::Representation;
 use stereotax::pipelines::depth::{DepthResult, FoldDepth};
 use stereotax::pipelines::group::{
-    GroupResult, ModelInfo, PointStatus, RepresentationScores, Severity, SpaceInput, Warning, compare_groups,
+    GroupResult, MaxTRow, ModelInfo, PointStatus, PredictedResponses, RepresentationScores, Severity,
+    SpaceInput, Warning, compare_groups,
 };
 use stereotax::stats::score::ScoreKind;
 use stereotax_io::Table;
@@ -63,7 +64,8 @@ pub(crate) fn make(
     let space_of = space_names(inputs);
     let mut tables = group_tables(&group);
     tables.insert("models".into(), models_table(study, inputs, grid, scored, &space_of, &mut findings));
-    tables.insert("scores".into(), scores_table(inputs, grid, &group, scored, kind));
+    tables.insert("scores".into(), scores_table(study, inputs, grid, &group, scored, kind));
+    tables.insert("bands".into(), bands_table(inputs, grid, scored));
     tables.insert("spectra".into(), spectra_table(inputs, grid, scored));
     tables.insert("weights".into(), weights_table(inputs, grid, scored));
     tables.insert("rois".into(), rois_table(inputs, ceilings, &space_of));
@@ -260,12 +262,13 @@ fn spaces(study: &Study, inputs: &Inputs, grid: &Grid, scored: &Scored) -> Vec<S
                 let per_model: Vec<Option<Combined>> = models
                     .iter()
                     .map(|&model| {
-                        let parts: Vec<(&Summary, &[usize])> = of_model(model)
+                        let parts: Vec<(&Summary, &[usize], &str)> = of_model(model)
                             .into_iter()
                             .filter_map(|i| {
                                 let layers = n_layers(inputs, &grid.pairs[i]);
+                                let b = grid.pairs[i].benchmark;
                                 let summary = scored.pairs[i].1.get(&pick.of(layers))?;
-                                Some((summary, columns[&grid.pairs[i].benchmark].as_slice()))
+                                Some((summary, columns[&b].as_slice(), inputs.benchmarks[b].stimuli.as_str()))
                             })
                             .collect();
                         Combined::of(&parts, rois.len())
@@ -392,16 +395,18 @@ struct Combined {
     score: Vec<f64>,
     draws: Option<Arc<Mat<f32>>>,
     null: Option<Arc<Vec<f32>>>,
+    responses: Option<PredictedResponses>,
 }
 
 impl Combined {
-    fn of(parts: &[(&Summary, &[usize])], n_rois: usize) -> Option<Self> {
+    /// `parts`: summary, columns in the order of the space, and stimulus set of each benchmark.
+    fn of(parts: &[(&Summary, &[usize], &str)], n_rois: usize) -> Option<Self> {
         let over = |of: &dyn Fn(&Summary) -> &[f64], j: usize| -> f64 {
             let values: Vec<f64> =
-                parts.iter().map(|(s, columns)| of(s)[columns[j]]).filter(|x| !x.is_nan()).collect();
+                parts.iter().map(|(s, columns, _)| of(s)[columns[j]]).filter(|x| !x.is_nan()).collect();
             mean(&values)
         };
-        let (only, columns) = *parts.first()?;
+        let (only, columns, _) = *parts.first()?;
         // Draws of different benchmarks resample different stimuli; only one benchmark's can be kept whole.
         let single = parts.len() == 1;
         let in_order = columns.iter().enumerate().all(|(j, &column)| j == column);
@@ -421,8 +426,29 @@ impl Combined {
             score: (0..n_rois).map(|j| over(&|s| &s.score, j)).collect(),
             draws,
             null,
+            responses: stacked_responses(parts, n_rois),
         })
     }
+}
+
+/// The predictions for all benchmarks of a model, one below the other, each on the scale of its own.
+fn stacked_responses(parts: &[(&Summary, &[usize], &str)], n_rois: usize) -> Option<PredictedResponses> {
+    let blocks = parts
+        .iter()
+        .map(|(summary, columns, _)| Some((summary.predictions.as_ref()?, *columns)))
+        .collect::<Option<Vec<_>>>()?;
+    let mut values = Mat::<f32>::zeros(blocks.iter().map(|(block, _)| block.nrows()).sum(), n_rois);
+    let mut from = 0;
+    for (block, columns) in blocks {
+        for j in 0..n_rois {
+            for t in 0..block.nrows() {
+                values[(from + t, j)] = block[(t, columns[j])];
+            }
+        }
+        from += block.nrows();
+    }
+    let stimuli: Vec<&str> = parts.iter().map(|(_, _, stimuli)| *stimuli).collect();
+    Some(PredictedResponses { stimuli: stimuli.join(" + "), values: Arc::new(values) })
 }
 
 fn push_scores(
@@ -443,6 +469,7 @@ fn push_scores(
         r: Mat::from_fn(per_model.len(), n_rois, |m, j| value(&|c| &c.r, m, j)),
         draws: per_model.iter().map(|c| c.as_ref().and_then(|c| c.draws.clone())).collect(),
         null: per_model.iter().map(|c| c.as_ref().and_then(|c| c.null.clone())).collect(),
+        responses: per_model.iter().map(|c| c.as_ref().and_then(|c| c.responses.clone())).collect(),
     });
 }
 
@@ -472,11 +499,12 @@ fn nuisance_scores(
         let per_model: Vec<Option<Combined>> = models
             .iter()
             .map(|&model| {
-                let parts: Vec<(&Summary, &[usize])> = of_model(model)
+                let parts: Vec<(&Summary, &[usize], &str)> = of_model(model)
                     .into_iter()
                     .filter_map(|i| {
                         let b = grid.pairs[i].benchmark;
-                        Some((*made.get(&(b, name))?, columns[&b].as_slice()))
+                        let stimuli = inputs.benchmarks[b].stimuli.as_str();
+                        Some((*made.get(&(b, name))?, columns[&b].as_slice(), stimuli))
                     })
                     .collect();
                 Combined::of(&parts, n_rois)
@@ -519,6 +547,16 @@ pub fn group_tables(group: &GroupResult) -> BTreeMap<String, Table> {
         number value = |r| Some(r.value), number lower = |r| Some(r.lower), number upper = |r| Some(r.upper),
         number mean = |r| Some(r.mean), number sd = |r| Some(r.sd),
         integer n_models = |r| Some(r.n_models as i64), integer n_families = |r| Some(r.n_families as i64),
+        text status = |r| Some(r.status.clone()),
+    );
+    let influence = table!(group.influence;
+        text space = |r| Some(r.space.clone()),
+        text representation = |r| Some(r.representation.clone()),
+        text modality = |r| Some(r.modality.clone()),
+        text model = |r| Some(r.model.clone()),
+        text roi = |r| Some(r.roi.clone()),
+        text kind = |r| Some(r.kind.clone()),
+        number influence = |r| Some(r.influence),
         text status = |r| Some(r.status.clone()),
     );
     let convergence = table!(group.convergence;
@@ -564,6 +602,7 @@ pub fn group_tables(group: &GroupResult) -> BTreeMap<String, Table> {
     BTreeMap::from([
         ("coordinates".to_owned(), coordinates),
         ("snci".to_owned(), snci),
+        ("influence".to_owned(), influence),
         ("convergence".to_owned(), convergence),
         ("tests".to_owned(), tests),
         ("controls".to_owned(), controls),
@@ -709,6 +748,7 @@ pub fn word(setting: &impl serde::Serialize) -> String {
 
 #[expect(clippy::too_many_lines, reason = "one flat list of rows is easier to follow in one place")]
 fn scores_table(
+    study: &Study,
     inputs: &Inputs,
     grid: &Grid,
     group: &GroupResult,
@@ -728,12 +768,12 @@ fn scores_table(
         /// `None`: the mean over unmasked ROIs.
         roi: Option<usize>,
         summary: &'a Summary,
-        p_adj: Option<f64>,
+        adjusted: Option<&'a MaxTRow>,
     }
-    let adjusted: BTreeMap<(&str, &str, &str), f64> = group
+    let adjusted: BTreeMap<(&str, &str, &str), &MaxTRow> = group
         .max_t
         .iter()
-        .map(|r| ((r.representation.as_str(), r.model.as_str(), r.roi.as_str()), r.p_adj))
+        .map(|r| ((r.representation.as_str(), r.model.as_str(), r.roi.as_str()), r))
         .collect();
     let mut rows: Vec<Row> = Vec::new();
     for (pair, (_, summaries)) in grid.pairs.iter().zip(&scored.pairs) {
@@ -770,7 +810,7 @@ fn scores_table(
             for subject in std::iter::once(None).chain((0..subjects).map(Some)) {
                 let mean_row = subject.is_none().then_some(None);
                 for roi in (0..benchmark.rois.len()).map(Some).chain(mean_row) {
-                    let p_adj = roi.filter(|_| subject.is_none()).and_then(|roi| {
+                    let adjusted = roi.filter(|_| subject.is_none()).and_then(|roi| {
                         let roi = benchmark.rois[roi].roi.as_str();
                         adjusted.get(&(representation.as_str(), about.name.as_str(), roi)).copied()
                     });
@@ -780,7 +820,7 @@ fn scores_table(
                         family: &about.family,
                         benchmark,
                         ceiling: &scored.ceilings[pair.benchmark],
-                        p_adj,
+                        adjusted,
                         representation: representation.clone(),
                         layer,
                         subject,
@@ -844,7 +884,11 @@ fn scores_table(
         integer n = |r| Some(value(r, &|s, _| s.n) as i64),
         number n_eff = |r| Some(n_eff(r)),
         number p = |r| Some(p(r)),
-        number p_adj = |r| r.p_adj,
+        number p_adj = |r| r.adjusted.map(|a| a.p_adj),
+        text adjustment = |r| r.adjusted.map(|_| settings::group(&study.file.analysis, 0).multiplicity.name()),
+        number p_max_t = |r| r.adjusted.map(|a| a.p_max_t),
+        number q_bh = |r| r.adjusted.map(|a| a.q_bh),
+        number q_by = |r| r.adjusted.map(|a| a.q_by),
         number alpha = |r| Some(value(r, &|s, j| s.alpha[j])),
         text status = |r| Some(if score(r).is_nan() {
             if r.ceiling.status != "ok" && kind == ScoreKind::Ceil {
@@ -855,6 +899,70 @@ fn scores_table(
         } else {
             "ok".to_owned()
         }),
+    )
+}
+
+/// How the bands of a banded ridge share the joint R², per subject and averaged over subjects.
+fn bands_table(inputs: &Inputs, grid: &Grid, scored: &Scored) -> Table {
+    struct Row<'a> {
+        model: &'a str,
+        benchmark: &'a BenchmarkInput,
+        subject: &'a str,
+        roi: usize,
+        representation: String,
+        band: usize,
+        r2: f64,
+        joint: f64,
+        weight: f64,
+    }
+    let mut rows: Vec<Row> = Vec::new();
+    for (pair, (_, cells)) in grid.pairs.iter().zip(&scored.pairs) {
+        let benchmark = &inputs.benchmarks[pair.benchmark];
+        let model = inputs.models[pair.model].model.name.as_str();
+        let (n_rois, n_bands) = (benchmark.rois.len(), 1 + benchmark.nuisance.len());
+        for (representation, summary) in cells {
+            // Single layers, shuffles and the multiverse are told by their scores.
+            let Some(parts) = summary.split.as_ref().filter(|_| representation.keeps_draws(0)) else {
+                continue;
+            };
+            let over = |of: &dyn Fn(&[Vec<f64>; 3]) -> f64| {
+                let defined: Vec<f64> = parts.iter().map(of).filter(|x| !x.is_nan()).collect();
+                mean(&defined)
+            };
+            for subject in std::iter::once(None).chain((0..parts.len()).map(Some)) {
+                for roi in 0..n_rois {
+                    for band in 0..n_bands {
+                        let at = band * n_rois + roi;
+                        let value = |of: &dyn Fn(&[Vec<f64>; 3]) -> f64| match subject {
+                            Some(s) => of(&parts[s]),
+                            None => over(of),
+                        };
+                        rows.push(Row {
+                            model,
+                            benchmark,
+                            subject: subject.map_or("(mean)", |s| benchmark.subjects[s].id.as_str()),
+                            roi,
+                            representation: representation.name(),
+                            band,
+                            r2: value(&|p| p[0][at]),
+                            joint: value(&|p| p[1][roi]),
+                            weight: value(&|p| p[2][at]),
+                        });
+                    }
+                }
+            }
+        }
+    }
+    table!(rows;
+        text model = |r| Some(r.model), text benchmark = |r| Some(r.benchmark.id.clone()),
+        text subject = |r| Some(r.subject), text roi = |r| Some(r.benchmark.rois[r.roi].roi.clone()),
+        text representation = |r| Some(r.representation.clone()),
+        text band = |r| Some(match r.band {
+            0 => "representation",
+            band => r.benchmark.nuisance[band - 1].name.as_str(),
+        }),
+        number r2 = |r| Some(r.r2), number joint_r2 = |r| Some(r.joint), number weight = |r| Some(r.weight),
+        text status = |r| Some(if r.r2.is_nan() { "undefined: the response does not vary" } else { "ok" }),
     )
 }
 
@@ -1072,6 +1180,15 @@ pub(crate) fn references(s: &NfasSettings) -> Vec<String> {
     if s.layer_map == config::LayerMap::Kernel {
         keys.push("kornblith2019");
     }
+    if s.encoder == config::Encoder::Banded {
+        keys.push("nunezelizalde2019");
+    }
+    match s.multiplicity {
+        config::Multiplicity::Bh => keys.push("benjamini1995"),
+        config::Multiplicity::By => keys.push("benjamini2001"),
+        _ => {}
+    }
+    keys.push("tukey1949");
     keys.extend(["drmac2018", "hoerl1970", "anderson2001", "anderson2006", "anderson2017", "rousseeuw1987"]);
     keys.extend(["holm1979", "westfall1993", "nichols2002", "phipson2010"]);
     if s.ceiling != config::CeilingKind::None {

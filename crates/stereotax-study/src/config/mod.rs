@@ -15,9 +15,9 @@ pub use reader::{Problem, SHORT_NAMES, StudyErrors, long_word};
 pub use study::{
     ActivationSource, Activations, Alphas, ArraySource, Axis, Benchmark, Blocks, CeilingKind, Centring,
     Clock, Controls, Derivatives, Distance, DmdClock, Drift, Embedding, Encoder, FitOn, Folds, GateAction,
-    Gates, Hemisphere, Hrf, LayerMap, Model, NfasSettings, Nuisance, Pooling, Preset, Repeats, Resample,
-    Restricted, Scale, Score, SecondsRange, SnciKind, StimulusSet, Study, Subject, SubjectMode, Surface,
-    Trajectory, Voxels,
+    Gates, Hemisphere, Hrf, IntervalKind, LayerMap, Model, Multiplicity, NfasSettings, Nuisance, Pooling,
+    Preset, Repeats, Resample, Restricted, Scale, Score, SecondsRange, SignPolicy, SnciKind, StimulusSet,
+    Study, Subject, SubjectMode, Surface, Trajectory, Voxels,
 };
 pub use template::TEMPLATE;
 

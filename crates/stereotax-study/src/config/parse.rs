@@ -73,7 +73,9 @@ const NFAS: &[&str] = &[
     "delays_s",
     "derivatives",
     "drift",
+    "project_features",
     "encoder",
+    "band_candidates",
     "alphas",
     "alpha_per_roi",
     "equalize_dim",
@@ -92,7 +94,10 @@ const NFAS: &[&str] = &[
     "exact",
     "restricted",
     "bootstraps",
+    "interval",
+    "sign_policy",
     "shifts",
+    "multiplicity",
     "networks",
     "controls",
 ];
@@ -157,7 +162,8 @@ pub fn parse_choices(text: &str, place: &str, has_nuisance: bool) -> Result<Nfas
     if syntax.is_empty() {
         let table = Reader::new(document.get_ref(), 0, place.to_owned(), NFAS, &sink);
         read_choices(&table, &mut settings, place);
-        check_combinations(&table, &settings, Preset::Robust, has_nuisance);
+        let bare = (!has_nuisance).then(|| place.to_owned());
+        check_combinations(&table, &settings, Preset::Robust, bare.as_deref());
     }
     let problems = sink.into_problems();
     if problems.is_empty() { Ok(settings) } else { Err(StudyErrors { file: place.to_owned(), problems }) }
@@ -475,7 +481,8 @@ fn read_analysis(top: &Reader<'_>, preset: Preset, brain: &[Benchmark]) -> NfasS
     let Some(analysis) = top.get("analysis").and_then(|v| v.table("[analysis]", ANALYSIS)) else { return s };
     let Some(t) = analysis.get("nfas").and_then(|v| v.table("[analysis.nfas]", NFAS)) else { return s };
     read_choices(&t, &mut s, "[analysis.nfas]");
-    check_combinations(&t, &s, preset, brain.iter().any(|b| !b.nuisance.is_empty()));
+    let bare = brain.iter().find(|b| b.nuisance.is_empty()).map(|b| format!("benchmark `{}`", b.id));
+    check_combinations(&t, &s, preset, bare.as_deref());
     s
 }
 
@@ -511,7 +518,9 @@ fn read_choices(t: &Reader<'_>, s: &mut NfasSettings, place: &str) {
     read_delays(t, &mut s.delays_s);
     t.form("derivatives", &mut s.derivatives, DERIVATIVES);
     t.form("drift", &mut s.drift, DRIFT);
+    t.flag("project_features", &mut s.project_features);
     t.form("encoder", &mut s.encoder, ENCODER);
+    t.count("band_candidates", &mut s.band_candidates, 1, 10_000);
     read_alphas(t, &mut s.alphas);
     t.flag("alpha_per_roi", &mut s.alpha_per_roi);
     t.flag("equalize_dim", &mut s.equalize_dim);
@@ -530,7 +539,10 @@ fn read_choices(t: &Reader<'_>, s: &mut NfasSettings, place: &str) {
     t.flag("exact", &mut s.exact);
     t.form("restricted", &mut s.restricted, RESTRICTED);
     t.count("bootstraps", &mut s.bootstraps, 100, 10_000_000);
+    t.form("interval", &mut s.interval, INTERVAL);
+    t.form("sign_policy", &mut s.sign_policy, SIGN_POLICY);
     t.count("shifts", &mut s.shifts, 99, 10_000_000);
+    t.form("multiplicity", &mut s.multiplicity, MULTIPLICITY);
     if let Some(column) = t.get("networks").and_then(|v| v.text()) {
         s.networks = column;
     }
@@ -642,8 +654,8 @@ fn read_controls(t: &Reader<'_>, controls: &mut Controls) {
     t.flag("adaptive", &mut controls.adaptive);
 }
 
-/// Choices that exclude each other; the place is the one that the user wrote.
-fn check_combinations(t: &Reader<'_>, s: &NfasSettings, preset: Preset, has_nuisance: bool) {
+/// Choices that exclude each other; the place is the one that the user wrote. `bare` has no nuisance features.
+fn check_combinations(t: &Reader<'_>, s: &NfasSettings, preset: Preset, bare: Option<&str>) {
     let contradict = |first: &str, second: &str, reason: &str, hint: &str| {
         let (written, other) = if t.get(first).is_some() { (first, second) } else { (second, first) };
         let origin = if t.get(other).is_some() {
@@ -687,11 +699,34 @@ fn check_combinations(t: &Reader<'_>, s: &NfasSettings, preset: Preset, has_nuis
         let reason = "derivatives belong to a convolved response";
         contradict("derivatives", "hrf", reason, "set `hrf = \"spm\"` or `hrf = \"glover\"`");
     }
-    if s.encoder == Encoder::Banded && !has_nuisance {
+    if let (Encoder::Banded, Some(bare)) = (s.encoder, bare) {
         t.problem(
             "encoder",
-            "`encoder = \"banded\"` needs nuisance features, but no [[brain]] names any".into(),
-            "add `nuisance = [{ name = \"loudness\", file = \"loudness.npy\" }]`, or use `ridge`",
+            format!(
+                "`encoder = \"banded\"` needs nuisance features as a band of their own, but {bare} names none"
+            ),
+            "add `nuisance = [{ name = \"loudness\", file = \"loudness.npy\" }]` to it, or use `ridge`",
+        );
+    }
+    if s.embedding == Embedding::Response
+        && s.distance != Distance::Correlation
+        && t.get("distance").is_some()
+    {
+        let reason = "predicted responses are compared by their correlation";
+        contradict(
+            "embedding",
+            "distance",
+            reason,
+            "leave `distance` out, or set `distance = \"correlation\"`",
+        );
+    }
+    if s.encoder == Encoder::Banded && !s.alpha_per_roi {
+        let reason = "weights of bands and penalties are chosen together, ROI by ROI";
+        contradict(
+            "encoder",
+            "alpha_per_roi",
+            reason,
+            "set `alpha_per_roi = true`, or `encoder = \"ridge\"`",
         );
     }
 }
@@ -1015,6 +1050,17 @@ const RESTRICTED: &[Form<Restricted>] = &[
     word("family", |_| Restricted::Family),
     word("strata", |_| Restricted::Strata),
 ];
+const INTERVAL: &[Form<IntervalKind>] =
+    &[word("percentile", |_| IntervalKind::Percentile), word("bca", |_| IntervalKind::Bca)];
+const SIGN_POLICY: &[Form<SignPolicy>] =
+    &[word("zero", |_| SignPolicy::Zero), word("carry", |_| SignPolicy::Carry)];
+const MULTIPLICITY: &[Form<Multiplicity>] = &[
+    word("max_t", |_| Multiplicity::MaxT),
+    word("holm", |_| Multiplicity::Holm),
+    word("bh", |_| Multiplicity::Bh),
+    word("by", |_| Multiplicity::By),
+    word("none", |_| Multiplicity::None),
+];
 
 #[cfg(test)]
 mod tests {
@@ -1295,11 +1341,11 @@ activations = { file = "silero.npz", layers = ["conv1", "lstm"], stimuli = "soun
         r#":"exclude","min_energy":0.1,"max_residual":0.5,"warn_residual":0.3,"max_depth_gain":2.0,""#,
         r#"max_depth_rotation_deg":45.0,"min_fold_correlation":0.95},"fit_on":"train","clock":"tr","resample":"auto","h"#,
         r#"rf":"auto","delays_s":{"from":1.5,"to":9.0},"derivatives":"none","drift":{"dct":{"high_pas"#,
-        r#"s_hz":0.01}},"encoder":"ridge","alphas":{"grid":{"from":0.001,"to":1000000.0,"count":19}},"#,
+        r#"s_hz":0.01}},"project_features":false,"encoder":"ridge","band_candidates":20,"alphas":{"grid":{"from":0.001,"to":1000000.0,"count":19}},"#,
         r#""alpha_per_roi":true,"equalize_dim":true,"max_dim":256,"inner_folds":8,"outer_folds":"auto"#,
         r#"","purge_s":12.0,"score":"debiased","ceiling":"auto","min_ceiling":0.1,"subjects":"each",""#,
         r#"embedding":"score","snci":["snr","debiased"],"distance":"euclidean","permutations":9999,"e"#,
-        r#"xact":true,"restricted":"family","bootstraps":2000,"shifts":1000,"networks":"network","con"#,
+        r#"xact":true,"restricted":"family","bootstraps":2000,"interval":"percentile","sign_policy":"zero","shifts":1000,"multiplicity":"max_t","networks":"network","con"#,
         r#"trols":{"layer_order":20,"layer_mean":true,"first_last":true,"best_layer":true,"untrained""#,
         r#":true,"nuisance":true,"multiverse":true,"leave_one_family_out":true,"adaptive":true}}"#,
     );

@@ -9,8 +9,8 @@ use stereotax::dynamics::{Amplitude, Estimator, ModeForm, RankRule, Selection};
 
 use super::study::{
     Alphas, CeilingKind, Centring, Controls, Derivatives, Distance, DmdClock, Drift, Embedding, Encoder,
-    FitOn, Folds, GateAction, Gates, Hrf, LayerMap, NfasSettings, Preset, Resample, Restricted, Scale, Score,
-    SecondsRange, SnciKind, SubjectMode, Trajectory,
+    FitOn, Folds, GateAction, Gates, Hrf, IntervalKind, LayerMap, Multiplicity, NfasSettings, Preset,
+    Resample, Restricted, Scale, Score, SecondsRange, SignPolicy, SnciKind, SubjectMode, Trajectory,
 };
 
 impl Preset {
@@ -78,7 +78,9 @@ fn robust() -> NfasSettings {
         delays_s: SecondsRange { from: 1.5, to: 9.0 },
         derivatives: Derivatives::None,
         drift: Drift::Dct { high_pass_hz: 0.01 },
+        project_features: false,
         encoder: Encoder::Ridge,
+        band_candidates: 20,
         alphas: Alphas::Grid { from: 1e-3, to: 1e6, count: 19 },
         alpha_per_roi: true,
         equalize_dim: true,
@@ -97,7 +99,10 @@ fn robust() -> NfasSettings {
         exact: true,
         restricted: Restricted::Family,
         bootstraps: 2000,
+        interval: IntervalKind::Percentile,
+        sign_policy: SignPolicy::Zero,
         shifts: 1000,
+        multiplicity: Multiplicity::MaxT,
         networks: "network".into(),
         controls: Controls {
             layer_order: 20,

@@ -337,8 +337,12 @@ pub struct NfasSettings {
     pub derivatives: Derivatives,
     /// Slow drift removed from each run of a time series.
     pub drift: Drift,
+    /// Take the same drift out of the haemodynamic predictors (Frisch–Waugh).
+    pub project_features: bool,
     /// D11: the encoding model.
     pub encoder: Encoder,
+    /// Weights of bands that `banded` tries: equal ones, then random ones.
+    pub band_candidates: usize,
     /// Ridge penalties tried, as multiples of the mean squared singular value.
     pub alphas: Alphas,
     /// Each ROI gets its own penalty.
@@ -375,8 +379,14 @@ pub struct NfasSettings {
     pub restricted: Restricted,
     /// Bootstrap draws.
     pub bootstraps: usize,
+    /// How intervals of consistency are read off the bootstrap.
+    pub interval: IntervalKind,
+    /// What squared indices of consistency do with a negative mean score.
+    pub sign_policy: SignPolicy,
     /// Circular shifts (or block permutations) behind the p-value of a score.
     pub shifts: usize,
+    /// How p-values of models × ROIs are adjusted together.
+    pub multiplicity: Multiplicity,
     /// Column of the ROI table that groups ROIs into networks.
     pub networks: String,
     /// Section 13: what could explain the result away.
@@ -558,11 +568,13 @@ pub enum Drift {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Encoder {
-    /// Ridge with nested selection of the penalty.
+    /// Ridge with nested selection of the penalty, solved in the dual form where there are more
+    /// predictors than samples: linear kernel ridge is the same model.
     Ridge,
     /// Least squares on at most a tenth of the training rows' number of components.
     Ols,
-    /// Ridge with one penalty for the features and one per nuisance set.
+    /// Ridge with one penalty for the features and one per nuisance set of the benchmark. A score is
+    /// then what the features' part of the prediction explains beyond the nuisance's part.
     Banded,
 }
 
@@ -726,6 +738,42 @@ pub enum Restricted {
     Family,
     /// Models within their benchmark.
     Strata,
+}
+
+/// How an interval is read off bootstrap draws (specs: nfas-dmd section 10).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum IntervalKind {
+    /// Quantiles of the draws.
+    Percentile,
+    /// Bias-corrected and accelerated; the jackknife leaves out families.
+    Bca,
+}
+
+/// What squared indices do with a negative mean (specs: nfas-dmd section 10).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum SignPolicy {
+    /// They become 0.
+    Zero,
+    /// They carry its sign.
+    Carry,
+}
+
+/// How p-values of models × ROIs are adjusted together (specs: nfas-dmd 11.5).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Multiplicity {
+    /// Step-down max-T on common draws.
+    MaxT,
+    /// Holm's method.
+    Holm,
+    /// Benjamini–Hochberg.
+    Bh,
+    /// Benjamini–Yekutieli.
+    By,
+    /// Not at all.
+    None,
 }
 
 /// What could explain a result away, computed beside it (specs: nfas-dmd section 13).

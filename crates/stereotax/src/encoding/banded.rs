@@ -13,11 +13,14 @@
 //!
 //! Source: Nunez-Elizalde, Huth & Gallant 2019; Dupré la Tour et al. 2022; specs: nfas-dmd 8.5.5.
 //! Differs from himalaya: an intercept by default, R² against the training mean, penalties relative to
-//! mean(s²) of each X_γ. Cost: that of one [`RidgePlan`] and its fit per candidate.
+//! mean(s²) of each X_γ. Cost: that of one [`RidgePlan`] per candidate, and of its fit per candidate and
+//! subject.
 
 use faer::{Mat, MatRef};
+use rayon::prelude::*;
 
-use super::ridge::{AlphaChoice, Intercept, RidgeParams, RidgePlan};
+use super::alphas::AlphaScale;
+use super::ridge::{AlphaChoice, Intercept, RidgeParams, RidgePlan, Space};
 use crate::data::{Error, Fold, Result};
 use crate::linalg::{column_means, product};
 use crate::stats::rng::Stream;
@@ -65,6 +68,16 @@ pub struct BandedFit {
     pub candidates: Vec<Vec<f64>>,
     /// Penalty at the chosen candidate; NaN where undefined.
     pub alphas: Vec<f64>,
+    /// The same as a multiple of mean(s²) of that candidate's design.
+    pub alpha_multiples: Vec<f64>,
+    /// Defined targets whose penalty is the smallest of the grid.
+    pub n_at_lower_edge: usize,
+    /// Defined targets whose penalty is the largest of the grid.
+    pub n_at_upper_edge: usize,
+    /// Numerical rank of the training design at the centre of the simplex.
+    pub rank: usize,
+    /// Where that design was decomposed.
+    pub space: Space,
     /// Inner score at the chosen candidate and penalty; NaN where undefined.
     pub inner_scores: Vec<f64>,
     /// Targets that are constant over the training rows.
@@ -121,65 +134,121 @@ pub fn banded_ridge(
     inner: &[Fold],
     params: &BandedParams,
 ) -> Result<BandedFit> {
+    let mut fits = banded_ridge_of_subjects(bands, &[y], inner, params)?;
+    fits.pop().ok_or_else(|| Error::TooFew {
+        what: "subjects".into(),
+        needed: "1 subject".into(),
+        found: "none".into(),
+        hint: "give the responses of one subject at least".into(),
+    })
+}
+
+/// [`banded_ridge`] for several subjects that share the bands; the decompositions are made once, and a
+/// subject's numbers do not depend on the others.
+pub fn banded_ridge_of_subjects(
+    bands: &[Band<'_>],
+    subjects: &[MatRef<'_, f64>],
+    inner: &[Fold],
+    params: &BandedParams,
+) -> Result<Vec<BandedFit>> {
     check_bands(bands, params)?;
-    let n_targets = y.ncols();
     let n_test = bands[0].x_test.nrows();
     let candidates = simplex_candidates(bands.len(), params.n_candidates, params.seed);
     let ridge = RidgeParams { alpha_choice: AlphaChoice::PerTarget, ..params.ridge.clone() };
     let fitted = ridge.intercept == Intercept::Fitted;
-    let train_means = if fitted { column_means(y) } else { vec![0.0; n_targets] };
-    let band_means: Vec<Vec<f64>> = bands
+    // Held-out rows of each band minus its training means.
+    let centred: Vec<Mat<f64>> = bands
         .iter()
-        .map(|band| if fitted { column_means(band.x_train) } else { vec![0.0; band.x_train.ncols()] })
+        .map(|band| {
+            let p = band.x_train.ncols();
+            let means = if fitted { column_means(band.x_train) } else { vec![0.0; p] };
+            Mat::from_fn(n_test, p, |t, k| band.x_test[(t, k)] - means[k])
+        })
         .collect();
-
-    let mut band_predictions = vec![Mat::full(n_test, n_targets, f64::NAN); bands.len()];
-    let mut chosen: Vec<Option<usize>> = vec![None; n_targets];
-    let (mut alphas, mut inner_scores) = (vec![f64::NAN; n_targets], vec![f64::NAN; n_targets]);
+    let mut fits: Vec<BandedFit> = subjects
+        .iter()
+        .map(|y| {
+            let n_targets = y.ncols();
+            BandedFit {
+                predictions: Mat::zeros(0, 0),
+                band_predictions: vec![Mat::full(n_test, n_targets, f64::NAN); bands.len()],
+                train_means: if fitted { column_means(*y) } else { vec![0.0; n_targets] },
+                chosen: vec![None; n_targets],
+                candidates: candidates.clone(),
+                alphas: vec![f64::NAN; n_targets],
+                alpha_multiples: vec![f64::NAN; n_targets],
+                n_at_lower_edge: 0,
+                n_at_upper_edge: 0,
+                rank: 0,
+                space: Space::ByShape,
+                inner_scores: vec![f64::NAN; n_targets],
+                n_undefined: 0,
+            }
+        })
+        .collect();
     for (c, gamma) in candidates.iter().enumerate() {
         let x_train = stack(bands.iter().map(|band| band.x_train), gamma);
         let x_test = stack(bands.iter().map(|band| band.x_test), gamma);
         let plan = RidgePlan::new(x_train.as_ref(), x_test.as_ref(), inner, &ridge)?;
-        let fit = plan.fit(y)?;
-        let better: Vec<usize> = (0..n_targets)
-            .filter(|&j| fit.alphas[j].is_finite())
-            .filter(|&j| chosen[j].is_none() || fit.inner_scores[j] > inner_scores[j])
-            .collect();
-        if better.is_empty() {
-            continue;
-        }
-        let y_better = Mat::from_fn(y.nrows(), better.len(), |t, k| y[(t, better[k])]);
-        let alphas_better: Vec<f64> = better.iter().map(|&j| fit.alphas[j]).collect();
-        let weights = plan.weights(y_better.as_ref(), &alphas_better)?.weights;
-        let mut from = 0;
-        for (i, band) in bands.iter().enumerate() {
-            let p = band.x_test.ncols();
-            let centred =
-                Mat::from_fn(n_test, p, |t, k| gamma[i].sqrt() * (band.x_test[(t, k)] - band_means[i][k]));
-            let part = product(centred.as_ref(), weights.get(from..from + p, ..));
-            for (k, &j) in better.iter().enumerate() {
-                band_predictions[i].col_as_slice_mut(j).copy_from_slice(part.col_as_slice(k));
-            }
-            from += p;
-        }
-        for &j in &better {
-            (chosen[j], alphas[j], inner_scores[j]) = (Some(c), fit.alphas[j], fit.inner_scores[j]);
+        fits.par_iter_mut().zip(subjects).try_for_each(|(fit, y)| improve(fit, c, &plan, *y, &centred))?;
+    }
+    for fit in &mut fits {
+        let n_targets = fit.chosen.len();
+        fit.predictions = Mat::from_fn(n_test, n_targets, |t, j| {
+            fit.band_predictions.iter().map(|part| part[(t, j)]).sum::<f64>() + fit.train_means[j]
+        });
+        fit.n_undefined = fit.chosen.iter().filter(|c| c.is_none()).count();
+        let grid = &ridge.alphas.values;
+        if let (AlphaScale::MeanSquare, [first, .., last]) = (ridge.alphas.scale, grid.as_slice()) {
+            // Multiples went through a product and a quotient: equal up to rounding.
+            let at =
+                |edge: f64| fit.alpha_multiples.iter().filter(|m| (**m - edge).abs() <= 1e-9 * edge).count();
+            (fit.n_at_lower_edge, fit.n_at_upper_edge) = (at(*first), at(*last));
         }
     }
-    let predictions = Mat::from_fn(n_test, n_targets, |t, j| {
-        band_predictions.iter().map(|part| part[(t, j)]).sum::<f64>() + train_means[j]
-    });
-    let n_undefined = chosen.iter().filter(|c| c.is_none()).count();
-    Ok(BandedFit {
-        predictions,
-        band_predictions,
-        train_means,
-        chosen,
-        candidates,
-        alphas,
-        inner_scores,
-        n_undefined,
-    })
+    Ok(fits)
+}
+
+/// Take candidate `c` over for the targets that it predicts better inside the training rows.
+fn improve(
+    fit: &mut BandedFit,
+    c: usize,
+    plan: &RidgePlan,
+    y: MatRef<f64>,
+    centred: &[Mat<f64>],
+) -> Result<()> {
+    let found = plan.fit(y)?;
+    if c == 0 {
+        (fit.rank, fit.space) = (found.rank, found.space);
+    }
+    let better: Vec<usize> = (0..y.ncols())
+        .filter(|&j| found.alphas[j].is_finite())
+        .filter(|&j| fit.chosen[j].is_none() || found.inner_scores[j] > fit.inner_scores[j])
+        .collect();
+    if better.is_empty() {
+        return Ok(());
+    }
+    let y_better = Mat::from_fn(y.nrows(), better.len(), |t, k| y[(t, better[k])]);
+    let alphas_better: Vec<f64> = better.iter().map(|&j| found.alphas[j]).collect();
+    let weights = plan.weights(y_better.as_ref(), &alphas_better)?.weights;
+    let mut from = 0;
+    for (i, x) in centred.iter().enumerate() {
+        let p = x.ncols();
+        let part = product(x.as_ref(), weights.get(from..from + p, ..));
+        let scale = fit.candidates[c][i].sqrt();
+        for (k, &j) in better.iter().enumerate() {
+            let to = fit.band_predictions[i].col_as_slice_mut(j);
+            to.iter_mut().zip(part.col_as_slice(k)).for_each(|(to, value)| *to = scale * value);
+        }
+        from += p;
+    }
+    for &j in &better {
+        fit.chosen[j] = Some(c);
+        fit.alphas[j] = found.alphas[j];
+        fit.alpha_multiples[j] = found.alphas[j] / found.mean_square;
+        fit.inner_scores[j] = found.inner_scores[j];
+    }
+    Ok(())
 }
 
 /// Points of the simplex: its centre, then Dirichlet draws with concentrations 0.1 and 1 in turn.

@@ -10,9 +10,12 @@ mod ridge;
 mod select;
 
 pub use alphas::{AlphaGrid, AlphaScale};
-pub use banded::{Band, BandedFit, BandedParams, BandedSplit, banded_ridge, simplex_candidates};
+pub use banded::{
+    Band, BandedFit, BandedParams, BandedSplit, banded_ridge, banded_ridge_of_subjects, simplex_candidates,
+};
 pub use nested::{
-    EncodingParams, FoldFeatures, FoldPrediction, InnerScheme, Solver, inner_folds, predict_fold, purge_gap,
+    BandParts, EncodingParams, FoldFeatures, FoldPrediction, InnerScheme, Solver, inner_folds, predict_fold,
+    predict_fold_banded, purge_gap,
 };
 pub use reduce::{ReduceParams, Reduced, reduce};
 pub use ridge::{AlphaChoice, InnerLoss, Intercept, RidgeFit, RidgeParams, RidgePlan, RidgeWeights, Space};

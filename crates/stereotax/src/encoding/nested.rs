@@ -16,11 +16,12 @@ use faer::{Mat, MatRef};
 use rayon::prelude::*;
 
 use super::alphas::AlphaGrid;
+use super::banded::{Band, BandedParams, banded_ridge_of_subjects};
 use super::reduce::{ReduceParams, check_finite, reduce, z_score_on};
 use super::ridge::{AlphaChoice, InnerLoss, Intercept, RidgeParams, RidgePlan, Space};
 use crate::data::{Error, Fold, Folds, Result, Runs};
 use crate::linalg::select_rows;
-use crate::signal::{Hrf, expand, max_delay_s, padded_rows};
+use crate::signal::{Drift, Hrf, expand, max_delay_s, padded_rows, remove_drift};
 
 /// Least purge gap in seconds.
 const PURGE_S: f64 = 12.0;
@@ -45,6 +46,13 @@ pub enum Solver {
     Ridge,
     /// Least squares by the pseudo-inverse, on at most n_train/10 components.
     LeastSquares,
+    /// Ridge with a weight of its own for each band of features ([`super::banded_ridge`]).
+    Banded {
+        /// Weights tried: the centre of the simplex, then random ones.
+        n_candidates: usize,
+        /// Seed of the random ones.
+        seed: u64,
+    },
 }
 
 /// Every choice of an encoding model. `default()` is the register of specs nfas-dmd section 20.
@@ -67,6 +75,11 @@ pub struct EncodingParams {
     pub loss: InnerLoss,
     /// Default `Fitted`.
     pub intercept: Intercept,
+    /// Take this drift out of the expanded features, run by run, as it was taken out of the responses:
+    /// least squares then gives what a joint fit of features and drift would (Frisch & Waugh 1933).
+    /// Default `None`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub project: Option<Drift>,
 }
 
 impl Default for EncodingParams {
@@ -81,6 +94,7 @@ impl Default for EncodingParams {
             alpha_choice: ridge.alpha_choice,
             loss: ridge.loss,
             intercept: ridge.intercept,
+            project: None,
         }
     }
 }
@@ -89,7 +103,7 @@ impl EncodingParams {
     fn ridge(&self) -> RidgeParams {
         RidgeParams {
             alphas: match self.solver {
-                Solver::Ridge => self.alphas.clone(),
+                Solver::Ridge | Solver::Banded { .. } => self.alphas.clone(),
                 Solver::LeastSquares => AlphaGrid::absolute(&[0.0]),
             },
             alpha_choice: self.alpha_choice,
@@ -101,7 +115,7 @@ impl EncodingParams {
 
     fn reduction(&self) -> Option<ReduceParams> {
         self.reduce.map(|params| match self.solver {
-            Solver::Ridge => params,
+            Solver::Ridge | Solver::Banded { .. } => params,
             Solver::LeastSquares => {
                 ReduceParams { samples_per_component: params.samples_per_component.max(10), ..params }
             }
@@ -139,6 +153,19 @@ pub struct FoldPrediction {
     pub rank: usize,
     /// Where the final fit was done.
     pub space: Space,
+    /// What each band contributes; `None` where features are one band.
+    pub bands: Option<BandParts>,
+}
+
+/// A prediction taken apart into bands.
+#[derive(Debug, Clone)]
+pub struct BandParts {
+    /// ŷ_i per band, `rows` × targets; with `train_means` they sum to the predictions.
+    pub parts: Vec<Mat<f64>>,
+    /// Mean of each target over the training rows.
+    pub train_means: Vec<f64>,
+    /// Weight γ_i of each band at the chosen candidate (bands × targets); NaN where undefined.
+    pub weights: Mat<f64>,
 }
 
 /// Predict the test rows of `fold` for every subject.
@@ -154,13 +181,137 @@ pub fn predict_fold(
     inner: &[Fold],
     params: &EncodingParams,
 ) -> Result<Vec<FoldPrediction>> {
+    if let Solver::Banded { .. } = params.solver {
+        return Err(Error::Invalid {
+            what: "solver".into(),
+            expected: "features in bands".into(),
+            found: "one set of features".into(),
+            hint: "use `predict_fold_banded`, or solve by ridge".into(),
+        });
+    }
+    let rows = fold_rows(features, targets, fold, inner, params)?;
+    let (design, n_components, explained) = design(features, &rows.train, params)?;
+    let x_train = select_rows(design.as_ref(), &rows.train);
+    let x_test = select_rows(design.as_ref(), &rows.test);
+    let plan = RidgePlan::new(x_train.as_ref(), x_test.as_ref(), &rows.inner, &params.ridge())?;
+
+    targets
+        .par_iter()
+        .map(|subject| {
+            let fit = plan.fit(select_rows(*subject, &rows.train).as_ref())?;
+            Ok(FoldPrediction {
+                rows: rows.test.clone(),
+                grid_too_narrow: fit.grid_too_narrow(),
+                alpha_multiples: fit.alphas.iter().map(|alpha| alpha / fit.mean_square).collect(),
+                predictions: fit.predictions,
+                alphas: fit.alphas,
+                inner_scores: fit.inner_scores,
+                n_undefined: fit.n_undefined,
+                n_at_lower_edge: fit.n_at_lower_edge,
+                n_at_upper_edge: fit.n_at_upper_edge,
+                n_components,
+                explained,
+                rank: fit.rank,
+                space: fit.space,
+                bands: None,
+            })
+        })
+        .collect()
+}
+
+/// Predict the test rows of `fold` from several bands of features, for every subject.
+///
+/// Each band is reduced, z-scored and delayed by itself; weights of bands and the penalty are chosen per
+/// target by inner cross-validation (specs: nfas-dmd 8.5.5). The first band is the representation: its
+/// components are the ones reported. Errors: those of [`predict_fold`], no band, a solver other than
+/// `Banded`.
+pub fn predict_fold_banded(
+    bands: &[FoldFeatures<'_>],
+    targets: &[MatRef<'_, f64>],
+    fold: &Fold,
+    inner: &[Fold],
+    params: &EncodingParams,
+) -> Result<Vec<FoldPrediction>> {
+    let (Solver::Banded { n_candidates, seed }, Some(first)) = (params.solver, bands.first()) else {
+        return Err(Error::Invalid {
+            what: "bands".into(),
+            expected: "at least one band, and the solver `Banded`".into(),
+            found: format!("{} bands and {:?}", bands.len(), params.solver),
+            hint: "use `predict_fold` for a single set of features".into(),
+        });
+    };
+    let rows = fold_rows(first, targets, fold, inner, params)?;
+    let mut designs = Vec::with_capacity(bands.len());
+    let (mut n_components, mut explained) = (0, f64::NAN);
+    for (at, band) in bands.iter().enumerate() {
+        check_rows(band, targets, fold)?;
+        let (design, q, share) = design(band, &rows.train, params)?;
+        if at == 0 {
+            (n_components, explained) = (q, share);
+        }
+        designs.push((select_rows(design.as_ref(), &rows.train), select_rows(design.as_ref(), &rows.test)));
+    }
+    let names: Vec<String> = (0..bands.len()).map(|at| format!("{at}")).collect();
+    let fitted: Vec<Band<'_>> = designs
+        .iter()
+        .zip(&names)
+        .map(|((x_train, x_test), name)| Band { name, x_train: x_train.as_ref(), x_test: x_test.as_ref() })
+        .collect();
+    let subjects: Vec<Mat<f64>> = targets.iter().map(|y| select_rows(*y, &rows.train)).collect();
+    let subjects: Vec<MatRef<'_, f64>> = subjects.iter().map(|y| y.as_ref()).collect();
+    let banded = BandedParams { n_candidates, seed, ridge: params.ridge() };
+    let fits = banded_ridge_of_subjects(&fitted, &subjects, &rows.inner, &banded)?;
+    Ok(fits
+        .into_iter()
+        .map(|fit| {
+            let defined = fit.chosen.len() - fit.n_undefined;
+            FoldPrediction {
+                rows: rows.test.clone(),
+                grid_too_narrow: (fit.n_at_lower_edge + fit.n_at_upper_edge) as f64 > 0.05 * defined as f64,
+                n_undefined: fit.n_undefined,
+                n_at_lower_edge: fit.n_at_lower_edge,
+                n_at_upper_edge: fit.n_at_upper_edge,
+                n_components,
+                explained,
+                rank: fit.rank,
+                space: fit.space,
+                bands: Some(BandParts {
+                    weights: Mat::from_fn(bands.len(), fit.chosen.len(), |i, j| {
+                        fit.chosen[j].map_or(f64::NAN, |c| fit.candidates[c][i])
+                    }),
+                    parts: fit.band_predictions,
+                    train_means: fit.train_means,
+                }),
+                predictions: fit.predictions,
+                alphas: fit.alphas,
+                alpha_multiples: fit.alpha_multiples,
+                inner_scores: fit.inner_scores,
+            }
+        })
+        .collect())
+}
+
+/// The rows of an outer fold that take part, and its inner folds counted within the training rows.
+struct FoldRows {
+    train: Vec<usize>,
+    test: Vec<usize>,
+    inner: Vec<Fold>,
+}
+
+fn fold_rows(
+    features: &FoldFeatures<'_>,
+    targets: &[MatRef<'_, f64>],
+    fold: &Fold,
+    inner: &[Fold],
+    params: &EncodingParams,
+) -> Result<FoldRows> {
     check_rows(features, targets, fold)?;
     let dropped = if params.drop_padded { padded_rows(features.runs, &params.hrf) } else { vec![] };
     let keep = |rows: &[usize]| -> Vec<usize> {
         rows.iter().copied().filter(|row| dropped.binary_search(row).is_err()).collect()
     };
     let (train, test) = (keep(&fold.train), keep(&fold.test));
-    let local = inner
+    let inner = inner
         .iter()
         .map(|inner_fold| {
             Ok(Fold {
@@ -170,45 +321,33 @@ pub fn predict_fold(
             })
         })
         .collect::<Result<Vec<Fold>>>()?;
+    Ok(FoldRows { train, test, inner })
+}
 
+/// Components, z-scores and delays of all samples; the number of components and their share of variance.
+fn design(
+    features: &FoldFeatures<'_>,
+    train: &[usize],
+    params: &EncodingParams,
+) -> Result<(Mat<f64>, usize, f64)> {
     let (scores, explained) = match params.reduction() {
         Some(reduction) => {
-            let reduced = reduce(features.values, &train, &reduction)?;
+            let reduced = reduce(features.values, train, &reduction)?;
             (reduced.scores, reduced.explained)
         }
         None => {
             check_finite(features.values, "features")?;
             let mut scores = features.values.to_owned();
-            z_score_on(&mut scores, &train);
+            z_score_on(&mut scores, train);
             (scores, 1.0)
         }
     };
-    let design = expand(scores.as_ref(), features.runs, features.tr_s, &params.hrf)?;
-    let x_train = select_rows(design.as_ref(), &train);
-    let x_test = select_rows(design.as_ref(), &test);
-    let plan = RidgePlan::new(x_train.as_ref(), x_test.as_ref(), &local, &params.ridge())?;
-
-    targets
-        .par_iter()
-        .map(|subject| {
-            let fit = plan.fit(select_rows(*subject, &train).as_ref())?;
-            Ok(FoldPrediction {
-                rows: test.clone(),
-                grid_too_narrow: fit.grid_too_narrow(),
-                alpha_multiples: fit.alphas.iter().map(|alpha| alpha / fit.mean_square).collect(),
-                predictions: fit.predictions,
-                alphas: fit.alphas,
-                inner_scores: fit.inner_scores,
-                n_undefined: fit.n_undefined,
-                n_at_lower_edge: fit.n_at_lower_edge,
-                n_at_upper_edge: fit.n_at_upper_edge,
-                n_components: scores.ncols(),
-                explained,
-                rank: fit.rank,
-                space: fit.space,
-            })
-        })
-        .collect()
+    let expanded = expand(scores.as_ref(), features.runs, features.tr_s, &params.hrf)?;
+    let design = match params.project {
+        Some(drift) => remove_drift(expanded.as_ref(), features.runs, features.tr_s, drift)?,
+        None => expanded,
+    };
+    Ok((design, scores.ncols(), explained))
 }
 
 /// How the training rows of an outer fold are divided again.
@@ -496,6 +635,90 @@ mod tests {
         assert_eq!((found[0].n_components, found[0].alphas[0]), (13, 0.0));
         let ridge = run(&wide, &runs, &[&targets[1]], 0, &EncodingParams::default());
         assert_eq!(ridge[0].n_components, 16);
+    }
+
+    #[test]
+    fn bands_are_told_apart_and_subjects_keep_their_bits() {
+        let runs = four_runs();
+        // The second band drives the response and leaks into the first.
+        let nuisance = noise(175, 2, 20);
+        let own = noise(175, 3, 21);
+        let features = Mat::from_fn(175, 3, |t, k| own[(t, k)] + 1.5 * nuisance[(t, k % 2)]);
+        let e = noise(175, 4, 22);
+        let y = Mat::from_fn(175, 4, |t, j| match j {
+            0 => 2.0 * nuisance[(t, 0)] + 0.5 * e[(t, 0)],
+            1 => 2.0 * own[(t, 1)] + 0.5 * e[(t, 1)],
+            j => e[(t, j)],
+        });
+        let banded = EncodingParams {
+            reduce: None,
+            solver: Solver::Banded { n_candidates: 12, seed: 3 },
+            ..EncodingParams::default()
+        };
+        let fold = Folds::leave_one_run_out(&runs).unwrap()[1].clone();
+        let inner = inner_folds(&runs, &fold, InnerScheme::Runs { max_folds: 8 }).unwrap();
+        let bands = [&features, &nuisance].map(|values| FoldFeatures {
+            values: values.as_ref(),
+            runs: &runs,
+            tr_s: 2.0,
+        });
+        let targets = [y.as_ref(), y.get(.., 1..3)];
+        let found = predict_fold_banded(&bands, &targets, &fold, &inner, &banded).unwrap();
+        let parts = found[0].bands.as_ref().unwrap();
+        let sum = Mat::from_fn(50, 4, |t, j| {
+            parts.train_means[j] + parts.parts[0][(t, j)] + parts.parts[1][(t, j)]
+        });
+        assert!((&sum - &found[0].predictions).norm_max() < 1e-12);
+        let energy =
+            |band: usize, j: usize| parts.parts[band].col_as_slice(j).iter().map(|x| x * x).sum::<f64>();
+        // By itself the first band would predict target 0 well; beside the second it is hardly used.
+        assert!(energy(0, 0) < 0.05 * energy(1, 0), "{} {}", energy(0, 0), energy(1, 0));
+        assert!(energy(0, 1) > energy(1, 1));
+        assert!(parts.weights[(1, 0)] > 0.5);
+        // In company and alone: the same bits.
+        let alone = predict_fold_banded(&bands, &targets[1..], &fold, &inner, &banded).unwrap();
+        assert_eq!(found[1].predictions, alone[0].predictions);
+        assert_eq!(found[1].alpha_multiples, alone[0].alpha_multiples);
+        // Held-out responses are never read.
+        let mut disturbed = y.clone();
+        fold.test.iter().for_each(|&row| disturbed[(row, 0)] = f64::NAN);
+        let after = predict_fold_banded(&bands, &[disturbed.as_ref()], &fold, &inner, &banded).unwrap();
+        assert_eq!(found[0].predictions, after[0].predictions);
+        assert!(predict_fold(&bands[0], &targets, &fold, &inner, &banded).is_err());
+    }
+
+    #[test]
+    fn projected_features_fit_as_if_drift_were_fitted_with_them() {
+        // Frisch–Waugh: slopes of residualised responses on residualised features are those of the joint fit.
+        let runs = Runs::from_lengths(&["a".into(), "b".into()], &[60, 60]).unwrap();
+        let x = noise(120, 2, 30);
+        let trend = |t: usize| (t % 60) as f64 / 20.0;
+        // Features drift as the responses do.
+        let x = Mat::from_fn(120, 2, |t, k| x[(t, k)] + trend(t));
+        let e = noise(120, 1, 31);
+        let y = Mat::from_fn(120, 1, |t, _| x[(t, 0)] - 0.5 * x[(t, 1)] - 3.0 * trend(t) + 0.1 * e[(t, 0)]);
+        let drift = Drift::Polynomial { polort: 1 };
+        let clean = remove_drift(y.as_ref(), &runs, 2.0, drift).unwrap();
+        let fold = Folds::leave_one_run_out(&runs).unwrap()[1].clone();
+        let fit = |project| {
+            let params = EncodingParams {
+                reduce: None,
+                project,
+                alphas: AlphaGrid::absolute(&[0.0]),
+                ..EncodingParams::default()
+            };
+            let features = FoldFeatures { values: x.as_ref(), runs: &runs, tr_s: 2.0 };
+            predict_fold(&features, &[clean.as_ref()], &fold, &[], &params).unwrap().remove(0)
+        };
+        let residual = |found: &FoldPrediction| -> f64 {
+            let each = found.rows.iter().enumerate();
+            (each.map(|(at, &row)| (clean[(row, 0)] - found.predictions[(at, 0)]).powi(2)).sum::<f64>()
+                / 60.0)
+                .sqrt()
+        };
+        let (strict, loose) = (fit(Some(drift)), fit(None));
+        assert!(residual(&strict) < 0.13, "{}", residual(&strict));
+        assert!(residual(&loose) > 0.4, "{}", residual(&loose));
     }
 
     #[test]

@@ -19,7 +19,7 @@ pub use adapt::Resampled;
 pub use bootstrap::bootstrap_correlations;
 pub use depth::{DepthParams, DepthResult, Trajectory};
 pub use design::{Clock, Pieces, SampleDesign, clean_responses, group_mean};
-pub use evaluate::{Cell, Draws, EvaluateParams, InnerRule, held_out_order, predict, score_cell};
+pub use evaluate::{Cell, Draws, EvaluateParams, InnerRule, Split, held_out_order, predict, score_cell};
 pub use model::{CellRequest, ModelData, Native, evaluate_model};
 pub use represent::{Features, single_layer, weighted_sums};
 pub use representation::Representation;

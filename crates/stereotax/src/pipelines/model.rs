@@ -20,7 +20,7 @@ use super::states::States;
 use super::trajectories::fit_order;
 use crate::data::{Error, Monitor, Result, TileSource};
 use crate::dynamics::Scaling;
-use crate::encoding::FoldPrediction;
+use crate::encoding::{FoldPrediction, Solver};
 use crate::signal::Resampling;
 
 /// One cell that is wanted.
@@ -43,6 +43,8 @@ pub struct ModelData<'a> {
     pub design: &'a SampleDesign,
     /// Responses per subject (samples × ROIs).
     pub responses: &'a [MatRef<'a, f64>],
+    /// Nuisance features, fitted beside every representation where the solver is banded.
+    pub nuisance: &'a [Features],
     /// The depth fit; `None` for a model too shallow for one.
     pub depth: Option<&'a DepthResult>,
     /// The choices behind it.
@@ -82,7 +84,12 @@ pub fn evaluate_model<E: From<Error> + Send>(
     let width = data.source.layers().iter().map(|l| l.width).max().unwrap_or(0);
     let n_samples = data.design.n_samples().max(data.source.n_samples());
     let n_targets = data.responses.iter().map(|r| r.ncols()).max().unwrap_or(0);
-    let per_cell = Features::bytes(n_samples, n_targets);
+    // Banded predictions are kept in parts.
+    let n_parts = match params.encoding.solver {
+        Solver::Banded { .. } => 2 + data.nuisance.len(),
+        _ => 1,
+    };
+    let per_cell = n_parts * Features::bytes(n_samples, n_targets);
     let mut from = 0;
     while from < requests.len() {
         // Neighbouring requests tend to share features; grow the batch while it fits.
@@ -143,7 +150,7 @@ fn evaluate_batch(
             let responses: Vec<MatRef<f64>> =
                 users.iter().map(|&at| data.responses[requests[at].subject]).collect();
             let fold = &data.design.folds[fold_idx];
-            let found = predict(&features[key], fold, data.design, &responses, params)?;
+            let found = predict(&features[key], data.nuisance, fold, data.design, &responses, params)?;
             Ok(users.into_iter().map(|at| (at, fold_idx)).zip(found).collect())
         })
         .collect::<Result<_>>()?;

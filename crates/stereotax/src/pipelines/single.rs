@@ -21,7 +21,7 @@ use super::representation::Representation;
 use super::subjects::{MeanScores, SubjectScores, over_rois, over_subjects};
 use crate::data::{Error, Monitor, Result, TileSource};
 use crate::dynamics::fit::MIN_LAYERS;
-use crate::encoding::{Candidate, FoldPrediction, choose};
+use crate::encoding::{Candidate, FoldPrediction, Solver, choose};
 use crate::stats::score::ScoreKind;
 use crate::stats::summary::check_finite;
 
@@ -121,7 +121,16 @@ pub fn score_model(
     } else {
         Some(fit_depth(source, None, design, depth_params, monitor)?)
     };
-    let model = ModelData { source, design, responses, depth: depth.as_ref(), depth_params, native: None };
+    let bands: Vec<Features> = data.nuisance.iter().map(|(_, x)| Features::from_matrix(*x)).collect();
+    let model = ModelData {
+        source,
+        design,
+        responses,
+        nuisance: &bands,
+        depth: depth.as_ref(),
+        depth_params,
+        native: None,
+    };
 
     let wanted = wanted(source, depth.as_ref(), beside);
     let same = |r: &Representation| vec![r.clone(); design.folds.len()];
@@ -160,7 +169,8 @@ fn those(
     scored.iter().filter(|s| keep(&s.representation)).collect()
 }
 
-/// Score features that are the same in every fold, one cell per subject.
+/// Score features that are the same in every fold, one cell per subject; one band, so by ridge where the model
+/// is banded.
 fn score_features(
     values: MatRef<'_, f64>,
     data: &SingleData<'_>,
@@ -168,13 +178,18 @@ fn score_features(
     monitor: &Monitor,
 ) -> Result<Vec<Cell>> {
     let features = Features::from_matrix(values);
+    let mut alone = params.clone();
+    if let Solver::Banded { .. } = alone.encoding.solver {
+        alone.encoding.solver = Solver::Ridge;
+    }
+    let params = &alone;
     let folds: Vec<Vec<FoldPrediction>> = data
         .design
         .folds
         .iter()
         .map(|fold| {
             monitor.check()?;
-            predict(&features, fold, data.design, data.responses, params)
+            predict(&features, &[], fold, data.design, data.responses, params)
         })
         .collect::<Result<_>>()?;
     (0..data.responses.len())

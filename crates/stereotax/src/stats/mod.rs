@@ -15,3 +15,4 @@ pub mod shuffles;
 pub mod silhouette;
 pub mod snci;
 pub mod summary;
+pub mod tukey;

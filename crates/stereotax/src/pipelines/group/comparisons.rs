@@ -2,7 +2,8 @@
 //!
 //! For the trained models that take part: PERMANOVA (F and the heteroscedastic F2), each pair of
 //! modalities with Holm's adjustment, PERMDISP beside it (a difference in spread can pass for one in place),
-//! silhouette, one-way analysis of variance of the models' mean scores, two-way analysis over networks,
+//! silhouette, one-way analysis of variance of the models' mean scores with pairs by Holm and by Tukey,
+//! two-way analysis over networks,
 //! PERMANOVA on a second distance (correlation forgets the level, Euclid keeps it), and PERMANOVA without
 //! each family in turn. Where modalities do not share benchmarks: PERMANOVA on scores divided by the
 //! ceilings, and on ranks.
@@ -22,7 +23,7 @@ use super::{
 };
 use crate::data::{Labels, Monitor, Result};
 use crate::stats::anova::{one_way, two_way};
-use crate::stats::distance::{DistanceKind, Distances, object_distances};
+use crate::stats::distance::{DistanceKind, Distances};
 use crate::stats::multiplicity::holm;
 use crate::stats::permanova::{Permanova, permanova};
 use crate::stats::permdisp::{PermdispParams, permdisp};
@@ -30,6 +31,7 @@ use crate::stats::shuffles::{Exchange, PermutationParams, PermutationSupport, Sh
 use crate::stats::silhouette::silhouette_test;
 use crate::stats::snci::network_means;
 use crate::stats::summary::{mean, row};
+use crate::stats::tukey::tukey;
 
 /// Most relabellings that are visited one by one.
 const EXACT_UP_TO: usize = 100_000;
@@ -144,9 +146,12 @@ pub(super) fn comparisons(
 ) -> Result<Compared> {
     let mut found = Compared::default();
     let rows = &mut found.tests;
-    let second = match params.distance {
-        DistanceKind::Correlation => (DistanceKind::Euclidean, "modality, euclidean distance"),
-        _ => (DistanceKind::Correlation, "modality, correlation distance"),
+    let second = match (params.embedding, params.distance) {
+        (CoordinateKind::Response, _) => {
+            (CoordinateKind::Score, DistanceKind::Euclidean, "modality, euclidean distance of scores")
+        }
+        (kind, DistanceKind::Correlation) => (kind, DistanceKind::Euclidean, "modality, euclidean distance"),
+        (kind, _) => (kind, DistanceKind::Correlation, "modality, correlation distance"),
     };
     let groups = match groups(table, &table.models, params) {
         Ok(groups) => groups,
@@ -202,7 +207,7 @@ pub(super) fn comparisons(
         }
     }
     anova_rows(rows, table, &groups, params, monitor)?;
-    rows.push(permanova_row(table, &groups, params.embedding, second.0, second.1, params, monitor)?);
+    rows.push(permanova_row(table, &groups, second.0, second.1, second.2, params, monitor)?);
     if !confound.apart.is_empty() {
         rows.push(ceiling_row(table, &groups, params, monitor)?);
         let (kind, contrast) = (CoordinateKind::Rank, "ranks of ROIs");
@@ -352,12 +357,7 @@ fn measured(
     distance: DistanceKind,
     params: &GroupParams,
 ) -> Result<std::result::Result<Measured, String>> {
-    let observed = table.observed(&groups.models);
-    let coordinates = match table.embed(&groups.models, &observed, embedding, params.score) {
-        Ok(coordinates) => coordinates,
-        Err(reason) => return Ok(Err(reason)),
-    };
-    let found = match settle(object_distances(coordinates.as_ref(), distance))? {
+    let found = match table.distances(&groups.models, embedding, distance, params.score)? {
         Ok(found) => found,
         Err(reason) => return Ok(Err(reason)),
     };
@@ -540,6 +540,7 @@ fn anova_rows(
         }
     }
     anova_pair_rows(rows, table, groups, &levels, params, monitor)?;
+    tukey_rows(rows, table, groups, &levels, params)?;
     two_way_rows(rows, table, groups, params, monitor)
 }
 
@@ -585,6 +586,44 @@ fn anova_pair_rows(
     let adjusted = holm(&pairs.iter().map(|line| line.p).collect::<Vec<_>>());
     pairs.iter_mut().zip(adjusted).for_each(|(line, p)| line.p_adj = p);
     rows.extend(pairs);
+    Ok(())
+}
+
+/// Differences between two modalities' mean scores by Tukey's studentised range.
+fn tukey_rows(
+    rows: &mut Vec<TestRow>,
+    table: &Table,
+    groups: &Groups,
+    levels: &[f64],
+    params: &GroupParams,
+) -> Result<()> {
+    let mut notes = groups.notes.clone();
+    if params.restricted == Restriction::Family && groups.family.n_groups() < groups.models.len() {
+        notes.push(
+            "supposes independent models, but some share a family: `anova_pairwise` moves families as wholes"
+                .into(),
+        );
+    }
+    let labels = &groups.modality;
+    let sizes = labels.sizes();
+    for pair in settle(tukey(levels, labels))?.unwrap_or_default() {
+        let of = |name: &str| labels.names().iter().position(|n| n == name).map_or(0, |c| sizes[c]);
+        let contrast = format!("{} minus {}", pair.first, pair.second);
+        let mut line = blank(table, "anova_tukey", &contrast, of(&pair.first) + of(&pair.second));
+        line.statistic_name = "q".into();
+        line.adjustment = "tukey".into();
+        // Models that differ between modalities only have no finite q.
+        line.statistic = if pair.q.is_finite() { pair.q } else { f64::NAN };
+        line.p_adj = pair.p_adjusted;
+        let mut notes = notes.clone();
+        if pair.q.is_nan() {
+            notes.push("all models have the same mean score".into());
+        } else if pair.q.is_infinite() {
+            notes.push("mean scores do not differ within modalities: q is infinite".into());
+        }
+        line.status = status_of(&notes);
+        rows.push(line);
+    }
     Ok(())
 }
 

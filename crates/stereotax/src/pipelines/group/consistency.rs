@@ -7,22 +7,26 @@
 use faer::Mat;
 
 use super::table::Table;
-use super::{Consistency, ConvergenceRow, GroupParams, SnciRow, settle, status_of};
+use super::{Consistency, ConvergenceRow, GroupParams, InfluenceRow, SnciRow, settle, status_of};
 use crate::data::{Labels, Monitor, Result};
 use crate::stats::convergence::{ConvergenceScale, ModalityScores, convergence};
 use crate::stats::snci::{Estimate, Snci, SnciKind, SnciParams, network_means, profile_consistency, snci};
+use crate::stats::summary::median;
 
 const MASKED: &str = "masked: the ceiling is below the threshold";
 
 /// Consistency of every modality and their convergence.
 pub(super) struct Found {
     pub snci: Vec<SnciRow>,
+    pub influence: Vec<InfluenceRow>,
     pub convergence: Vec<ConvergenceRow>,
 }
 
 /// The models of one modality.
 struct Modality<'a> {
     name: &'a str,
+    /// Names of its models.
+    models: Vec<&'a str>,
     /// Models × all ROIs of the space, by name.
     scores: Mat<f64>,
     families: Labels,
@@ -31,17 +35,19 @@ struct Modality<'a> {
 pub(super) fn consistency(table: &Table, params: &GroupParams, monitor: &Monitor) -> Result<Found> {
     let modalities: Vec<Modality> =
         table.space.modalities().into_iter().map(|name| modality(table, name)).collect();
-    let mut rows = Vec::new();
+    let (mut rows, mut influence) = (Vec::new(), Vec::new());
     for modality in &modalities {
         for &kind in &params.snci {
             monitor.check()?;
             match kind {
-                Consistency::Index(index) => index_rows(&mut rows, table, modality, index, params)?,
+                Consistency::Index(index) => {
+                    index_rows(&mut rows, &mut influence, table, modality, index, params)?;
+                }
                 _ => rows.push(profile_row(table, modality, kind, params)?),
             }
         }
     }
-    Ok(Found { snci: rows, convergence: convergence_rows(table, &modalities, params)? })
+    Ok(Found { snci: rows, influence, convergence: convergence_rows(table, &modalities, params)? })
 }
 
 fn modality<'a>(table: &Table<'a>, name: &'a str) -> Modality<'a> {
@@ -51,6 +57,7 @@ fn modality<'a>(table: &Table<'a>, name: &'a str) -> Modality<'a> {
     let families: Vec<&str> = members.iter().map(|&i| space.model(i).family.as_str()).collect();
     Modality {
         name,
+        models: members.iter().map(|&i| space.model(i).name.as_str()).collect(),
         scores: Mat::from_fn(members.len(), space.rois.len(), |i, j| {
             table.scores.score[(members[i], space.rois[j])]
         }),
@@ -62,6 +69,8 @@ fn snci_params(table: &Table, kind: SnciKind, params: &GroupParams) -> SnciParam
     let space = table.space;
     SnciParams {
         kind,
+        sign_policy: params.sign_policy,
+        interval: params.interval,
         n_bootstraps: params.n_bootstraps,
         level: params.level,
         included: Some(space.rois.iter().map(|&j| !space.input.masked[j]).collect()),
@@ -73,6 +82,7 @@ fn snci_params(table: &Table, kind: SnciKind, params: &GroupParams) -> SnciParam
 /// Rows of one index: ROIs, their median, networks.
 fn index_rows(
     rows: &mut Vec<SnciRow>,
+    influence: &mut Vec<InfluenceRow>,
     table: &Table,
     modality: &Modality,
     kind: SnciKind,
@@ -96,6 +106,9 @@ fn index_rows(
     }
     let found = snci(modality.scores.as_ref(), &modality.families, &snci_params(table, kind, params));
     let found = settle(found)?;
+    if let Ok(found) = &found {
+        influence_rows(influence, table, modality, found);
+    }
     for (k, &j) in space.rois.iter().enumerate() {
         let mut row = new(&space.input.rois[j]);
         if space.input.masked[j] {
@@ -129,6 +142,34 @@ fn index_rows(
 }
 
 const MEDIAN: &str = "(median)";
+
+/// The jackknife over models: what the index loses without each of them.
+fn influence_rows(rows: &mut Vec<InfluenceRow>, table: &Table, modality: &Modality, found: &Snci) {
+    let space = table.space;
+    let kept: Vec<usize> = (0..space.rois.len()).filter(|&k| !space.input.masked[space.rois[k]]).collect();
+    for (i, model) in modality.models.iter().enumerate() {
+        let new = |roi: &str, influence: f64| InfluenceRow {
+            space: space.input.space.clone(),
+            representation: table.representation().to_owned(),
+            modality: modality.name.to_owned(),
+            model: (*model).to_owned(),
+            roi: roi.to_owned(),
+            kind: Consistency::Index(found.kind).name().to_owned(),
+            influence,
+            status: if influence.is_nan() {
+                "undefined: the index needs 3 models with and without this one".into()
+            } else {
+                "ok".into()
+            },
+        };
+        for &k in &kept {
+            rows.push(new(&space.input.rois[space.rois[k]], found.influence[(i, k)]));
+        }
+        // Index without the model, ROI by ROI, is index minus influence.
+        let without: Vec<f64> = kept.iter().map(|&k| found.rois[k].value - found.influence[(i, k)]).collect();
+        rows.push(new(MEDIAN, found.median.value - median(&without)));
+    }
+}
 
 fn network_name(name: &str) -> String {
     format!("(network) {name}")

@@ -10,7 +10,7 @@ use faer::Mat;
 use rayon::prelude::*;
 
 use super::table::Table;
-use super::{CoordinateRow, GroupParams, settle, status_of};
+use super::{CoordinateKind, CoordinateRow, GroupParams, settle, status_of};
 use crate::data::{Error, Monitor, Result};
 use crate::stats::distance::object_distances;
 use crate::stats::ordination::{Ordination, Region, bootstrap_regions, classical_mds};
@@ -59,7 +59,10 @@ pub(super) fn coordinates(
 /// Write a model's place into its row; the status says what is missing.
 fn fill(row: &mut CoordinateRow, placed: &Placed, model: usize) -> String {
     let Some(at) = placed.models.iter().position(|&i| i == model) else {
-        return "its scores do not vary over ROIs: this distance is undefined for it".into();
+        return match row.embedding.as_str() {
+            "response" => "it has no predicted responses that vary: this distance is undefined for it".into(),
+            _ => "its scores do not vary over ROIs: this distance is undefined for it".into(),
+        };
     };
     let mut notes = placed.notes.clone();
     row.x = placed.ordination.positions[(at, 0)];
@@ -96,12 +99,10 @@ fn place(
     if table.models.len() < 2 {
         return Ok(Err("a single model has no place relative to others".into()));
     }
-    let observed = table.observed(&table.models);
-    let coordinates = match table.embed(&table.models, &observed, params.embedding, params.score) {
-        Ok(coordinates) => coordinates,
+    let found = match table.distances(&table.models, params.embedding, params.distance, params.score)? {
+        Ok(found) => found,
         Err(reason) => return Ok(Err(reason)),
     };
-    let found = object_distances(coordinates.as_ref(), params.distance)?;
     let models: Vec<usize> = found.objects.iter().map(|&k| table.models[k]).collect();
     if models.len() < 2 {
         return Ok(Err("fewer than two models have scores that vary over ROIs".into()));
@@ -125,6 +126,9 @@ fn regions(
     params: &GroupParams,
     monitor: &Monitor,
 ) -> Result<std::result::Result<Vec<Region>, String>> {
+    if params.embedding == CoordinateKind::Response {
+        return Ok(Err("no region: bootstrap draws are of scores, not of predicted responses".into()));
+    }
     let n_draws = models.iter().filter_map(|&i| Some(table.scores.draws[i].as_ref()?.nrows())).min();
     let Some(n_draws) = n_draws.map(|n| n.min(REGION_DRAWS)).filter(|&n| n >= 2) else {
         return Ok(Err("no bootstrap draws: no region".into()));

@@ -35,7 +35,7 @@ use faer::Mat;
 use crate::data::{Error, Monitor, Result};
 use crate::stats::distance::DistanceKind;
 use crate::stats::score::ScoreKind;
-use crate::stats::snci::SnciKind;
+use crate::stats::snci::{Interval, SignPolicy, SnciKind};
 pub use space::{ModelScores, ScoredModel, SpaceRois, space_of};
 use table::{Space, Table};
 
@@ -106,6 +106,18 @@ pub struct RepresentationScores {
     /// Null draws of r averaged over subjects, per model (draws × ROIs, draw after draw); the same draw
     /// moves the same samples everywhere.
     pub null: Vec<Option<Arc<Vec<f32>>>>,
+    /// Predicted responses per model; needed for [`CoordinateKind::Response`] only, and may be empty
+    /// otherwise.
+    pub responses: Vec<Option<PredictedResponses>>,
+}
+
+/// Out-of-fold predictions of the group's responses.
+#[derive(Debug, Clone)]
+pub struct PredictedResponses {
+    /// What the rows are: predictions are compared only where these names are equal.
+    pub stimuli: String,
+    /// Samples × ROIs, averaged over subjects.
+    pub values: Arc<Mat<f32>>,
 }
 
 /// What the coordinates of a model are (specs: nfas-dmd 10).
@@ -121,6 +133,10 @@ pub enum CoordinateKind {
     Rank,
     /// Its scores divided by the squared ceilings of what it was scored on.
     Ceiling,
+    /// Its predicted responses: the distance of two models is always 1 − the correlation of their
+    /// predictions over samples × ROIs, each ROI's mean taken out. Indices and analyses of variance stay
+    /// with scores.
+    Response,
 }
 
 impl CoordinateKind {
@@ -131,6 +147,7 @@ impl CoordinateKind {
             CoordinateKind::Z => "z",
             CoordinateKind::Rank => "rank",
             CoordinateKind::Ceiling => "ceiling",
+            CoordinateKind::Response => "response",
         }
     }
 }
@@ -177,6 +194,36 @@ impl Consistency {
     }
 }
 
+/// How p-values of many models and ROIs are adjusted together (specs: nfas-dmd 11.5).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Multiplicity {
+    /// Not at all.
+    None,
+    /// Step-down max-T on the common draws (the default): the chance of any false claim.
+    #[default]
+    MaxT,
+    /// Holm's method: the same, from p-values alone.
+    Holm,
+    /// Benjamini–Hochberg: the share of false claims.
+    Bh,
+    /// Benjamini–Yekutieli: the same under any dependence.
+    By,
+}
+
+impl Multiplicity {
+    /// The word of the study file.
+    pub fn name(self) -> &'static str {
+        match self {
+            Multiplicity::None => "none",
+            Multiplicity::MaxT => "max_t",
+            Multiplicity::Holm => "holm",
+            Multiplicity::Bh => "bh",
+            Multiplicity::By => "by",
+        }
+    }
+}
+
 /// How groups are compared.
 #[derive(Debug, Clone, PartialEq, serde::Serialize, serde::Deserialize)]
 pub struct GroupParams {
@@ -197,6 +244,13 @@ pub struct GroupParams {
     pub snci: Vec<Consistency>,
     /// Bootstrap draws over families for consistency (default 2000; 0: no intervals).
     pub n_bootstraps: usize,
+    /// How the intervals of consistency are read off these draws (default percentile). Intervals of the
+    /// convergence map are percentile ones always: a minimum over modalities has no jackknife.
+    pub interval: Interval,
+    /// What squared kinds of consistency do with a negative mean score (default zero).
+    pub sign_policy: SignPolicy,
+    /// How p-values of models × ROIs are adjusted (default max-T).
+    pub multiplicity: Multiplicity,
     /// Coverage of all intervals (default 0.95).
     pub level: f64,
     /// Modalities with fewer models take no part in tests (default 2: one model has no spread).
@@ -223,6 +277,9 @@ impl Default for GroupParams {
             restricted: Restriction::Family,
             snci: vec![Consistency::Index(SnciKind::Snr), Consistency::Index(SnciKind::Debiased)],
             n_bootstraps: 2000,
+            interval: Interval::Percentile,
+            sign_policy: SignPolicy::Zero,
+            multiplicity: Multiplicity::MaxT,
             level: 0.95,
             min_models: 2,
             convergence_threshold: 1.0,
@@ -297,6 +354,27 @@ pub struct SnciRow {
     pub status: String,
 }
 
+/// How much one model moves the consistency of its modality.
+#[derive(Debug, Clone, PartialEq, serde::Serialize, serde::Deserialize)]
+pub struct InfluenceRow {
+    /// Space.
+    pub space: String,
+    /// Representation.
+    pub representation: String,
+    /// Modality.
+    pub modality: String,
+    /// Model.
+    pub model: String,
+    /// ROI, or `(median)` over unmasked ROIs.
+    pub roi: String,
+    /// Kind ([`Consistency::name`]).
+    pub kind: String,
+    /// The index with all models minus the index without this one.
+    pub influence: f64,
+    /// `ok`, or why it is undefined.
+    pub status: String,
+}
+
 /// Whether all modalities are consistent in an ROI.
 #[derive(Debug, Clone, PartialEq, serde::Serialize, serde::Deserialize)]
 pub struct ConvergenceRow {
@@ -332,7 +410,7 @@ pub struct TestRow {
     /// Representation.
     pub representation: String,
     /// `permanova`, `permanova_f2`, `permanova_pairwise`, `permanova_without_family`, `permdisp`,
-    /// `silhouette`, `anova`, `anova_pairwise` or `anova_two_way`.
+    /// `silhouette`, `anova`, `anova_pairwise`, `anova_tukey` or `anova_two_way`.
     pub test: String,
     /// What is compared.
     pub contrast: String,
@@ -348,7 +426,7 @@ pub struct TestRow {
     pub p: f64,
     /// p-value adjusted as `adjustment` says; equal to `p` for `none`.
     pub p_adj: f64,
-    /// `none` or `holm`.
+    /// `none`, `holm` or `tukey`.
     pub adjustment: String,
     /// Relabellings visited, without the observed one.
     pub n_permutations: usize,
@@ -407,7 +485,13 @@ pub struct MaxTRow {
     pub roi: String,
     /// p-value of r being this large by chance, from the draws that all models have.
     pub p: f64,
-    /// Adjusted by step-down max-T; NaN where r is undefined or the ROI is masked.
+    /// Adjusted by step-down max-T; NaN where r is undefined or the ROI is masked, as all that follow.
+    pub p_max_t: f64,
+    /// Benjamini–Hochberg q-value.
+    pub q_bh: f64,
+    /// Benjamini–Yekutieli q-value.
+    pub q_by: f64,
+    /// Adjusted as [`GroupParams::multiplicity`] says.
     pub p_adj: f64,
     /// Draws used.
     pub n_permutations: usize,
@@ -443,6 +527,8 @@ pub struct GroupResult {
     pub coordinates: Vec<CoordinateRow>,
     /// Consistency.
     pub snci: Vec<SnciRow>,
+    /// How much each model moves it.
+    pub influence: Vec<InfluenceRow>,
     /// Convergence of the modalities.
     pub convergence: Vec<ConvergenceRow>,
     /// Tests.
@@ -486,6 +572,7 @@ pub fn compare_groups(spaces: &[SpaceInput], params: &GroupParams, monitor: &Mon
             result.coordinates.extend(coordinates::coordinates(&table, params, monitor)?);
             let consistency = consistency::consistency(&table, params, monitor)?;
             result.snci.extend(consistency.snci);
+            result.influence.extend(consistency.influence);
             result.convergence.extend(consistency.convergence);
             let compared = comparisons::comparisons(&table, &confound, params, monitor)?;
             result.tests.extend(compared.tests);
@@ -495,7 +582,7 @@ pub fn compare_groups(spaces: &[SpaceInput], params: &GroupParams, monitor: &Mon
         with_null.sort_by(|a, b| a.representation.cmp(&b.representation));
         for scores in with_null {
             monitor.check()?;
-            let adjusted = significance::max_t_rows(&space, scores)?;
+            let adjusted = significance::max_t_rows(&space, scores, params.multiplicity)?;
             result.max_t.extend(adjusted.rows);
             result.warnings.extend(adjusted.warning);
         }

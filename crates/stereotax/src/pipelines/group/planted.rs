@@ -62,7 +62,7 @@ fn plant(plan: &Plan) -> SpaceInput {
         let null = (0..n)
             .map(|_| Some(Arc::new((0..99 * plan.n_rois).map(|_| 0.1 * stream.normal() as f32).collect())))
             .collect();
-        RepresentationScores { representation: name.into(), score, r, draws, null }
+        RepresentationScores { representation: name.into(), score, r, draws, null, responses: Vec::new() }
     };
     SpaceInput {
         space: "main".into(),
@@ -289,6 +289,7 @@ fn the_order_of_models_and_rois_and_the_threads_change_nothing() {
                         Some(Arc::new((0..99 * 12).map(|k| values[k / 12 * 12 + rois[k % 12]]).collect()))
                     })
                     .collect(),
+                responses: Vec::new(),
             })
             .collect(),
         ..space.clone()
@@ -313,6 +314,7 @@ fn controls_by_hand() {
                 .then(|| Arc::new(Mat::from_fn(shift.len(), 2, |b, j| (at[j] + shift[b]) as f32))),
         ],
         null: vec![None],
+        responses: Vec::new(),
     };
     // Paired differences to layer_mean: 0.1 − 0.05, 0.1 + 0.0, 0.1 + 0.05, 0.1 − 0.15.
     space.scores = vec![
@@ -390,6 +392,124 @@ fn significance_is_adjusted_over_models_and_unmasked_rois() {
     assert!(of("text_1", "roi_01").is_nan() && of("text_0", "roi_02").is_nan());
     assert_eq!(found.max_t[0].n_permutations, 2);
     assert!(warning(&found, "null_draws_differ").is_some());
+    // Single p-values 1/3, 2/3, 2/3: BH gives 2/3 to all; BY is 11/6 times that, Holm 3·1/3, both 1 at most.
+    let q = |row: &MaxTRow| (row.q_bh, row.q_by, row.p_max_t);
+    let first = found.max_t.iter().find(|row| row.model == "text_0" && row.roi == "roi_00").unwrap();
+    assert_eq!(q(first), (2.0 / 3.0, 1.0, 1.0 / 3.0));
+    for (multiplicity, p_adj) in [
+        (Multiplicity::None, 1.0 / 3.0),
+        (Multiplicity::Holm, 1.0),
+        (Multiplicity::Bh, 2.0 / 3.0),
+        (Multiplicity::By, 1.0),
+    ] {
+        let found = run(&space, &GroupParams { multiplicity, ..params() });
+        let row = found.max_t.iter().find(|row| row.model == "text_0" && row.roi == "roi_00").unwrap();
+        assert_eq!((row.p_adj, q(row)), (p_adj, q(first)), "{multiplicity:?}");
+    }
+}
+
+#[test]
+fn influence_is_what_a_model_adds() {
+    let space = plant(&plan());
+    let found = run(&space, &params());
+    let mut without = space.clone();
+    without.models[2].trained = false;
+    let left = run(&without, &params());
+    let mut n = 0;
+    for roi in ["(median)", "roi_00", "roi_11"] {
+        for kind in ["snr", "debiased"] {
+            let value = |result: &GroupResult| {
+                let of = |r: &&SnciRow| {
+                    (r.representation.as_str(), r.modality.as_str(), r.roi.as_str(), r.kind.as_str())
+                        == ("stable_mode", "audio", roi, kind)
+                };
+                result.snci.iter().find(of).unwrap().value
+            };
+            let row = found
+                .influence
+                .iter()
+                .find(|r| {
+                    (r.representation.as_str(), r.model.as_str(), r.roi.as_str(), r.kind.as_str())
+                        == ("stable_mode", "audio_2", roi, kind)
+                })
+                .unwrap();
+            let expected = value(&found) - value(&left);
+            assert!((row.influence - expected).abs() < 1e-9 && row.status == "ok", "{row:?} {expected}");
+            assert!(row.influence != 0.0);
+            n += 1;
+        }
+    }
+    assert_eq!(n, 6);
+    assert!(!found.influence.iter().any(|r| r.roi == "roi_05"), "a masked ROI");
+}
+
+#[test]
+fn intervals_and_signs_follow_their_choices() {
+    let mut space = plant(&plan());
+    // A negative mean score, as the signed score may have.
+    for i in 0..6 {
+        space.scores[0].score[(i, 0)] = -0.2 - 0.01 * i as f64;
+    }
+    let bounded = GroupParams { snci: vec![Consistency::Index(SnciKind::Bounded)], ..params() };
+    let row = |params: &GroupParams, roi: &str| {
+        let of = |r: &SnciRow| (r.modality.as_str(), r.roi.as_str()) == ("audio", roi);
+        run(&space, params).snci.into_iter().find(of).unwrap()
+    };
+    let zero = row(&bounded, "roi_00");
+    let carry = row(&GroupParams { sign_policy: SignPolicy::Carry, ..bounded.clone() }, "roi_00");
+    // μ = −0.225, s² = 0.00035: μ²/(μ² + s²).
+    assert_eq!(zero.value, 0.0);
+    assert!((carry.value + 0.050625 / 0.050975).abs() < 1e-12, "{}", carry.value);
+    let bca = GroupParams { interval: Interval::Bca, ..bounded.clone() };
+    let (percentile, bca) = (row(&bounded, "roi_01"), row(&bca, "roi_01"));
+    assert_eq!(percentile.value, bca.value);
+    assert!(percentile.lower != bca.lower && bca.lower <= bca.value && bca.value <= bca.upper, "{bca:?}");
+}
+
+#[test]
+fn predicted_responses_are_compared_by_their_correlation() {
+    let mut space = plant(&Plan { groups: vec![("audio", 2, 2, "b"), ("vision", 2, 2, "b")], ..plan() });
+    space.scores.truncate(1);
+    // Three samples; vision predicts roi_00, audio roi_01, and nobody the rest. Levels and scales differ.
+    let predicted = |roi: usize, series: [f32; 3], scale: f32| PredictedResponses {
+        stimuli: "clips".into(),
+        values: Arc::new(Mat::from_fn(3, 12, |t, j| 7.0 + if j == roi { scale * series[t] } else { 0.0 })),
+    };
+    space.scores[0].responses = vec![
+        Some(predicted(1, [1.0, -1.0, 0.0], 1.0)),
+        Some(predicted(1, [1.0, 0.0, -1.0], 3.0)),
+        Some(predicted(0, [1.0, -1.0, 0.0], 0.5)),
+        Some(predicted(0, [1.0, 0.0, -1.0], 1.0)),
+    ];
+    let params = GroupParams { embedding: CoordinateKind::Response, ..params() };
+    let found = run(&space, &params);
+    // Within a modality ρ = 1/2, between 0: SS_T = (0.25 + 0.25 + 4)/4, SS_W = 2·0.25/2.
+    let row = test(&found, "stable_mode", "permanova", "modality");
+    assert!((row.r2 - (1.0 - 0.25 / 1.125)).abs() < 1e-12, "{row:?}");
+    let point = |model: &str| found.coordinates.iter().find(|r| r.model == model).unwrap();
+    let (a, b) = (point("audio_0"), point("vision_1"));
+    assert_eq!((a.embedding.as_str(), a.sd_x.is_nan()), ("response", true));
+    assert!(a.status.contains("no region") && a.x.is_finite() && (a.x - b.x).abs() > 0.5);
+    assert!(
+        test(&found, "stable_mode", "permanova", "modality, euclidean distance of scores").r2.is_finite()
+    );
+    // Consistency is of scores.
+    let scores = run(&space, &GroupParams { embedding: CoordinateKind::Score, ..params.clone() });
+    assert_eq!(format!("{:?}", scores.snci), format!("{:?}", found.snci));
+
+    // Other stimuli cannot be compared; a model without predictions has no place.
+    let mut other = space.clone();
+    if let Some(Some(responses)) = other.scores[0].responses.get_mut(3) {
+        responses.stimuli = "stories".into();
+    }
+    let found = run(&other, &params);
+    let row = test(&found, "stable_mode", "permanova", "modality");
+    assert!(row.p.is_nan() && row.status.contains("clips") && row.status.contains("stories"), "{row:?}");
+    space.scores[0].responses[3] = None;
+    let found = run(&space, &params);
+    let lost = found.coordinates.iter().find(|r| r.model == "vision_1").unwrap();
+    assert!(lost.x.is_nan() && lost.status.contains("predicted responses"), "{lost:?}");
+    assert!(found.coordinates[0].x.is_finite());
 }
 
 #[test]

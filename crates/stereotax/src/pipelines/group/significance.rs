@@ -1,15 +1,16 @@
-//! Adjust the significance of every model in every ROI over all of them: step-down max-T.
+//! Adjust the significance of every model in every ROI over all of them: step-down max-T, and the shares of
+//! false claims of Benjamini–Hochberg and Benjamini–Yekutieli beside it.
 //!
 //! Cells are the models with null draws × the unmasked ROIs. Draw b moves the same samples for every
 //! model and ROI, so the dependence between cells is kept. Models with different numbers of draws are
 //! adjusted on the draws that all of them have, the first ones.
-//! Source: Westfall & Young 1993; specs: nfas-dmd 11.5. Cost: O(draws·models·ROIs) time and memory (4 bytes
+//! Source: Westfall & Young 1993; Benjamini & Hochberg 1995; Benjamini & Yekutieli 2001; specs: nfas-dmd 11.5. Cost: O(draws·models·ROIs) time and memory (4 bytes
 //! each).
 
 use super::table::Space;
-use super::{MaxTRow, RepresentationScores, Severity, Warning, settle};
+use super::{MaxTRow, Multiplicity, RepresentationScores, Severity, Warning, settle};
 use crate::data::Result;
-use crate::stats::multiplicity::max_t;
+use crate::stats::multiplicity::{benjamini_hochberg, benjamini_yekutieli, holm, max_t};
 
 /// Adjusted p-values and what must be known of them.
 pub(super) struct Adjusted {
@@ -17,7 +18,11 @@ pub(super) struct Adjusted {
     pub warning: Option<Warning>,
 }
 
-pub(super) fn max_t_rows(space: &Space, scores: &RepresentationScores) -> Result<Adjusted> {
+pub(super) fn max_t_rows(
+    space: &Space,
+    scores: &RepresentationScores,
+    multiplicity: Multiplicity,
+) -> Result<Adjusted> {
     let n_rois = space.rois.len();
     let n_draws = |i: usize| scores.null[i].as_ref().map_or(0, |null| null.len() / n_rois.max(1));
     let models: Vec<usize> = space.models.iter().copied().filter(|&i| n_draws(i) > 0).collect();
@@ -36,7 +41,17 @@ pub(super) fn max_t_rows(space: &Space, scores: &RepresentationScores) -> Result
             None => f32::NAN,
         }));
     }
-    let found = settle(max_t(&observed, &null))?;
+    let found = settle(max_t(&observed, &null))?.ok();
+    let single: Vec<f64> = found.as_ref().map(|f| f.p_value.clone()).unwrap_or_default();
+    let stepped: Vec<f64> = found.map(|f| f.p_adjusted).unwrap_or_default();
+    let (q_bh, q_by) = (benjamini_hochberg(&single), benjamini_yekutieli(&single));
+    let chosen = match multiplicity {
+        Multiplicity::None => single.clone(),
+        Multiplicity::MaxT => stepped.clone(),
+        Multiplicity::Holm => holm(&single),
+        Multiplicity::Bh => q_bh.clone(),
+        Multiplicity::By => q_by.clone(),
+    };
     let mut cell = 0;
     let mut rows = Vec::with_capacity(models.len() * n_rois);
     for &i in &models {
@@ -47,13 +62,19 @@ pub(super) fn max_t_rows(space: &Space, scores: &RepresentationScores) -> Result
                 model: space.model(i).name.clone(),
                 roi: space.input.rois[j].clone(),
                 p: f64::NAN,
+                p_max_t: f64::NAN,
+                q_bh: f64::NAN,
+                q_by: f64::NAN,
                 p_adj: f64::NAN,
                 n_permutations: fewest,
             };
             if !space.input.masked[j] {
-                if let Ok(found) = &found {
-                    row.p = found.p_value[cell];
-                    row.p_adj = found.p_adjusted[cell];
+                if !single.is_empty() {
+                    row.p = single[cell];
+                    row.p_max_t = stepped[cell];
+                    row.q_bh = q_bh[cell];
+                    row.q_by = q_by[cell];
+                    row.p_adj = chosen[cell];
                 }
                 cell += 1;
             }

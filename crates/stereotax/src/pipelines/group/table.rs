@@ -1,13 +1,17 @@
 //! Decide which models and ROIs take part, and turn scores into coordinates.
 
 use std::collections::BTreeMap;
+use std::sync::OnceLock;
 
 use faer::{Mat, MatRef};
 
 use super::{
-    CoordinateKind, ModelInfo, PointStatus, RepresentationScores, Severity, SpaceInput, Warning, status_of,
+    CoordinateKind, ModelInfo, PointStatus, PredictedResponses, RepresentationScores, Severity, SpaceInput,
+    Warning, settle, status_of,
 };
 use crate::data::{Error, Result};
+use crate::linalg::gram;
+use crate::stats::distance::{DistanceKind, Distances, ObjectDistances, object_distances};
 use crate::stats::score::ScoreKind;
 use crate::stats::summary::{column, is_constant, mean, row, sd};
 
@@ -53,6 +57,13 @@ impl<'a> Space<'a> {
             }
             length(&format!("draws for `{name}`"), scores.draws.len(), n_models, "model")?;
             length(&format!("null for `{name}`"), scores.null.len(), n_models, "model")?;
+            if !scores.responses.is_empty() {
+                length(&format!("responses for `{name}`"), scores.responses.len(), n_models, "model")?;
+            }
+            for responses in scores.responses.iter().flatten() {
+                let what = format!("columns of responses for `{name}`");
+                length(&what, responses.values.ncols(), n_rois, "ROI")?;
+            }
             for draws in scores.draws.iter().flatten() {
                 length(&format!("columns of draws for `{name}`"), draws.ncols(), n_rois, "ROI")?;
             }
@@ -177,6 +188,16 @@ pub(super) struct Table<'a> {
     pub absent: BTreeMap<usize, String>,
     /// Unmasked ROIs where all of these models have a score, by name.
     pub rois: Vec<usize>,
+    /// Correlations of predicted responses, made once.
+    correlations: OnceLock<std::result::Result<ResponseCorrelations, String>>,
+}
+
+/// Correlations between the predicted responses of models.
+struct ResponseCorrelations {
+    /// Models that have predictions which vary, by position in the space.
+    models: Vec<usize>,
+    /// Models × models.
+    values: Mat<f64>,
 }
 
 impl<'a> Table<'a> {
@@ -193,7 +214,7 @@ impl<'a> Table<'a> {
         }
         let complete = |j: usize| models.iter().all(|&i| !scores.score[(i, j)].is_nan());
         let rois = space.unmasked.iter().copied().filter(|&j| complete(j)).collect();
-        Table { space, scores, models, absent, rois }
+        Table { space, scores, models, absent, rois, correlations: OnceLock::new() }
     }
 
     pub fn representation(&self) -> &'a str {
@@ -225,6 +246,100 @@ impl<'a> Table<'a> {
         Mat::from_fn(models.len(), self.rois.len(), |i, j| self.scores.score[(models[i], self.rois[j])])
     }
 
+    /// Distances between models (positions in the space); the reason if there are none.
+    ///
+    /// Predicted responses are always compared by correlation, whatever `distance` says.
+    pub fn distances(
+        &self,
+        models: &[usize],
+        embedding: CoordinateKind,
+        distance: DistanceKind,
+        kind: ScoreKind,
+    ) -> Result<std::result::Result<ObjectDistances, String>> {
+        if embedding == CoordinateKind::Response {
+            return self.response_distances(models);
+        }
+        match self.embed(models, &self.observed(models), embedding, kind) {
+            Ok(coordinates) => settle(object_distances(coordinates.as_ref(), distance)),
+            Err(reason) => Ok(Err(reason)),
+        }
+    }
+
+    /// 1 − correlation of predicted responses.
+    fn response_distances(&self, models: &[usize]) -> Result<std::result::Result<ObjectDistances, String>> {
+        let found = match self.correlations.get_or_init(|| self.correlate_responses()) {
+            Ok(found) => found,
+            Err(reason) => return Ok(Err(reason.clone())),
+        };
+        let place = |model: &usize| found.models.iter().position(|m| m == model);
+        let (mut objects, mut undefined_objects, mut at) = (Vec::new(), Vec::new(), Vec::new());
+        for (k, model) in models.iter().enumerate() {
+            match place(model) {
+                Some(place) => {
+                    objects.push(k);
+                    at.push(place);
+                }
+                None => undefined_objects.push(k),
+            }
+        }
+        let distances = Distances::new(Mat::from_fn(at.len(), at.len(), |i, k| {
+            if i == k { 0.0 } else { (1.0 - found.values[(at[i], at[k])]).max(0.0) }
+        }));
+        Ok(settle(distances)?.map(|distances| ObjectDistances {
+            distances,
+            kind: DistanceKind::Correlation,
+            objects,
+            undefined_objects,
+            constant_columns: Vec::new(),
+        }))
+    }
+
+    /// Correlate the predictions of all models that take part, over samples × complete ROIs.
+    fn correlate_responses(&self) -> std::result::Result<ResponseCorrelations, String> {
+        if self.rois.is_empty() {
+            return Err("no unmasked ROI has a score for every model".into());
+        }
+        let with: Vec<(usize, &PredictedResponses)> =
+            self.models.iter().filter_map(|&i| Some((i, self.scores.responses.get(i)?.as_ref()?))).collect();
+        let Some((first_model, first)) = with.first().copied() else {
+            return Err("no model has predicted responses".into());
+        };
+        let same =
+            |r: &PredictedResponses| r.stimuli == first.stimuli && r.values.nrows() == first.values.nrows();
+        if let Some((other_model, other)) = with.iter().find(|(_, r)| !same(r)) {
+            return Err(format!(
+                "predicted responses are compared on the same stimuli, but {} was scored on {} and {} on {}",
+                self.space.model(first_model).name,
+                first.stimuli,
+                self.space.model(*other_model).name,
+                other.stimuli
+            ));
+        }
+        let (n, n_rois) = (first.values.nrows(), self.rois.len());
+        // One column per model: its predictions, each ROI's mean taken out.
+        let mut columns = Mat::<f64>::zeros(n * n_rois, with.len());
+        for (k, (_, responses)) in with.iter().enumerate() {
+            let column = columns.col_as_slice_mut(k);
+            for (place, &roi) in self.rois.iter().enumerate() {
+                let values: Vec<f64> = (0..n).map(|t| f64::from(responses.values[(t, roi)])).collect();
+                // A constant series has a mean that rounding may leave a trace of.
+                let centre = if is_constant(&values) { values[0] } else { mean(&values) };
+                for (t, value) in values.iter().enumerate() {
+                    column[place * n + t] = value - centre;
+                }
+            }
+        }
+        let moments = gram(columns.as_ref());
+        let varying: Vec<usize> = (0..with.len()).filter(|&k| moments[(k, k)] > 0.0).collect();
+        Ok(ResponseCorrelations {
+            models: varying.iter().map(|&k| with[k].0).collect(),
+            values: Mat::from_fn(varying.len(), varying.len(), |a, b| {
+                let (i, k) = (varying[a], varying[b]);
+                (moments[(i, k)] / (moments[(i, i)] * moments[(k, k)]).sqrt()).clamp(-1.0, 1.0)
+            }),
+        })
+    }
+
     /// Turn scores (`models` × complete ROIs) into coordinates; the reason if that cannot be done.
     pub fn embed(
         &self,
@@ -237,6 +352,7 @@ impl<'a> Table<'a> {
             return Err("no unmasked ROI has a score for every model".into());
         }
         match embedding {
+            CoordinateKind::Response => Err("predicted responses have no bootstrap draws".into()),
             CoordinateKind::Score => Ok(scores.clone()),
             CoordinateKind::Z => Ok(standardised(scores)),
             CoordinateKind::Rank => Ok(ranked(scores)),
