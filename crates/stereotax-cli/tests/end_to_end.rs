@@ -8,7 +8,7 @@ use std::process::{Command, Output};
 
 use safetensors::tensor::{Dtype, TensorView, serialize};
 use stereotax::stats::rng::Stream;
-use stereotax_io::{Table, read_parquet};
+use stereotax_io::{Table, Values, read_parquet};
 
 const N_SAMPLES: usize = 120;
 const N_UNITS: usize = 12;
@@ -398,6 +398,13 @@ fn frames_and_words_come_to_the_clock_before_or_after_depth() {
             }
         }
     }
+    // Ten seconds less at the start and four at the end of each run: 7 volumes of 40.
+    let text = write_story(folder.path(), 4, true);
+    let trim = "blocks = \"segment:20s\"\ntrim_start_s = 10\ntrim_end_s = 4";
+    let trimmed = text.replace("blocks = \"segment:20s\"", trim);
+    let scores = scores_of(&run_story(folder.path(), &trimmed, "trimmed", "clock = \"native\""));
+    assert!(matches!(scores.column("n"), Some(Values::Integer(n)) if n.iter().all(|n| *n == Some(99))));
+    assert!(mean_score(&scores, "listener", "stable_mode", "stays") > 0.3);
     // What is wrong with events is told before anything is written.
     let text = write_story(folder.path(), 2, true).replace("CHOICES", "");
     let whole = fs::read_to_string(folder.path().join("events.csv")).unwrap();

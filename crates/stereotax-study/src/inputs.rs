@@ -17,7 +17,9 @@ use stereotax_io::{
     read_vertex_labels,
 };
 
-use crate::config::{self, ArraySource, Axis, Benchmark, Blocks, Repeats, Resample, SubjectMode, Voxels};
+use crate::config::{
+    self, ArraySource, Axis, Benchmark, Blocks, Repeats, Resample, StimulusSet, SubjectMode, Voxels,
+};
 use crate::digests::Digests;
 use crate::error::StudyError;
 use crate::settings;
@@ -131,12 +133,85 @@ pub struct OnClock {
     pub digest: String,
 }
 
+/// The samples of a stimulus set in the order of its file, less those that are trimmed.
+struct Timeline {
+    table: StimulusTable,
+    /// Ids of all rows of the file, to which files without ids correspond row by row.
+    all_ids: Vec<String>,
+    /// The rows that are kept.
+    kept: Vec<usize>,
+}
+
+impl Timeline {
+    fn whole(table: StimulusTable) -> Self {
+        Timeline { all_ids: table.ids.clone(), kept: (0..table.ids.len()).collect(), table }
+    }
+
+    /// Read a set and leave out the volumes that begin within `trim_start_s` of the start of their run or
+    /// end within `trim_end_s` of its end (specs: nfas-dmd 8.2).
+    fn read(study: &Study, set: &StimulusSet) -> Result<Self, StudyError> {
+        let whole = Timeline::whole(read_stimuli(&study.path(&set.ids))?);
+        if set.trim_start_s == 0.0 && set.trim_end_s == 0.0 {
+            return Ok(whole);
+        }
+        let table = whole.table;
+        let wrong = |what: String, hint: &str| StudyError::Input { what, hint: hint.into() };
+        let Some(onsets) = &table.onset_s else {
+            return Err(wrong(
+                format!("stimulus set `{}` is trimmed, but its file has no column `onset_s`", set.id),
+                "give the seconds from the start of the run to each volume",
+            ));
+        };
+        let runs = match &table.runs {
+            Some(labels) => Runs::from_labels(labels).map_err(StudyError::in_context(&set.id))?,
+            None => Runs::single(table.ids.len()),
+        };
+        let mut kept = Vec::new();
+        for (name, range) in runs.names().iter().zip(runs.ranges()) {
+            let here = &onsets[range.clone()];
+            let (first, last) = (here[0], here[here.len() - 1]);
+            // A volume lasts as long as volumes are apart; the last one ends the run.
+            let length = (last - first) / (here.len() as f64 - 1.0).max(1.0);
+            let (from, to) = (first + set.trim_start_s, last + length - set.trim_end_s);
+            let before = kept.len();
+            kept.extend(range.filter(|&i| {
+                onsets[i] >= from - 1e-9 * length && onsets[i] + length <= to + 1e-9 * length.abs()
+            }));
+            if kept.len() == before {
+                return Err(wrong(
+                    format!("trimming leaves nothing of run `{name}` of stimulus set `{}`", set.id),
+                    "trim less",
+                ));
+            }
+        }
+        let pick = |values: &Option<Vec<f64>>| {
+            values.as_ref().map(|values| kept.iter().map(|&i| values[i]).collect::<Vec<f64>>())
+        };
+        let texts = |values: &[String]| kept.iter().map(|&i| values[i].clone()).collect::<Vec<String>>();
+        let trimmed = StimulusTable {
+            ids: texts(&table.ids),
+            runs: table.runs.as_deref().map(texts),
+            onset_s: pick(&table.onset_s),
+            duration_s: pick(&table.duration_s),
+            lines: kept.iter().map(|&i| table.lines[i]).collect(),
+            path: table.path.clone(),
+        };
+        Ok(Timeline { table: trimmed, all_ids: whole.all_ids, kept })
+    }
+
+    /// The rows of a file that follows the order of the stimulus file.
+    fn in_order(&self, n_found: usize, path: &Path) -> Result<Vec<usize>, StudyError> {
+        match_by_order(&self.all_ids, n_found, path)?;
+        Ok(self.kept.clone())
+    }
+}
+
 /// Load a study.
 pub fn load(study: &Study, digests: &mut Digests) -> Result<Inputs, StudyError> {
     let mut findings = Vec::new();
-    let mut tables: BTreeMap<&str, StimulusTable> = BTreeMap::new();
+    let mut tables: BTreeMap<&str, Timeline> = BTreeMap::new();
     for set in &study.file.stimuli {
-        tables.insert(&set.id, read_stimuli(&study.path(&set.ids))?);
+        tables.insert(&set.id, Timeline::read(study, set)?);
     }
     let benchmarks = study
         .file
@@ -164,14 +239,15 @@ pub fn load(study: &Study, digests: &mut Digests) -> Result<Inputs, StudyError> 
 fn load_benchmark(
     study: &Study,
     benchmark: &Benchmark,
-    tables: &BTreeMap<&str, StimulusTable>,
+    tables: &BTreeMap<&str, Timeline>,
     digests: &mut Digests,
     findings: &mut Vec<Finding>,
 ) -> Result<BenchmarkInput, StudyError> {
     let analysis = &study.file.analysis;
     let context = format!("benchmark `{}`", benchmark.id);
     let in_context = |e| StudyError::in_context(&context)(e);
-    let table = &tables[benchmark.stimuli.as_str()];
+    let timeline = &tables[benchmark.stimuli.as_str()];
+    let table = &timeline.table;
     let runs = match &table.runs {
         Some(names) => Runs::from_labels(names).map_err(in_context)?,
         None => Runs::single(table.ids.len()),
@@ -217,7 +293,8 @@ fn load_benchmark(
             }
             Some(_) => {}
         }
-        subjects.push(load_subject(study, benchmark, subject, &loaded, &design, digests, findings)?);
+        subjects
+            .push(load_subject(study, benchmark, subject, &loaded, timeline, &design, digests, findings)?);
     }
     let rois = rois.map(|(_, rois)| rois).unwrap_or_default();
     if analysis.subjects == SubjectMode::GroupMean && subjects.len() > 1 {
@@ -230,8 +307,9 @@ fn load_benchmark(
             let path = study.path(&nuisance.file);
             let params = ResponsesParams { key: nuisance.key.clone(), ..ResponsesParams::default() };
             let loaded = load_responses(&path, &params)?;
-            match_by_order(&design.ids, loaded.n_samples, &path)?;
+            let rows = timeline.in_order(loaded.n_samples, &path)?;
             let values = matrix(&loaded.repeat_mean(), loaded.n_samples, loaded.rois.len());
+            let values = Mat::from_fn(rows.len(), values.ncols(), |i, j| values[(rows[i], j)]);
             let digest = digests.file(&path)?;
             Ok(NuisanceInput { name: nuisance.name.clone(), values, digest })
         })
@@ -426,6 +504,7 @@ fn load_subject(
     benchmark: &Benchmark,
     subject: &config::Subject,
     loaded: &LoadedResponses,
+    timeline: &Timeline,
     design: &SampleDesign,
     digests: &mut Digests,
     findings: &mut Vec<Finding>,
@@ -443,12 +522,18 @@ fn load_subject(
             let n = rows.iter().map(Vec::len).min().unwrap_or(0);
             rows.into_iter().map(|rows| rows[..n].to_vec()).collect()
         }
-        found => {
-            rows_of(design, found.as_deref(), loaded.n_samples, benchmark.by_order, &path, &what, findings)?
-                .into_iter()
-                .map(|row| vec![row])
-                .collect()
-        }
+        found => match_samples(
+            timeline,
+            found.as_deref(),
+            loaded.n_samples,
+            benchmark.by_order,
+            &path,
+            &what,
+            findings,
+        )?
+        .into_iter()
+        .map(|row| vec![row])
+        .collect(),
     };
     let per_row = rows.first().map_or(1, Vec::len);
     let clean = |values: Mat<f64>| -> Result<Mat<f64>, StudyError> {
@@ -490,7 +575,7 @@ fn group_mean(subjects: Vec<SubjectInput>, design: &SampleDesign) -> stereotax::
 fn load_model(
     study: &Study,
     model: &config::Model,
-    tables: &BTreeMap<&str, StimulusTable>,
+    tables: &BTreeMap<&str, Timeline>,
     benchmarks: &[BenchmarkInput],
     digests: &mut Digests,
     findings: &mut Vec<Finding>,
@@ -501,11 +586,15 @@ fn load_model(
         let pooling = settings::pooling(entry.pooling);
         let open = |rows| FileLayers::open(&path, &entry.layers, pooling, rows);
         let whole = open(None)?;
-        let table = &tables[entry.stimuli.as_str()];
+        let volumes = &tables[entry.stimuli.as_str()];
         let what = format!("activations of `{}`", model.name);
         let found = row_ids(study, entry.ids.as_ref(), &path)?;
-        let events = entry.events.as_ref().map(|file| read_stimuli(&study.path(file))).transpose()?;
-        let wanted = events.as_ref().map_or(&table.ids, |events| &events.ids);
+        let events = entry
+            .events
+            .as_ref()
+            .map(|file| Ok::<_, StudyError>(Timeline::whole(read_stimuli(&study.path(file))?)))
+            .transpose()?;
+        let wanted = events.as_ref().unwrap_or(volumes);
         let rows = match_samples(
             wanted,
             found.as_deref(),
@@ -532,7 +621,8 @@ fn load_model(
             let rule = study.file.analysis.resample;
             for (index, benchmark) in benchmarks.iter().enumerate() {
                 if benchmark.stimuli == entry.stimuli {
-                    let mapped = bring_to_clock(events, table, benchmark, rule, &what, findings)?;
+                    let mapped =
+                        bring_to_clock(&events.table, &volumes.table, benchmark, rule, &what, findings)?;
                     on_clock.insert(index, mapped);
                 }
             }
@@ -697,21 +787,9 @@ fn row_ids(
     })
 }
 
-fn rows_of(
-    design: &SampleDesign,
-    found: Option<&[String]>,
-    n_found: usize,
-    by_order: bool,
-    path: &Path,
-    what: &str,
-    findings: &mut Vec<Finding>,
-) -> Result<Vec<usize>, StudyError> {
-    match_samples(&design.ids, found, n_found, by_order, path, what, findings)
-}
-
 /// Which row of a file holds each wanted stimulus.
 fn match_samples(
-    wanted: &[String],
+    timeline: &Timeline,
     found: Option<&[String]>,
     n_found: usize,
     by_order: bool,
@@ -721,7 +799,7 @@ fn match_samples(
 ) -> Result<Vec<usize>, StudyError> {
     let Some(found) = found else {
         if by_order {
-            return Ok(match_by_order(wanted, n_found, path)?);
+            return timeline.in_order(n_found, path);
         }
         return Err(StudyError::Input {
             what: format!(
@@ -751,7 +829,7 @@ fn match_samples(
             hint: "average repeats beforehand, or say `repeats = \"rows\"` for responses".into(),
         });
     }
-    let matched = match_rows(wanted, found);
+    let matched = match_rows(&timeline.table.ids, found);
     if !matched.extra.is_empty() {
         findings.push(Finding::note(
             "rows_not_used",

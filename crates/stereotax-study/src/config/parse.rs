@@ -30,7 +30,7 @@ pub const KNOWN_KEYS: &[(&str, &[&str])] = &[
 
 const TOP: &[&str] = &["study", "stimuli", "brain", "model", "analysis"];
 const STUDY: &[&str] = &["name", "seed", "preset"];
-const STIMULI: &[&str] = &["id", "ids", "blocks"];
+const STIMULI: &[&str] = &["id", "ids", "blocks", "trim_start_s", "trim_end_s"];
 const BRAIN: &[&str] = &[
     "benchmark",
     "stimuli",
@@ -199,7 +199,11 @@ fn read_stimuli(top: &Reader<'_>) -> Vec<StimulusSet> {
         let ids = path(&table, "ids", "ids = \"stimuli.csv\"");
         let mut blocks = Blocks::Stimulus;
         table.form("blocks", &mut blocks, BLOCKS);
-        sets.push(StimulusSet { id, ids, blocks });
+        let (mut trim_start_s, mut trim_end_s) = (0.0, 0.0);
+        let seconds = "a number of seconds from 0 to 3600";
+        table.number("trim_start_s", &mut trim_start_s, 0.0, 3600.0, seconds);
+        table.number("trim_end_s", &mut trim_end_s, 0.0, 3600.0, seconds);
+        sets.push(StimulusSet { id, ids, blocks, trim_start_s, trim_end_s });
     }
     sets
 }

@@ -48,6 +48,10 @@ pub struct StimulusSet {
     pub ids: PathBuf,
     /// What the resampling plan may move. Default `stimulus`.
     pub blocks: Blocks,
+    /// Seconds at the start of every run that are left out. Default 0.
+    pub trim_start_s: f64,
+    /// Seconds at the end of every run that are left out. Default 0.
+    pub trim_end_s: f64,
 }
 
 /// The unit that resampling moves; nothing smaller is ever drawn alone.
