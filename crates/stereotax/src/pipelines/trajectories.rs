@@ -58,7 +58,7 @@ pub(super) fn fit_order(
 ) -> Result<FittedOrder> {
     let mut fitted = match params.trajectory {
         Trajectory::Sample => {
-            of_samples(states.per_sample(order, &params.dmd, monitor)?, order, train, &params.gates)
+            of_samples(&states.per_sample(order, &params.dmd, monitor)?, order, train, &params.gates)?
         }
         Trajectory::Pooled => {
             let (spectrum, stable) = states.pooled(order, &params.dmd, monitor)?;
@@ -77,9 +77,21 @@ pub(super) fn fit_order(
     Ok(fitted)
 }
 
-fn of_samples(found: PerSampleDmd, order: &[usize], train: &[usize], gates: &StableGates) -> FittedOrder {
+fn of_samples(
+    found: &PerSampleDmd,
+    order: &[usize],
+    train: &[usize],
+    gates: &StableGates,
+) -> Result<FittedOrder> {
     let steps = order.len() as f64 - 1.0;
     let rows: Vec<usize> = train.iter().copied().filter(|&t| found.ranks[t] > 0).collect();
+    if rows.is_empty() {
+        return Err(Error::ZeroVariance {
+            what: "trajectories of samples".into(),
+            detail: "every training sample is zero in all layers but the last".into(),
+            hint: "check that the layers hold activations".into(),
+        });
+    }
     let of = |number: &dyn Fn(usize) -> f64| -> Vec<f64> { rows.iter().map(|&t| number(t)).collect() };
     let median = |number: &dyn Fn(usize) -> f64| quantile(&of(number), 0.5);
     let lambda = |t: usize| found.eigenvalues[t];
@@ -108,7 +120,7 @@ fn of_samples(found: PerSampleDmd, order: &[usize], train: &[usize], gates: &Sta
     for t in (0..stable.nrows()).filter(|&t| found.ranks[t] == 0) {
         stable.row_mut(t).iter_mut().for_each(|x| *x = 0.0);
     }
-    FittedOrder {
+    Ok(FittedOrder {
         stable,
         modes: vec![Mode {
             re: median(&|t| lambda(t).re),
@@ -136,14 +148,16 @@ fn of_samples(found: PerSampleDmd, order: &[usize], train: &[usize], gates: &Sta
         rank: median(&|t| found.ranks[t] as f64).round() as usize,
         margin: None,
         warnings,
-    }
+    })
 }
 
 fn of_pooled(found: &PooledSpectrum, stable: Mat<f64>, n_layers: usize, params: &DepthParams) -> FittedOrder {
     let steps = n_layers as f64 - 1.0;
     let chosen = &found.selected;
     let worst = |of: &dyn Fn(usize) -> f64| {
-        chosen.iter().map(|&k| of(k)).fold(0.0, |a: f64, b| if b.is_nan() { b } else { a.max(b) })
+        // NaN if any is: an undefined number must not pass a gate.
+        let larger = |a: f64, b: f64| if a.is_nan() || b.is_nan() { f64::NAN } else { a.max(b) };
+        chosen.iter().map(|&k| of(k)).fold(0.0, larger)
     };
     let value = |k: usize| found.eigenvalues[k];
     let mut warnings = found.warnings.clone();
@@ -234,6 +248,7 @@ pub(super) fn depth_of_trajectories(
     let verdict = judge(&GateNumbers { correlation, ..worst }, &params.gates);
 
     let lambdas: Vec<c64> = (0..params.n_shuffles)
+        .into_par_iter()
         .map(|index| {
             let order = shuffled_order(natural.len(), params.seed, index);
             let fitted = fit_order(&whole_states, &order, &all.train, params, monitor)?;
