@@ -66,9 +66,10 @@ class DepthDMD(Estimator):
     ----------
     estimator : str
         "standard", "total_least_squares", "forward_backward", "optimised", "bagged:100", "unitary",
-        "symmetric" or "hankel:DELAYS".
+        "symmetric", "hankel:DELAYS" or "segments:WINDOWS" (each window of depth with an operator of its
+        own). The short names "tls", "fb", "opt" and "bop:100" are understood.
     rank : str or int
-        "energy:0.99" (at most min(L − 2, 12)), "fixed:4" (or just 4), "hard_threshold", "full",
+        "energy:0.99" (at most min(L − 2, 12)), "fixed:4" (or just 4), "hard_threshold" ("svht"), "full",
         "consensus".
     select : str
         "closest_to_one", "unit_circle", "slowest", "band:2", "decaying_slowest", "max_energy_in_band:2",

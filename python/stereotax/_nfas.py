@@ -69,9 +69,10 @@ class NFAS(Estimator):
         Of folds, draws and shuffles.
     trajectory : {"stacked", "sample", "pooled"}
         What one trajectory over depth is: all samples as one state, or each by itself, or all with one
-        operator. What is not built is refused by name.
+        operator. "sample" has the standard estimator only and may have `amplitude` "mode_only" or
+        "modulus"; "pooled" may have "reduced_rank" and weights no layers, so `weights_` are NaN.
     estimator : str, optional
-        See `DepthDMD`; by default that of the trajectory ("standard" for "stacked").
+        See `DepthDMD`; by default "standard", and "total_least_squares" for "pooled".
     rank, select, modes, amplitude, scale, centring, tikhonov : see `DepthDMD`
     layer_map : {"procrustes", "identity", "pca", "kernel", "random_projection"}
         How layers of unequal width come to share a state; layers of equal width share theirs as it is,
