@@ -54,9 +54,9 @@ class NFAS(Estimator):
     is ``max(0, r² − 1/n_eff)`` ("debiased").
 
     Beside the stable mode stand, with the same folds, components and penalties: `layer_mean`,
-    `best_layer` and `adaptive` (chosen by inner cross-validation), `pod`, every single `layer`, stable
-    modes of `shuffled_NN` layer orders, `nuisance:NAME` features, an untrained twin, and the stable mode
-    under 24 other credible choices.
+    `best_layer` and `adaptive` (chosen and mixed by inner cross-validation), `pod`, every single
+    `layer`, stable modes of `shuffled_NN` layer orders, `nuisance:NAME` features, an untrained twin,
+    and the stable mode under 24 other credible choices.
 
     Every setting that is a word takes the words of the study file and means the same.
 
@@ -154,7 +154,8 @@ class NFAS(Estimator):
     weights_ : Table
         One row per fold × layer: fold, layer, weight.
     chosen_ : Table
-        One row per selected representation × subject × fold: what was chosen.
+        One row per selected representation × subject × fold: what was chosen; of the adaptive mixture
+        the shares, such as `0.62 layer 5 + 0.38 stable_mode`.
     stability_ : Stability or None
         How the stable mode holds up.
     bootstrap_ : dict of (representation, subject) to array (n_bootstraps, n_rois)

@@ -384,8 +384,9 @@ fn tell_representation<'py>(
         Representation::Layer(layer) => Some(source.layers()[*layer].name.clone()),
         _ => None,
     };
-    let chosen: Vec<Vec<String>> =
+    let mut chosen: Vec<Vec<String>> =
         scored.chosen.iter().map(|folds| folds.iter().map(layer_name).collect()).collect();
+    chosen.extend(scored.mixtures.iter().map(|folds| folds.iter().map(|m| m.text(layer_name)).collect()));
     let subjects = tell_cells(py, &scored.cells, ceilings, params.score)?;
     Ok(dict!(py, {
         "name": scored.representation.name(),

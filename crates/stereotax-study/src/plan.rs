@@ -1,7 +1,7 @@
 //! Lay out the staged plan: which nodes a study consists of, and what a run of the missing ones takes.
 //!
 //! Per model and benchmark: `moments` (where layers share their state) → `depth` → one `cell` per
-//! representation and subject → `selected` cells (best layer, adaptive), whose inner scores come from the
+//! representation and subject → `selected` cells (best layer, adaptive), chosen by the inner scores of the
 //! other cells. Per benchmark: `ceiling` and `nuisance` cells. Group statistics are not nodes: they are
 //! always rerun from the cells.
 
@@ -13,6 +13,7 @@ use faer::Mat;
 use serde_json::json;
 use stereotax::data::TileSource;
 use stereotax::encoding::Solver;
+use stereotax::pipelines::adaptive::MAX_CANDIDATES;
 use stereotax::pipelines::depth::{StateKind, state_kind};
 use stereotax::pipelines::{DepthParams, EvaluateParams, Pieces, Representation, Trajectory};
 
@@ -28,6 +29,8 @@ mod version {
     pub(super) const MOMENTS: u32 = 1;
     pub(super) const DEPTH: u32 = 1;
     pub(super) const CELL: u32 = 1;
+    /// Cells of the adaptive mixture.
+    pub(super) const ADAPTIVE: u32 = 2;
     pub(super) const NUISANCE: u32 = 1;
     pub(super) const CEILING: u32 = 1;
 }
@@ -195,8 +198,12 @@ impl Grid {
                 }
                 nodes.extend(specs.iter().map(|spec| (spec, cost)));
             }
-            for (_, _, specs) in &pair.selected {
-                let cost = cell_cost(benchmark, width, work, true);
+            for (representation, _, specs) in &pair.selected {
+                let mut cost = cell_cost(benchmark, width, work, true);
+                if *representation == Representation::Adaptive {
+                    let one = cell_cost(benchmark, width, work, false);
+                    cost.flops += (MAX_CANDIDATES - 1) as f64 * one.flops;
+                }
                 nodes.extend(specs.iter().map(|spec| (spec, cost)));
             }
         }
@@ -318,7 +325,11 @@ fn pair(
                     .map_or_else(|| representation.name(), |layer| input.layers.layers()[layer].name.clone());
                 NodeSpec {
                     kind: "cell".into(),
-                    kernel_version: version::CELL,
+                    kernel_version: if *representation == Representation::Adaptive {
+                        version::ADAPTIVE
+                    } else {
+                        version::CELL
+                    },
                     params: json!({
                         "representation": representation.name(), "layer": layer, "evaluate": work.evaluate,
                         "draws": representation.keeps_draws(n_layers),
@@ -512,7 +523,7 @@ pub fn memory(grid: &Grid, inputs: &Inputs, options: &Options) -> u64 {
 pub struct PairMemory {
     /// Whatever the batch: moments, tiles and the threads' own matrices.
     pub fixed: f64,
-    /// One representation in all folds.
+    /// One representation in all folds, or what the adaptive one mixes in one fold.
     pub per_representation: f64,
     /// All representations at once.
     pub all: f64,
@@ -534,7 +545,12 @@ pub fn pair_memory(pair: &Pair, inputs: &Inputs, grid: &Grid, threads: usize) ->
     }
     // Per thread: the training rows, their Gram matrix, its vectors, components and delays.
     let thread = 8.0 * (n * k + 3.0 * small * small + 6.0 * n * 256.0) + 16e6;
-    let per_representation = 8.0 * n * (folds * k + 2.0 * benchmark.rois.len() as f64);
+    let rois = benchmark.rois.len() as f64;
+    let mut per_representation = 8.0 * n * (folds * k + 2.0 * rois);
+    if pair.selected.iter().any(|(r, _, _)| *r == Representation::Adaptive) {
+        // One fold's candidates: features, inner and held-out predictions.
+        per_representation = per_representation.max(8.0 * n * MAX_CANDIDATES as f64 * (k + 2.0 * rois));
+    }
     PairMemory {
         fixed: 2.0 * moments + threads as f64 * thread,
         per_representation,

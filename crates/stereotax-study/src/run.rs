@@ -10,6 +10,7 @@ use serde_json::json;
 use stereotax::data::{Event, Monitor, TileSource};
 use stereotax::dynamics::DepthMoments;
 use stereotax::encoding::{Candidate, Solver, choose};
+use stereotax::pipelines::adaptive::{MixtureRequest, evaluate_mixtures, shortlist};
 use stereotax::pipelines::ceilings::{CeilingData, ceilings};
 use stereotax::pipelines::depth::{DepthResult, depth_moments, fit_depth};
 use stereotax::pipelines::{
@@ -251,17 +252,26 @@ impl Worker<'_> {
         self.evaluate(pair, &data, &requests, &specs, &context)?;
 
         let (mut requests, mut specs) = (Vec::new(), Vec::new());
+        let (mut mixtures, mut mixed_specs) = (Vec::new(), Vec::new());
         for (representation, candidates, nodes) in &pair.selected {
             for (subject, spec) in nodes.iter().enumerate() {
                 if self.store.load(spec).is_none() {
-                    let per_fold = self.choose(pair, candidates, subject, n_folds)?;
+                    let inner = self.inner_scores(pair, candidates, subject);
+                    if *representation == Representation::Adaptive {
+                        let per_fold = (0..n_folds).map(|fold| shortlist(&of_fold(&inner, fold, n_folds)));
+                        mixtures.push(MixtureRequest { subject, per_fold: per_fold.collect() });
+                        mixed_specs.push(spec);
+                        continue;
+                    }
+                    let per_fold = self.choose(pair, &inner, n_folds)?;
                     let chosen = per_fold.iter().map(|r| self.layer_name(pair, r)).collect();
                     requests.push(self.request(pair, subject, representation, per_fold));
                     specs.push((spec, Some(chosen)));
                 }
             }
         }
-        self.evaluate(pair, &data, &requests, &specs, &context)
+        self.evaluate(pair, &data, &requests, &specs, &context)?;
+        self.mix(pair, &data, &mixtures, &mixed_specs, &context)
     }
 
     /// The layers on the clock on which depth is reduced.
@@ -343,10 +353,9 @@ impl Worker<'_> {
         if requests.is_empty() {
             return Ok(());
         }
-        let need = plan::pair_memory(pair, self.inputs, self.grid, rayon::current_num_threads());
-        let budget = (0.5 * self.options.max_memory as f64).min(self.options.max_memory as f64 - need.fixed);
+        let budget = self.budget(pair);
         let params = &self.grid.benchmarks[pair.benchmark].evaluate;
-        evaluate_model(data, requests, params, budget.max(0.0) as usize, self.monitor, |at, cell| {
+        evaluate_model(data, requests, params, budget, self.monitor, |at, cell| {
             let (spec, chosen) = &specs[at];
             self.finish(spec, &cell_payload(&cell, chosen.as_deref())).map_err(Stop::Study)
         })
@@ -356,30 +365,58 @@ impl Worker<'_> {
         })
     }
 
+    /// The adaptive cells.
+    fn mix(
+        &self,
+        pair: &Pair,
+        data: &ModelData<'_>,
+        requests: &[MixtureRequest],
+        specs: &[&NodeSpec],
+        context: &str,
+    ) -> Result<(), StudyError> {
+        let params = &self.grid.benchmarks[pair.benchmark].evaluate;
+        let name = |r: &Representation| self.layer_name(pair, r);
+        evaluate_mixtures(data, requests, params, self.budget(pair), self.monitor, |at, cell, mixtures| {
+            let mixed: Vec<String> = mixtures.iter().map(|mixture| mixture.text(name)).collect();
+            self.finish(specs[at], &cell_payload(&cell, Some(&mixed))).map_err(Stop::Study)
+        })
+        .map_err(|stop: Stop| match stop {
+            Stop::Core(error) => StudyError::in_context(context)(error),
+            Stop::Study(error) => error,
+        })
+    }
+
+    /// Bytes that features and predictions may take.
+    fn budget(&self, pair: &Pair) -> usize {
+        let need = plan::pair_memory(pair, self.inputs, self.grid, rayon::current_num_threads());
+        let allowed = self.options.max_memory as f64;
+        (0.5 * allowed).min(allowed - need.fixed).max(0.0) as usize
+    }
+
+    /// Inner scores of the candidates that were scored, folds × ROIs in rows.
+    fn inner_scores(&self, pair: &Pair, candidates: &[Representation], subject: usize) -> Vec<InnerScores> {
+        let cell = |r: &Representation| pair.cells.iter().find(|(c, _)| c == r).map(|(_, s)| &s[subject]);
+        candidates
+            .iter()
+            .filter_map(|r| Some((r.clone(), self.store.load(cell(r)?)?.get("inner_scores")?)))
+            .collect()
+    }
+
     /// The candidate with the best inner score in each fold, from training rows only.
     fn choose(
         &self,
         pair: &Pair,
-        candidates: &[Representation],
-        subject: usize,
+        inner: &[InnerScores],
         n_folds: usize,
     ) -> Result<Vec<Representation>, StudyError> {
-        let mut inner: Vec<(&Representation, String, Vec<f64>)> = Vec::new();
-        for candidate in candidates {
-            let spec = pair.cells.iter().find(|(r, _)| r == candidate).map(|(_, specs)| &specs[subject]);
-            if let Some(scores) = spec.and_then(|s| self.store.load(s)).and_then(|p| p.get("inner_scores")) {
-                inner.push((candidate, self.layer_name(pair, candidate), scores));
-            }
-        }
-        let n_rois = self.inputs.benchmarks[pair.benchmark].rois.len();
+        let names: Vec<String> = inner.iter().map(|(r, _)| self.layer_name(pair, r)).collect();
         (0..n_folds)
             .map(|fold| {
-                let scored: Vec<Candidate> = inner
+                let here = of_fold(inner, fold, n_folds);
+                let scored: Vec<Candidate> = names
                     .iter()
-                    .map(|(_, name, scores)| Candidate {
-                        name,
-                        inner_scores: &scores[fold * n_rois..(fold + 1) * n_rois],
-                    })
+                    .zip(&here)
+                    .map(|(name, (_, inner_scores))| Candidate { name, inner_scores })
                     .collect();
                 let choice =
                     choose(&scored).map_err(StudyError::in_context("nested selection of representations"))?;
@@ -468,6 +505,18 @@ impl Layers<'_> {
             Layers::Resampled(layers) => layers,
         }
     }
+}
+
+/// A candidate with its inner scores, fold after fold.
+type InnerScores = (Representation, Vec<f64>);
+
+/// The scores of one fold alone.
+fn of_fold(inner: &[InnerScores], fold: usize, n_folds: usize) -> Vec<InnerScores> {
+    let part = |scores: &[f64]| {
+        let n_rois = scores.len() / n_folds;
+        scores[fold * n_rois..(fold + 1) * n_rois].to_vec()
+    };
+    inner.iter().map(|(r, scores)| (r.clone(), part(scores))).collect()
 }
 
 enum Stop {

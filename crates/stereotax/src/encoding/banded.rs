@@ -82,6 +82,9 @@ pub struct BandedFit {
     pub inner_scores: Vec<f64>,
     /// Targets that are constant over the training rows.
     pub n_undefined: usize,
+    /// Each training row predicted by the inner fold that held it out (training rows × targets); only where
+    /// asked for.
+    pub inner: Option<Mat<f64>>,
 }
 
 /// How the bands share the joint R² of held-out responses.
@@ -134,7 +137,7 @@ pub fn banded_ridge(
     inner: &[Fold],
     params: &BandedParams,
 ) -> Result<BandedFit> {
-    let mut fits = banded_ridge_of_subjects(bands, &[y], inner, params)?;
+    let mut fits = banded_ridge_of_subjects(bands, &[y], inner, params, false)?;
     fits.pop().ok_or_else(|| Error::TooFew {
         what: "subjects".into(),
         needed: "1 subject".into(),
@@ -144,12 +147,14 @@ pub fn banded_ridge(
 }
 
 /// [`banded_ridge`] for several subjects that share the bands; the decompositions are made once, and a
-/// subject's numbers do not depend on the others.
+/// subject's numbers do not depend on the others. With `keep_inner` the predictions of the inner folds are
+/// kept.
 pub fn banded_ridge_of_subjects(
     bands: &[Band<'_>],
     subjects: &[MatRef<'_, f64>],
     inner: &[Fold],
     params: &BandedParams,
+    keep_inner: bool,
 ) -> Result<Vec<BandedFit>> {
     check_bands(bands, params)?;
     let n_test = bands[0].x_test.nrows();
@@ -183,6 +188,7 @@ pub fn banded_ridge_of_subjects(
                 space: Space::ByShape,
                 inner_scores: vec![f64::NAN; n_targets],
                 n_undefined: 0,
+                inner: keep_inner.then(|| Mat::full(y.nrows(), n_targets, f64::NAN)),
             }
         })
         .collect();
@@ -230,6 +236,12 @@ fn improve(
     }
     let y_better = Mat::from_fn(y.nrows(), better.len(), |t, k| y[(t, better[k])]);
     let alphas_better: Vec<f64> = better.iter().map(|&j| found.alphas[j]).collect();
+    if let Some(inner) = &mut fit.inner {
+        let found = plan.inner_predictions(y_better.as_ref(), &alphas_better)?;
+        for (k, &j) in better.iter().enumerate() {
+            inner.col_as_slice_mut(j).copy_from_slice(found.col_as_slice(k));
+        }
+    }
     let weights = plan.weights(y_better.as_ref(), &alphas_better)?.weights;
     let mut from = 0;
     for (i, x) in centred.iter().enumerate() {

@@ -8,15 +8,17 @@ mod nested;
 mod reduce;
 mod ridge;
 mod select;
+mod stacking;
 
 pub use alphas::{AlphaGrid, AlphaScale};
 pub use banded::{
     Band, BandedFit, BandedParams, BandedSplit, banded_ridge, banded_ridge_of_subjects, simplex_candidates,
 };
 pub use nested::{
-    BandParts, EncodingParams, FoldFeatures, FoldPrediction, InnerScheme, Solver, inner_folds, predict_fold,
-    predict_fold_banded, purge_gap,
+    BandParts, EncodingParams, FoldFeatures, FoldPrediction, InnerPredictions, InnerScheme, Solver,
+    inner_folds, predict_fold, predict_fold_banded, predict_fold_with_inner, purge_gap,
 };
 pub use reduce::{ReduceParams, Reduced, reduce};
 pub use ridge::{AlphaChoice, InnerLoss, Intercept, RidgeFit, RidgeParams, RidgePlan, RidgeWeights, Space};
 pub use select::{Candidate, Choice, RoiChoice, choose, choose_per_target};
+pub use stacking::{simplex_least_squares, stack_weights, stacked};

@@ -334,6 +334,54 @@ impl RidgePlan {
         Ok(RidgeWeights { weights, intercepts })
     }
 
+    /// Each training row predicted from the inner fold that held it out (training rows × R), at the given
+    /// penalties (absolute, one per target; those of the fit).
+    ///
+    /// NaN for rows that no inner fold held out, and for a target with a NaN penalty. Under
+    /// [`InnerLoss::Correlation`] the predictions of a fold have the mean of its training targets.
+    pub fn inner_predictions(&self, y: MatRef<f64>, alphas: &[f64]) -> Result<Mat<f64>> {
+        self.check_targets(y)?;
+        if alphas.len() != y.ncols() {
+            return Err(Error::Shape {
+                what: "alphas".into(),
+                expected: format!("{} penalties (one per target)", y.ncols()),
+                found: format!("{} penalties", alphas.len()),
+                hint: "pass the `alphas` of the fit".into(),
+            });
+        }
+        let starts: Vec<usize> = (0..y.ncols()).step_by(TILE).collect();
+        let blocks: Vec<Mat<f64>> = starts
+            .par_iter()
+            .map(|&from| {
+                let width = TILE.min(y.ncols() - from);
+                let tile =
+                    Mat::from_fn(y.nrows(), TILE, |i, j| if j < width { y[(i, from + j)] } else { 0.0 });
+                let all: Vec<usize> = (0..y.nrows()).collect();
+                let (y_centred, levels) = self.centred_targets(tile.as_ref(), &all);
+                let (left_out, moments) = self.target_moments(&y_centred);
+                let mut out = Mat::full(y.nrows(), width, f64::NAN);
+                for (fold, left_out) in self.folds.iter().zip(&left_out) {
+                    let (mut b, means) = self.rotated_targets(fold, &y_centred, &moments, left_out.as_ref());
+                    for j in 0..width {
+                        let alpha = alphas[from + j];
+                        let column = b.col_as_slice_mut(j).iter_mut();
+                        column.zip(&fold.factor.values).for_each(|(b, w)| *b /= w + alpha);
+                    }
+                    let predicted = product(fold.factor.rotated.as_ref(), b.as_ref());
+                    // The tile was centred on all rows; `means` are those of this fold in that frame.
+                    for j in 0..width {
+                        let level = means[j] + levels[j];
+                        for (at, &row) in fold.test.iter().enumerate() {
+                            out[(row, j)] = predicted[(at, j)] + level;
+                        }
+                    }
+                }
+                out
+            })
+            .collect();
+        Ok(stack_columns(&blocks, y.nrows(), y.ncols()))
+    }
+
     fn check_targets(&self, y: MatRef<f64>) -> Result<()> {
         if y.nrows() != self.x.nrows() {
             return Err(Error::Shape {
@@ -367,6 +415,20 @@ impl RidgePlan {
         let all: Vec<usize> = (0..y.nrows()).collect();
         let (y_centred, means) = self.centred_targets(y.as_ref(), &all);
 
+        let (left_out, moments) = self.target_moments(&y_centred);
+        let mut tally = Tally::new(self.alphas.len(), TILE);
+        for (fold, left_out) in self.folds.iter().zip(&left_out) {
+            self.score_fold(fold, &y_centred, &moments, left_out.as_ref(), &mut tally);
+        }
+        let rotated_targets = match self.whole.space {
+            Space::Dual => cross(self.whole.basis.as_ref(), y_centred.as_ref()),
+            _ => cross(self.whole.basis.as_ref(), moments.as_ref()),
+        };
+        TunedTile { scores: tally.scores(self.params.loss), rotated_targets, means, constant }
+    }
+
+    /// XᵀY of the rows that each inner fold leaves out, and of all rows.
+    fn target_moments(&self, y_centred: &Mat<f64>) -> (Vec<Option<Mat<f64>>>, Mat<f64>) {
         let left_out: Vec<Option<Mat<f64>>> = self
             .folds
             .iter()
@@ -385,29 +447,20 @@ impl RidgePlan {
                 cross(self.x.as_ref(), y_centred.as_ref())
             };
         }
-        let mut tally = Tally::new(self.alphas.len(), TILE);
-        for (fold, left_out) in self.folds.iter().zip(&left_out) {
-            self.score_fold(fold, &y_centred, &moments, left_out.as_ref(), &mut tally);
-        }
-        let rotated_targets = match self.whole.space {
-            Space::Dual => cross(self.whole.basis.as_ref(), y_centred.as_ref()),
-            _ => cross(self.whole.basis.as_ref(), moments.as_ref()),
-        };
-        TunedTile { scores: tally.scores(self.params.loss), rotated_targets, means, constant }
+        (left_out, moments)
     }
 
-    /// Step 2: add one inner fold's errors at every penalty.
-    fn score_fold(
+    /// c of one inner fold (k × TILE), and the means of the targets over its training rows.
+    fn rotated_targets(
         &self,
         fold: &InnerFold,
         y: &Mat<f64>,
         moments: &Mat<f64>,
         left_out: Option<&Mat<f64>>,
-        tally: &mut Tally,
-    ) {
+    ) -> (Mat<f64>, Vec<f64>) {
         let factor = &fold.factor;
         let (y_train, y_means) = self.centred_targets(y.as_ref(), &fold.train);
-        let rotated_targets = match (factor.space, left_out) {
+        let rotated = match (factor.space, left_out) {
             (Space::Dual, _) => cross(factor.basis.as_ref(), y_train.as_ref()),
             (_, Some(left_out)) => {
                 // Down-dated, then centred on this training set: C − C_out − n m ȳᵀ.
@@ -422,6 +475,20 @@ impl RidgePlan {
                 cross(factor.basis.as_ref(), c.as_ref())
             }
         };
+        (rotated, y_means)
+    }
+
+    /// Step 2: add one inner fold's errors at every penalty.
+    fn score_fold(
+        &self,
+        fold: &InnerFold,
+        y: &Mat<f64>,
+        moments: &Mat<f64>,
+        left_out: Option<&Mat<f64>>,
+        tally: &mut Tally,
+    ) {
+        let factor = &fold.factor;
+        let (rotated_targets, y_means) = self.rotated_targets(fold, y, moments, left_out);
         let mut y_test = minus_means(select_rows(y.as_ref(), &fold.test).as_ref(), &y_means);
         if self.params.loss == InnerLoss::Correlation {
             // R_f is centred on the fold as well (see `Factor`), so moments are covariances.
@@ -943,6 +1010,35 @@ mod tests {
                         let p = by_definition(&x, y, &x_test, fit.alphas[j], fitted);
                         (0..7).for_each(|t| assert!((fit.predictions[(t, j)] - p[t]).abs() < 1e-8));
                     }
+                    inner_predictions_are_by_definition(&plan, &x, &y, &inner, &fit.alphas);
+                }
+            }
+        }
+    }
+
+    fn inner_predictions_are_by_definition(
+        plan: &RidgePlan,
+        x: &Mat<f64>,
+        y: &Mat<f64>,
+        inner: &[Fold],
+        alphas: &[f64],
+    ) {
+        let found = plan.inner_predictions(y.as_ref(), alphas).unwrap();
+        let fitted = plan.params.intercept == Intercept::Fitted;
+        for fold in inner {
+            let (x_train, x_test) =
+                (select_rows(x.as_ref(), &fold.train), select_rows(x.as_ref(), &fold.test));
+            for j in 0..y.ncols() {
+                let y_train: Vec<f64> = fold.train.iter().map(|&i| y[(i, j)]).collect();
+                let mut p = by_definition(&x_train, &y_train, &x_test, alphas[j], fitted);
+                if plan.params.loss == InnerLoss::Correlation {
+                    // Only the pattern counts there: the level is that of the training targets.
+                    let level = if fitted { y_train.iter().sum::<f64>() / y_train.len() as f64 } else { 0.0 };
+                    let mean = p.iter().sum::<f64>() / p.len() as f64;
+                    p.iter_mut().for_each(|v| *v += level - mean);
+                }
+                for (&row, p) in fold.test.iter().zip(p) {
+                    assert!((found[(row, j)] - p).abs() < 1e-8, "{row} {j}: {} {p}", found[(row, j)]);
                 }
             }
         }

@@ -29,7 +29,7 @@ use super::represent::Features;
 use crate::data::{Error, Fold, Monitor, Result, Runs};
 use crate::encoding::{
     BandParts, EncodingParams, FoldFeatures, FoldPrediction, InnerScheme, Solver, inner_folds, predict_fold,
-    predict_fold_banded,
+    predict_fold_banded, predict_fold_with_inner,
 };
 use crate::linalg::select_rows;
 use crate::stats::resampling::ResamplingPlan;
@@ -140,6 +140,19 @@ pub fn predict(
     responses: &[MatRef<'_, f64>],
     params: &EvaluateParams,
 ) -> Result<Vec<FoldPrediction>> {
+    predict_as(features, nuisance, fold, design, responses, params, false)
+}
+
+/// [`predict`], with the predictions of the inner folds kept if `keep_inner`.
+pub(super) fn predict_as(
+    features: &Features,
+    nuisance: &[Features],
+    fold: &Fold,
+    design: &SampleDesign,
+    responses: &[MatRef<'_, f64>],
+    params: &EvaluateParams,
+    keep_inner: bool,
+) -> Result<Vec<FoldPrediction>> {
     let scheme = match params.inner {
         InnerRule::Runs(max_folds) => InnerScheme::Runs { max_folds },
         InnerRule::Units(n_folds) => InnerScheme::Units { ids: &design.ids, n_folds, seed: params.seed },
@@ -155,7 +168,12 @@ pub fn predict(
         FoldFeatures { values: features.view(), runs: &design.runs, tr_s }
     }
     if !matches!(params.encoding.solver, Solver::Banded { .. }) {
-        return predict_fold(&of(features, design, tr_s), responses, fold, &inner, &params.encoding);
+        let features = of(features, design, tr_s);
+        return if keep_inner {
+            predict_fold_with_inner(&[features], responses, fold, &inner, &params.encoding)
+        } else {
+            predict_fold(&features, responses, fold, &inner, &params.encoding)
+        };
     }
     if nuisance.is_empty() {
         return Err(Error::TooFew {
@@ -167,7 +185,11 @@ pub fn predict(
     }
     let bands: Vec<FoldFeatures<'_>> =
         std::iter::once(features).chain(nuisance).map(|f| of(f, design, tr_s)).collect();
-    predict_fold_banded(&bands, responses, fold, &inner, &params.encoding)
+    if keep_inner {
+        predict_fold_with_inner(&bands, responses, fold, &inner, &params.encoding)
+    } else {
+        predict_fold_banded(&bands, responses, fold, &inner, &params.encoding)
+    }
 }
 
 /// Put the folds of one cell together and score them.
@@ -370,6 +392,7 @@ mod tests {
     /// A fold that predicts from two bands.
     fn banded(fold: &Fold, features: &[f64], nuisance: &[f64]) -> FoldPrediction {
         FoldPrediction {
+            inner: None,
             rows: fold.test.clone(),
             predictions: column(&features.iter().zip(nuisance).map(|(f, n)| f + n).collect::<Vec<_>>()),
             alphas: vec![1.0],

@@ -1,6 +1,7 @@
 //! The only code that composes families: whole analyses from reductions to group statistics.
 
 mod adapt;
+pub mod adaptive;
 mod bootstrap;
 pub mod ceilings;
 pub mod depth;

@@ -118,7 +118,7 @@ pub fn evaluate_model<E: From<Error> + Send>(
 }
 
 /// Single layers are the same in every fold.
-fn key_of(representation: &Representation, fold_idx: usize) -> (Representation, usize) {
+pub(super) fn key_of(representation: &Representation, fold_idx: usize) -> (Representation, usize) {
     match representation {
         Representation::Layer(_) => (representation.clone(), 0),
         _ => (representation.clone(), fold_idx),
@@ -169,7 +169,7 @@ fn evaluate_batch(
 }
 
 /// Features on the clock of the responses.
-fn make_features(
+pub(super) fn make_features(
     data: &ModelData<'_>,
     keys: &[(Representation, usize)],
     monitor: &Monitor,

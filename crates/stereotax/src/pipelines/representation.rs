@@ -8,7 +8,8 @@
 pub enum Representation {
     /// The stable mode of the depth dynamics: the claim.
     StableMode,
-    /// Layer weights chosen by inner cross-validation among the stable mode, the mean and single layers.
+    /// A weighting of layers: the stable mode, the mean, the POD mode and single layers, mixed per ROI by
+    /// inner cross-validation.
     Adaptive,
     /// The uniform mean of the scaled layers.
     LayerMean,

@@ -3,12 +3,14 @@
 //!
 //! Per outer fold: depth weights from training rows, features, ridge with inner cross-validation,
 //! held-out predictions; then r per ROI over the folds (specs: nfas-dmd appendix A, steps a to f). The
-//! best layer and the adaptive representation are chosen in each fold by inner scores, never by held-out
-//! ones. Cost: that of the depth fit plus one encoding model per representation, fold and subject.
+//! best layer and the adaptive mixture are chosen in each fold by inner predictions, never by held-out
+//! responses. Cost: that of the depth fit plus one encoding model per representation, fold and subject, and
+//! as many again for the adaptive one as it has candidates.
 
 use faer::MatRef;
 use rayon::prelude::*;
 
+use super::adaptive::{Mixture, MixtureRequest, evaluate_mixtures, shortlist};
 use super::ceilings::Ceilings;
 use super::depth::{Alternative, DepthParams, DepthResult, StateKind};
 use super::depth::{depth_moments, fit_depth, state_kind};
@@ -55,7 +57,7 @@ pub struct Beside {
     pub first_last: bool,
     /// The best single layer, by nested selection; scores every layer.
     pub best_layer: bool,
-    /// The best of all of these, by nested selection; scores every layer and the mean.
+    /// A mixture of all of these, by nested cross-validation; scores every layer and the mean.
     pub adaptive: bool,
 }
 
@@ -76,8 +78,10 @@ impl Beside {
 pub struct ScoredRepresentation {
     /// Which one.
     pub representation: Representation,
-    /// For the best layer and the adaptive one: what was chosen, per subject and fold. Else empty.
+    /// For the best layer: what was chosen, per subject and fold. Else empty.
     pub chosen: Vec<Vec<Representation>>,
+    /// For the adaptive one: what was mixed, per subject and fold. Else empty.
+    pub mixtures: Vec<Vec<Mixture>>,
     /// One cell per subject.
     pub cells: Vec<Cell>,
 }
@@ -140,19 +144,18 @@ pub fn score_model(
 
     let layers = those(&scored, |r| matches!(r, Representation::Layer(_)));
     let all = those(&scored, |r| !matches!(r, Representation::Shuffled(_) | Representation::Alternative(_)));
-    let mut selections = Vec::new();
-    for (representation, asked, candidates) in [
-        (Representation::BestLayer, beside.best_layer, &layers),
-        (Representation::Adaptive, beside.adaptive, &all),
-    ] {
-        if asked {
-            let chosen = (0..responses.len())
-                .map(|subject| nested_choice(candidates, subject, design.folds.len()))
-                .collect::<Result<Vec<_>>>()?;
-            selections.push((representation, chosen));
-        }
+    let mut chosen = Vec::new();
+    if beside.best_layer {
+        let layers = (0..responses.len())
+            .map(|subject| nested_choice(&layers, subject, design.folds.len()))
+            .collect::<Result<Vec<_>>>()?;
+        let best = vec![(Representation::BestLayer, layers)];
+        chosen.extend(evaluate(&model, best, params, memory, monitor)?);
     }
-    scored.extend(evaluate(&model, selections, params, memory, monitor)?);
+    if beside.adaptive {
+        chosen.push(mix(&model, &all, params, memory, monitor)?);
+    }
+    scored.extend(chosen);
     scored.sort_by_key(|s| place(&s.representation));
     let nuisance = data
         .nuisance
@@ -406,9 +409,39 @@ fn evaluate(
         .map(|(representation, per_subject)| ScoredRepresentation {
             cells: cells.by_ref().take(per_subject.len()).collect(),
             chosen: if representation.is_selected() { per_subject } else { Vec::new() },
+            mixtures: Vec::new(),
             representation,
         })
         .collect())
+}
+
+/// The candidates of every fold, mixed by their inner predictions.
+fn mix(
+    data: &ModelData<'_>,
+    candidates: &[&ScoredRepresentation],
+    params: &EvaluateParams,
+    memory: usize,
+    monitor: &Monitor,
+) -> Result<ScoredRepresentation> {
+    let requests: Vec<MixtureRequest> = (0..data.responses.len())
+        .map(|subject| {
+            let of_fold = |fold: usize| {
+                let scored = candidates.iter().map(|c| {
+                    let scores = c.cells[subject].inner_scores.row(fold).iter().copied().collect();
+                    (c.representation.clone(), scores)
+                });
+                shortlist(&scored.collect::<Vec<_>>())
+            };
+            MixtureRequest { subject, per_fold: (0..data.design.folds.len()).map(of_fold).collect() }
+        })
+        .collect();
+    let (mut cells, mut mixtures) = (Vec::new(), Vec::new());
+    evaluate_mixtures(data, &requests, params, memory, monitor, |_, cell, mixed| -> Result<()> {
+        cells.push(cell);
+        mixtures.push(mixed);
+        Ok(())
+    })?;
+    Ok(ScoredRepresentation { representation: Representation::Adaptive, chosen: Vec::new(), mixtures, cells })
 }
 
 /// The candidate with the best inner score in each fold, from training rows only.

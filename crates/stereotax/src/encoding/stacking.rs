@@ -1,0 +1,351 @@
+//! Weigh representations against each other by what each predicted inside the training rows.
+//!
+//! For one target let p_c (n) be candidate c's inner cross-validated predictions and y the responses,
+//! both centred within every inner fold (a score is a correlation within folds: levels do not count).
+//! With P = (⟨p_c, p_d⟩), q = (⟨p_c, y⟩) and s = ⟨y, y⟩ the loss of weights a on the simplex is
+//!
+//! ```text
+//! ℓ_j(a) = (aᵀP_j a − 2 aᵀq_j + s_j) / s_j
+//! a_j    = argmin  ℓ_j(a) + mean over targets of ℓ(a)        a ≥ 0, Σ a = 1
+//! ```
+//!
+//! The second term is what the other targets say. A target that is predicted well bends its own loss
+//! strongly and has weights of its own; one that is barely predicted takes those of all. Weights read
+//! training rows only; applied to the held-out predictions of the same candidates they are an honest
+//! score of "weigh, then predict", and because predictions are linear, they are a weighting of layers.
+//!
+//! Source: Breiman 1996 (stacked regressions, with the simplex in place of a ≥ 0 alone). The quadratic
+//! program is solved exactly on its active set (Lawson & Hanson 1974, with the sum fixed).
+//! Cost: O(n C² R) for C candidates and R targets, and O(C⁴ R) at worst for the programs.
+
+use faer::{Mat, MatRef};
+use rayon::prelude::*;
+
+use super::nested::{FoldPrediction, InnerPredictions};
+use crate::data::{Error, Result};
+use crate::linalg::solve;
+
+/// Part of the mean diagonal added to P, so that equal candidates share instead of one taking all.
+const EVEN: f64 = 1e-10;
+
+/// The a that minimises aᵀPa − 2aᵀq over a ≥ 0, Σ a = 1, for symmetric positive semidefinite P (C × C).
+pub fn simplex_least_squares(p: MatRef<f64>, q: &[f64]) -> Vec<f64> {
+    let n = q.len();
+    let trace: f64 = (0..n).map(|i| p[(i, i)]).sum();
+    let p = Mat::from_fn(n, n, |i, j| p[(i, j)] + if i == j { EVEN * trace / n as f64 } else { 0.0 });
+    let size = trace.max(q.iter().map(|x| x.abs()).fold(0.0, f64::max));
+    let mut weights = vec![0.0; n];
+    let Some(start) =
+        (0..n).min_by(|&i, &j| (p[(i, i)] - 2.0 * q[i]).total_cmp(&(p[(j, j)] - 2.0 * q[j])).then(i.cmp(&j)))
+    else {
+        return weights;
+    };
+    weights[start] = 1.0;
+    let mut support = vec![start];
+    // Every round lowers the loss on a new support, so rounds end; the cap guards against rounding.
+    for _ in 0..50 * n {
+        let gradient: Vec<f64> =
+            (0..n).map(|i| (0..n).map(|j| p[(i, j)] * weights[j]).sum::<f64>() - q[i]).collect();
+        let level: f64 = gradient.iter().zip(&weights).map(|(g, a)| g * a).sum();
+        let entering = (0..n)
+            .filter(|i| !support.contains(i))
+            .min_by(|&i, &j| gradient[i].total_cmp(&gradient[j]).then(i.cmp(&j)))
+            .filter(|&i| gradient[i] < level - 1e-12 * size);
+        let Some(entering) = entering else { break };
+        support.push(entering);
+        while !support.is_empty() {
+            let target = on_support(&p, q, &support);
+            let blocking = support
+                .iter()
+                .zip(&target)
+                .filter(|(_, z)| **z <= 0.0)
+                .map(|(&i, z)| (i, weights[i] / (weights[i] - z)))
+                .min_by(|a, b| a.1.total_cmp(&b.1).then(a.0.cmp(&b.0)));
+            let step = blocking.map_or(1.0, |(_, step)| step);
+            for (&i, z) in support.iter().zip(&target) {
+                weights[i] += step * (z - weights[i]);
+            }
+            let Some((leaving, _)) = blocking else { break };
+            weights[leaving] = 0.0;
+            support.retain(|&i| i != leaving);
+        }
+    }
+    let sum: f64 = weights.iter().map(|a| a.max(0.0)).sum();
+    weights.iter().map(|a| a.max(0.0) / sum).collect()
+}
+
+/// Stationary point with Σ a = 1 on the given support, signs ignored.
+fn on_support(p: &Mat<f64>, q: &[f64], support: &[usize]) -> Vec<f64> {
+    let k = support.len();
+    let system = Mat::from_fn(k + 1, k + 1, |i, j| match (i < k, j < k) {
+        (true, true) => p[(support[i], support[j])],
+        (false, false) => 0.0,
+        _ => 1.0,
+    });
+    let right = Mat::from_fn(k + 1, 1, |i, _| if i < k { q[support[i]] } else { 1.0 });
+    let solved = solve(system.as_ref(), right.as_ref());
+    (0..k).map(|i| solved[(i, 0)]).collect()
+}
+
+/// Weights of the candidates (C × targets) from their inner predictions; columns sum to 1.
+///
+/// `responses` holds all samples × targets; only rows named by the inner predictions are read. A target
+/// without a defined loss takes the weights of the mean loss, and if no target has one, all are equal.
+/// Errors: no candidate, candidates with different rows or targets.
+pub fn stack_weights(inner: &[&InnerPredictions], responses: MatRef<f64>) -> Result<Mat<f64>> {
+    let Some(first) = inner.first() else {
+        return Err(Error::TooFew {
+            what: "candidates".into(),
+            needed: "1 candidate".into(),
+            found: "none".into(),
+            hint: "give at least one representation".into(),
+        });
+    };
+    let (n_candidates, n_targets) = (inner.len(), responses.ncols());
+    if let Some(odd) = inner.iter().find(|i| i.rows != first.rows || i.values.ncols() != n_targets) {
+        return Err(Error::Shape {
+            what: "inner predictions".into(),
+            expected: format!("{} rows of {n_targets} targets", first.rows.len()),
+            found: format!("{} rows of {} targets", odd.rows.len(), odd.values.ncols()),
+            hint: "predict with the same folds for every candidate".into(),
+        });
+    }
+    let losses: Vec<Option<(Mat<f64>, Vec<f64>)>> =
+        (0..n_targets).into_par_iter().map(|j| loss(inner, responses, j)).collect();
+    let defined = losses.iter().flatten().count().max(1) as f64;
+    let mut mean_p = Mat::<f64>::zeros(n_candidates, n_candidates);
+    let mut mean_q = vec![0.0; n_candidates];
+    for (p, q) in losses.iter().flatten() {
+        mean_p += faer::Scale(1.0 / defined) * p;
+        mean_q.iter_mut().zip(q).for_each(|(sum, q)| *sum += q / defined);
+    }
+    let shared = if losses.iter().all(Option::is_none) {
+        vec![1.0 / n_candidates as f64; n_candidates]
+    } else {
+        simplex_least_squares(mean_p.as_ref(), &mean_q)
+    };
+    let columns: Vec<Vec<f64>> = losses
+        .par_iter()
+        .map(|own| match own {
+            Some((p, q)) => {
+                let p = p + &mean_p;
+                let q: Vec<f64> = q.iter().zip(&mean_q).map(|(a, b)| a + b).collect();
+                simplex_least_squares(p.as_ref(), &q)
+            }
+            None => shared.clone(),
+        })
+        .collect();
+    Ok(Mat::from_fn(n_candidates, n_targets, |c, j| columns[j][c]))
+}
+
+/// P/s and q/s of one target; `None` where the target does not vary or a prediction is undefined.
+fn loss(inner: &[&InnerPredictions], responses: MatRef<f64>, target: usize) -> Option<(Mat<f64>, Vec<f64>)> {
+    let (rows, folds) = (&inner[0].rows, &inner[0].folds);
+    let y = centred(rows.iter().map(|&i| responses[(i, target)]).collect(), folds);
+    let s: f64 = y.iter().map(|v| v * v).sum();
+    let p: Vec<Vec<f64>> =
+        inner.iter().map(|i| centred(i.values.col_as_slice(target).to_vec(), folds)).collect();
+    let n = p.len();
+    if !(s > 0.0) || !p.iter().flatten().all(|v| v.is_finite()) {
+        return None;
+    }
+    let dot = |a: &[f64], b: &[f64]| a.iter().zip(b).map(|(a, b)| a * b).sum::<f64>() / s;
+    let mut gram = Mat::zeros(n, n);
+    for c in 0..n {
+        for d in 0..=c {
+            gram[(c, d)] = dot(&p[c], &p[d]);
+            gram[(d, c)] = gram[(c, d)];
+        }
+    }
+    Some((gram, p.iter().map(|p| dot(p, &y)).collect()))
+}
+
+/// Values minus the mean of their fold.
+fn centred(mut values: Vec<f64>, folds: &[usize]) -> Vec<f64> {
+    let n_folds = folds.iter().max().map_or(0, |f| f + 1);
+    let (mut sums, mut counts) = (vec![0.0; n_folds], vec![0.0; n_folds]);
+    for (v, &f) in values.iter().zip(folds) {
+        sums[f] += v;
+        counts[f] += 1.0;
+    }
+    values.iter_mut().zip(folds).for_each(|(v, &f)| *v -= sums[f] / counts[f]);
+    values
+}
+
+/// The prediction of a fold by candidates mixed with `weights` (C × targets).
+///
+/// Penalties are those of the candidate that weighs most in a target; `inner_scores` is 1 − ℓ of the
+/// mixture (R² within inner folds, by weights chosen on the same rows). Errors: no candidate, different rows.
+pub fn stacked(
+    candidates: &[&FoldPrediction],
+    weights: MatRef<f64>,
+    responses: MatRef<f64>,
+) -> Result<FoldPrediction> {
+    let agree = candidates.iter().all(|c| c.rows == candidates[0].rows && c.inner.is_some());
+    if candidates.is_empty() || candidates.len() != weights.nrows() || !agree {
+        return Err(Error::Shape {
+            what: "candidates".into(),
+            expected: format!("{} predictions of the same rows, with their inner ones", weights.nrows()),
+            found: format!("{} predictions", candidates.len()),
+            hint: "predict with the same folds for every candidate, and keep inner predictions".into(),
+        });
+    }
+    let inner: Vec<&InnerPredictions> = candidates.iter().filter_map(|c| c.inner.as_ref()).collect();
+    let mut mixed = candidates[0].clone();
+    mixed.inner = None;
+    let n_targets = weights.ncols();
+    for j in 0..n_targets {
+        let top = (0..candidates.len())
+            .fold(0, |best, c| if weights[(c, j)] > weights[(best, j)] { c } else { best });
+        mixed.alphas[j] = candidates[top].alphas[j];
+        mixed.alpha_multiples[j] = candidates[top].alpha_multiples[j];
+        mixed.inner_scores[j] = loss(&inner, responses, j).map_or(f64::NAN, |(p, q)| {
+            let n = q.len();
+            let a = |c: usize| weights[(c, j)];
+            let power: f64 =
+                (0..n).flat_map(|c| (0..n).map(move |d| (c, d))).map(|(c, d)| a(c) * p[(c, d)] * a(d)).sum();
+            (0..n).map(|c| 2.0 * a(c) * q[c]).sum::<f64>() - power
+        });
+        for t in 0..mixed.rows.len() {
+            mixed.predictions[(t, j)] =
+                candidates.iter().enumerate().map(|(c, f)| weights[(c, j)] * f.predictions[(t, j)]).sum();
+        }
+    }
+    if let Some(bands) = &mut mixed.bands {
+        let of = |c: usize| candidates[c].bands.as_ref();
+        let mix = |value: &dyn Fn(usize) -> f64, j: usize| -> f64 {
+            (0..candidates.len()).map(|c| weights[(c, j)] * value(c)).sum()
+        };
+        for (band, part) in bands.parts.iter_mut().enumerate() {
+            *part = Mat::from_fn(part.nrows(), n_targets, |t, j| {
+                mix(&|c| of(c).map_or(f64::NAN, |b| b.parts[band][(t, j)]), j)
+            });
+        }
+        bands.weights = Mat::from_fn(bands.weights.nrows(), n_targets, |band, j| {
+            mix(&|c| of(c).map_or(f64::NAN, |b| b.weights[(band, j)]), j)
+        });
+    }
+    let most = |count: fn(&FoldPrediction) -> usize| candidates.iter().map(|c| count(c)).max().unwrap_or(0);
+    mixed.n_components = most(|c| c.n_components);
+    mixed.rank = most(|c| c.rank);
+    mixed.n_at_lower_edge = most(|c| c.n_at_lower_edge);
+    mixed.n_at_upper_edge = most(|c| c.n_at_upper_edge);
+    mixed.grid_too_narrow = candidates.iter().any(|c| c.grid_too_narrow);
+    Ok(mixed)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::linalg::{cross, gram};
+    use crate::stats::rng::Stream;
+
+    fn noise(rows: usize, columns: usize, index: u64) -> Mat<f64> {
+        let mut stream = Stream::new(8, "stacking tests", index);
+        Mat::from_fn(rows, columns, |_, _| stream.normal())
+    }
+
+    fn value(p: &Mat<f64>, q: &[f64], a: &[f64]) -> f64 {
+        let n = q.len();
+        let power: f64 = (0..n).map(|i| (0..n).map(|j| a[i] * p[(i, j)] * a[j]).sum::<f64>()).sum();
+        power - 2.0 * a.iter().zip(q).map(|(a, q)| a * q).sum::<f64>()
+    }
+
+    #[test]
+    fn two_candidates_by_hand() {
+        // p₁ = (1, 0), p₂ = (0, 1), y = (0.8, 0.4): a = (0.7, 0.3), halfway of what the sum leaves over.
+        let p = Mat::<f64>::identity(2, 2);
+        let a = simplex_least_squares(p.as_ref(), &[0.8, 0.4]);
+        assert!((a[0] - 0.7).abs() < 1e-9 && (a[1] - 0.3).abs() < 1e-9, "{a:?}");
+        // y = (3, 0): the corner.
+        assert_eq!(simplex_least_squares(p.as_ref(), &[3.0, 0.0]), [1.0, 0.0]);
+        // Twins share; nothing to tell them apart.
+        let twins = simplex_least_squares(Mat::full(2, 2, 1.0).as_ref(), &[0.5, 0.5]);
+        assert!((twins[0] - 0.5).abs() < 1e-3, "{twins:?}");
+        assert_eq!(simplex_least_squares(Mat::zeros(1, 1).as_ref(), &[0.0]), [1.0]);
+    }
+
+    #[test]
+    fn no_support_gives_a_lower_loss() {
+        // Slow twin: the stationary point of every subset, where it is feasible; the least of them.
+        for index in 0..40 {
+            let x = noise(30, 6, index);
+            let y = noise(30, 1, 100 + index);
+            // Half of the programs are nearly collinear, as neighbouring layers are.
+            let x = if index % 2 == 0 {
+                x
+            } else {
+                Mat::from_fn(30, 6, |i, j| x[(i, 0)] + 1e-3 * x[(i, j)] + 0.3 * y[(i, 0)])
+            };
+            let p = gram(x.as_ref());
+            let q: Vec<f64> = cross(x.as_ref(), y.as_ref()).col_as_slice(0).to_vec();
+            let a = simplex_least_squares(p.as_ref(), &q);
+            assert!((a.iter().sum::<f64>() - 1.0).abs() < 1e-12 && a.iter().all(|a| *a >= 0.0));
+            let mut least = f64::INFINITY;
+            for mask in 1..64u32 {
+                let support: Vec<usize> = (0..6).filter(|i| mask >> i & 1 == 1).collect();
+                let z = on_support(&p, &q, &support);
+                if z.iter().all(|z| *z >= 0.0) {
+                    let mut full = vec![0.0; 6];
+                    support.iter().zip(&z).for_each(|(&i, z)| full[i] = *z);
+                    least = least.min(value(&p, &q, &full));
+                }
+            }
+            let found = value(&p, &q, &a);
+            assert!(found - least <= 1e-7 * least.abs().max(1.0), "{index}: {found} against {least}");
+        }
+    }
+
+    fn inner(values: Mat<f64>) -> InnerPredictions {
+        let n = values.nrows();
+        InnerPredictions { rows: (0..n).collect(), folds: (0..n).map(|i| i % 3).collect(), values }
+    }
+
+    #[test]
+    fn strong_targets_have_their_own_weights_and_weak_ones_follow() {
+        let (a, b) = (noise(600, 1, 200), noise(600, 1, 201));
+        let e = noise(600, 4, 202);
+        // Targets 0 and 1 follow a, target 2 follows b, target 3 is noise.
+        let y = Mat::from_fn(600, 4, |t, j| {
+            e[(t, j)] * 0.5
+                + match j {
+                    0 | 1 => a[(t, 0)],
+                    2 => b[(t, 0)],
+                    _ => 0.0,
+                }
+        });
+        // Shrunk as ridge shrinks: the noise target is predicted as nearly nothing.
+        let scale = |j: usize, own: bool| {
+            if j == 3 {
+                0.01
+            } else if own {
+                0.8
+            } else {
+                0.02
+            }
+        };
+        let from_a = inner(Mat::from_fn(600, 4, |t, j| scale(j, j < 2) * a[(t, 0)]));
+        let from_b = inner(Mat::from_fn(600, 4, |t, j| scale(j, j == 2) * b[(t, 0)]));
+        let w = stack_weights(&[&from_a, &from_b], y.as_ref()).unwrap();
+        assert!(w[(0, 0)] > 0.9 && w[(0, 1)] > 0.9, "{w:?}");
+        assert!(w[(1, 2)] > 0.6, "{w:?}");
+        assert!(w[(0, 3)] > 0.6 && w[(0, 3)] < 0.95, "{w:?}");
+        // Levels of folds do not count.
+        let shifted = inner(Mat::from_fn(600, 4, |t, j| from_b.values[(t, j)] + [5.0, -3.0, 9.0][t % 3]));
+        let again = stack_weights(&[&from_a, &shifted], y.as_ref()).unwrap();
+        assert!((0..4).all(|j| (again[(0, j)] - w[(0, j)]).abs() < 1e-9));
+    }
+
+    #[test]
+    fn undefined_targets_take_the_weights_of_all() {
+        let a = noise(60, 2, 203);
+        let mut p = a.clone();
+        p.col_mut(1).iter_mut().for_each(|v| *v = f64::NAN);
+        let w = stack_weights(&[&inner(p.clone()), &inner(p.clone())], a.as_ref()).unwrap();
+        assert!((w[(0, 1)] - 0.5).abs() < 1e-3 && w[(0, 0)].is_finite());
+        let constant = Mat::<f64>::zeros(60, 2);
+        let w = stack_weights(&[&inner(p.clone()), &inner(p)], constant.as_ref()).unwrap();
+        assert_eq!((w[(0, 0)], w[(1, 1)]), (0.5, 0.5));
+        assert!(stack_weights(&[], constant.as_ref()).is_err());
+    }
+}
