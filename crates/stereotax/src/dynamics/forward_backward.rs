@@ -79,7 +79,8 @@ fn averaged(pairs: &Pairs, pod: &Pod) -> Result<Result<Eigenpairs, (Eigenpairs, 
         return Ok(Err((forward, format!("a squared eigenvalue is {bad:.3}, which has no usable root"))));
     }
     let values = roots(&found.values, &targets);
-    Ok(Ok(Eigenpairs { values, ..found }))
+    // Roots belong to eigenvectors; a defective square keeps them, with its warning.
+    Ok(Ok(Eigenpairs { values, clusters: vec![], ..found }))
 }
 
 /// |cos| between the columns of A and B.

@@ -6,6 +6,7 @@
 //! representations.
 
 pub mod bagged;
+mod defective;
 pub mod fit;
 mod forward_backward;
 pub mod hankel;

@@ -17,6 +17,7 @@
 
 use faer::{Mat, MatRef, c64};
 
+use super::defective::{ClusterModes, finish_clusters};
 use super::reduce::Reduced;
 use super::spectrum::{Amplitude, DepthDmdParams, DepthSpectrum, Selection};
 use crate::data::{Error, Result};
@@ -47,6 +48,9 @@ pub struct RawModes {
     pub rank: usize,
     /// What the estimator has to say.
     pub warnings: Vec<String>,
+    /// Invariant subspaces that stand in for the modes of a defective operator; the fields above then
+    /// hold its eigenvectors, which mean nothing. Empty for any other.
+    pub(super) clusters: Vec<ClusterModes>,
 }
 
 /// One choice: a real mode, or a conjugate pair (Im > 0 first).
@@ -64,6 +68,9 @@ struct Unit {
 /// that disagree, no mode at all.
 pub fn finish(reduced: &Reduced, raw: RawModes, params: &DepthDmdParams) -> Result<DepthSpectrum> {
     check(reduced, &raw, params)?;
+    if !raw.clusters.is_empty() {
+        return finish_clusters(reduced, &raw.clusters, raw.rank, raw.warnings, params);
+    }
     let n_layers = reduced.n_layers();
     let positions: Vec<f64> =
         raw.positions.clone().unwrap_or_else(|| (0..n_layers).map(|l| l as f64).collect());
@@ -90,11 +97,7 @@ pub fn finish(reduced: &Reduced, raw: RawModes, params: &DepthDmdParams) -> Resu
     let chosen = select(&raw.eigenvalues, &raw.residuals, &energies, &units, n_layers, params)?;
     warnings.extend(chosen.warnings);
     let worst = chosen.units.iter().map(|u| raw.residuals[u.first]).fold(0.0, f64::max);
-    if worst > UNRELIABLE {
-        warnings.push(format!("the selected mode is unreliable: its residual is {worst:.2} (above 0.6)"));
-    } else if worst > DOUBTFUL {
-        warnings.push(format!("the selected mode is doubtful: its residual is {worst:.2} (above 0.3)"));
-    }
+    warnings.extend(trouble(worst));
     let selected: Vec<usize> =
         chosen.units.iter().flat_map(|u| std::iter::once(u.first).chain(u.second)).collect();
     let weights = match params.amplitude {
@@ -118,6 +121,17 @@ pub fn finish(reduced: &Reduced, raw: RawModes, params: &DepthDmdParams) -> Resu
         window_of: Vec::new(),
         warnings,
     })
+}
+
+/// What to say of a selected mode with this residual.
+pub(super) fn trouble(residual: f64) -> Option<String> {
+    if residual > UNRELIABLE {
+        Some(format!("the selected mode is unreliable: its residual is {residual:.2} (above 0.6)"))
+    } else if residual > DOUBTFUL {
+        Some(format!("the selected mode is doubtful: its residual is {residual:.2} (above 0.3)"))
+    } else {
+        None
+    }
 }
 
 fn check(reduced: &Reduced, raw: &RawModes, params: &DepthDmdParams) -> Result<()> {
@@ -473,7 +487,30 @@ pub(super) fn choose_modes(
         .filter(|&k| eigenvalues[k].im >= 0.0)
         .map(|k| Unit { first: k, second: (eigenvalues[k].im > 0.0).then_some(k + 1) })
         .collect();
-    let chosen = select(eigenvalues, residuals, energies, &units, n_layers, params)?;
+    choose(eigenvalues, residuals, energies, &units, n_layers, params)
+}
+
+/// Apply the selection rule to clusters: one eigenvalue stands for each, conjugates included.
+pub(super) fn choose_clusters(
+    eigenvalues: &[c64],
+    residuals: &[f64],
+    energies: &[f64],
+    n_layers: usize,
+    params: &DepthDmdParams,
+) -> Result<ChosenModes> {
+    let units: Vec<Unit> = (0..eigenvalues.len()).map(|k| Unit { first: k, second: None }).collect();
+    choose(eigenvalues, residuals, energies, &units, n_layers, params)
+}
+
+fn choose(
+    eigenvalues: &[c64],
+    residuals: &[f64],
+    energies: &[f64],
+    units: &[Unit],
+    n_layers: usize,
+    params: &DepthDmdParams,
+) -> Result<ChosenModes> {
+    let chosen = select(eigenvalues, residuals, energies, units, n_layers, params)?;
     Ok(ChosenModes {
         selected: chosen.units.iter().flat_map(|u| std::iter::once(u.first).chain(u.second)).collect(),
         runner_up: chosen.runner_up.map(|(unit, margin)| (unit.first, margin)),
@@ -680,6 +717,7 @@ mod tests {
             positions: None,
             rank: m,
             warnings: vec![],
+            clusters: vec![],
         }
     }
 

@@ -10,11 +10,13 @@
 //! ```
 //!
 //! The residual is computed as that vector and not as √(c*G₂₂c − |λ|²), which is the same number with
-//! half the digits. Source: Tu et al. 2014; Drmač, Mezić & Mohr 2018 (residual); specs: nfas-dmd 5.2,
+//! half the digits. An operator without a usable basis of eigenvectors has invariant subspaces instead
+//! (`defective`). Source: Tu et al. 2014; Drmač, Mezić & Mohr 2018 (residual); specs: nfas-dmd 5.2,
 //! 5.9. Cost: O(ρ L r + r³).
 
 use faer::{Mat, MatRef, c64};
 
+use super::defective::{Cluster, ClusterModes, clusters};
 use super::modes::{RawModes, column_norm, real_times};
 use super::reduce::Reduced;
 use super::spectrum::ModeForm;
@@ -116,10 +118,13 @@ pub(super) struct Eigenpairs {
     pub values: Vec<c64>,
     /// r × modes, of any length.
     pub vectors: Mat<c64>,
+    /// Invariant subspaces, where eigenvectors are so nearly parallel that they mean nothing; else empty.
+    pub clusters: Vec<Cluster>,
     pub warnings: Vec<String>,
 }
 
-/// Eigenpairs of Ã, with a warning where its eigenvectors are nearly parallel.
+/// Eigenpairs of Ã; where the condition number of its eigenvectors is above 10¹⁰, the invariant subspaces
+/// of its clusters as well, with a warning.
 pub(super) fn eigenpairs(operator: MatRef<f64>) -> Result<Eigenpairs> {
     let decomposed = eig(operator)?;
     let n = decomposed.values.len();
@@ -133,14 +138,20 @@ pub(super) fn eigenpairs(operator: MatRef<f64>) -> Result<Eigenpairs> {
         }
     });
     let s = svd(real.as_ref())?.s;
-    let mut warnings = Vec::new();
-    if s.first().zip(s.last()).is_some_and(|(first, last)| *first > DEFECTIVE * *last) {
-        warnings.push(
-            "the operator is nearly defective: two modes are almost parallel and only their sum means anything"
-                .to_owned(),
-        );
+    let (mut warnings, mut found) = (Vec::new(), Vec::new());
+    if s.first().zip(s.last()).is_some_and(|(first, last)| !(*first <= DEFECTIVE * *last)) {
+        found = clusters(operator)?;
+        let merged: Vec<String> = found
+            .iter()
+            .filter(|c| c.size > 1 + usize::from(c.value.im > 0.0))
+            .map(|c| format!("{} at {:.4}", c.size, c.value))
+            .collect();
+        warnings.push(format!(
+            "the operator is nearly defective: some modes are parallel, so invariant subspaces stand in for them ({})",
+            merged.join(", ")
+        ));
     }
-    Ok(Eigenpairs { values: decomposed.values, vectors: decomposed.vectors, warnings })
+    Ok(Eigenpairs { values: decomposed.values, vectors: decomposed.vectors, clusters: found, warnings })
 }
 
 /// Modes, layer coefficients and residuals of eigenpairs in the basis `pod` of `pairs`.
@@ -152,7 +163,7 @@ pub(super) fn ritz_modes(
     form: ModeForm,
     tikhonov: f64,
 ) -> RawModes {
-    let Eigenpairs { values, vectors, mut warnings } = pairs_found;
+    let Eigenpairs { values, vectors, clusters, mut warnings } = pairs_found;
     let plain = pod.whitening(0.0);
     let damped = pod.whitening(tikhonov);
     let to_layers = product(pairs.to_layers.as_ref(), plain.as_ref());
@@ -188,7 +199,27 @@ pub(super) fn ritz_modes(
             "{substituted} exact modes have an eigenvalue near 0; their projected form stands in"
         ));
     }
+    let found: Vec<ClusterModes> = clusters
+        .into_iter()
+        .map(|cluster| {
+            let image = product(moved.as_ref(), cluster.basis.as_ref());
+            let kept =
+                product(product(pod.u.as_ref(), cluster.basis.as_ref()).as_ref(), cluster.block.as_ref());
+            let short = product(to_layers.as_ref(), cluster.basis.as_ref());
+            ClusterModes {
+                coefficients: Mat::from_fn(n_layers, cluster.size, |l, j| {
+                    if l < short.nrows() { short[(l, j)] } else { 0.0 }
+                }),
+                residual: (image - kept).norm_l2() / (cluster.size as f64).sqrt(),
+                cluster,
+            }
+        })
+        .collect();
+    if !found.is_empty() && form == ModeForm::Exact {
+        warnings.push("an invariant subspace has no exact form; its projected form stands in".to_owned());
+    }
     RawModes {
+        clusters: found,
         eigenvalues: values,
         coefficients,
         residuals,

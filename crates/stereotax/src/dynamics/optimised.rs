@@ -128,6 +128,7 @@ pub(super) fn spectrum_of(
         positions: Some(problem.positions()),
         rank: n_modes,
         warnings,
+        clusters: vec![],
     };
     finish(reduced, raw, params)
 }

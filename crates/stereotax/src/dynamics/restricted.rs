@@ -44,6 +44,7 @@ pub(super) fn symmetric_dmd(reduced: &Reduced, pairs: &Pairs, rank: usize) -> Re
     let found = super::operator::Eigenpairs {
         values: decomposed.values.iter().map(|&x| c64::new(x, 0.0)).collect(),
         vectors: Mat::from_fn(s.len(), s.len(), |i, j| c64::new(decomposed.vectors[(i, j)], 0.0)),
+        clusters: vec![],
         warnings: vec![],
     };
     Ok(ritz_modes(reduced.n_layers(), pairs, &pod, found, ModeForm::Projected, 0.0))

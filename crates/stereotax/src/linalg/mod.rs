@@ -9,6 +9,7 @@
 mod assignment;
 mod decompose;
 mod product;
+mod schur;
 
 pub use assignment::assignment;
 pub use decompose::{
@@ -18,6 +19,7 @@ pub use decompose::{
 pub use product::{
     add_gram, add_product, centre_columns, column_means, cross, gram, mirror_lower, product, select_rows,
 };
+pub use schur::{Schur, schur};
 
 use std::sync::Once;
 
