@@ -11,7 +11,7 @@ use stereotax::dynamics::{Centring, DepthDmdParams, Scaling};
 use stereotax::encoding::EncodingParams;
 use stereotax::pipelines::single::{Beside, SingleData, SingleModel, score_model};
 use stereotax::pipelines::{
-    Cell, Clock, DepthParams, EvaluateParams, InnerRule, Representation, SampleDesign,
+    Cell, Clock, DepthParams, EvaluateParams, InnerRule, Representation, SampleDesign, Trajectory,
 };
 use stereotax::stats::rng::Stream;
 
@@ -77,6 +77,7 @@ fn run(truth: Truth, seed: u64) -> SingleModel {
     let names: Vec<String> = (0..LAYERS).map(|l| format!("layer {l}")).collect();
     let source = LayerArrays::new(&names, layers.iter().map(Mat::as_ref).collect()).unwrap();
     let depth = DepthParams {
+        trajectory: Trajectory::Stacked,
         dmd: DepthDmdParams::default(),
         layer_map: LayerMapParams::default(),
         align_all: false,
