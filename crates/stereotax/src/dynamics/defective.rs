@@ -192,6 +192,8 @@ pub(super) fn finish_clusters(
         runner_up: runner_up.map(|(k, margin)| (starts[k], margin)),
         reconstruction_error: (made - z).norm_l2() / reduced.energy().sqrt(),
         consensus: None,
+        window_of: Vec::new(),
+        windows: Vec::new(),
         warnings,
     };
     for (k, mode) in modes.iter().enumerate() {
