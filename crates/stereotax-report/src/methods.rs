@@ -50,7 +50,10 @@ pub(crate) fn write(input: &ReportInput) -> Vec<Paragraph> {
                 get(&["scale"]).and_then(|v| scale(&v)),
                 get(&["estimator"]).and_then(|v| estimator(&v)),
                 get(&["rank"]).and_then(|v| rank(&v)),
-                get(&["amplitude", "amplitudes"]).and_then(|v| amplitude(&v)),
+                get(&["amplitude", "amplitudes"]).and_then(|v| match get(&["trajectory"]).as_deref() {
+                    Some("pooled") => projected(&v),
+                    _ => amplitude(&v),
+                }),
                 get(&["select", "selection"]).and_then(|v| select(&v)),
                 find(&settings, "gates").map(|_| say("A mode counts as stable only if it passes every gate: net gain and rotation over the depth, energy, residual, and agreement between folds. A model whose mode fails a gate gets no verdict of stability, whatever its score.", &["drmac2018"])),
             ],
@@ -234,7 +237,6 @@ fn estimator(v: &str) -> Option<Sentence> {
         ),
         "symmetric" => say("The operator is constrained to be symmetric.", &["baddoo2023"]),
         "hankel" => say("The operator is estimated on delay-embedded layers (Hankel matrices).", &[]),
-        "reduced_rank" => say("The operator is estimated by reduced-rank regression.", &[]),
         "fb" | "forward_backward" => say(
             "The operator is estimated forwards and backwards on one common basis and averaged.",
             &["dawson2016"],
@@ -247,8 +249,6 @@ fn estimator(v: &str) -> Option<Sentence> {
             &["askham2018", "sashidhar2022"],
         ),
         "unitary" => say("The operator is constrained to be unitary.", &["baddoo2023"]),
-        "symmetric" => say("The operator is constrained to be symmetric.", &["baddoo2023"]),
-        "hankel" => say("The operator acts on neighbouring layers stacked into one state.", &["tu2014"]),
         "segments" => say(
             format!(
                 "The depth is split into {} windows of least one-step error, each with a least-squares operator of its own; the stable representation is the mean of the windows’ stable parts, weighted by their numbers of layers.",
@@ -286,6 +286,19 @@ fn amplitude(v: &str) -> Option<Sentence> {
         "modulus" => say("The representation is the entrywise modulus of the unit mode.", &[]),
         _ => return None,
     })
+}
+
+/// What the projector of one operator for all samples is applied to.
+fn projected(v: &str) -> Option<Sentence> {
+    let of = match split(v).0 {
+        "optimal" => "the mean of the layers",
+        "first" => "the first layer",
+        _ => return None,
+    };
+    Some(say(
+        format!("The projector on the selected modes is applied to {of}, stimulus by stimulus."),
+        &["kostic2022"],
+    ))
 }
 
 fn select(v: &str) -> Option<Sentence> {

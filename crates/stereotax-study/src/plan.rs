@@ -152,8 +152,9 @@ impl Grid {
             // A Gram matrix and an eigenproblem of every sample.
             Trajectory::Sample => n * (2.0 * k * l * l + 300.0 * l * l * l),
             Trajectory::Pooled => {
-                let k = k.min(self.depth_params.layer_map.max_width as f64);
-                3.0 * n * l * k * k + 200.0 * k * k * k
+                let least = k.min(self.depth_params.layer_map.max_width as f64);
+                let joint = if k > least { n * l * k * k.min(16.0 * least) } else { 0.0 };
+                3.0 * n * l * least * least + 200.0 * least.powi(3) + joint
             }
         }
     }

@@ -8,9 +8,10 @@
 //! mapped          a layer map, aligned along the order asked for
 //! ```
 //!
-//! V comes from a seeded random range finder with two power iterations (Halko, Martinsson & Tropp 2011),
-//! so that no K × K matrix is ever formed: 4 passes, 8·T·L·K·max_width flops each, memory 8 matrices of
-//! K × max_width. Sources: specs nfas-dmd 3.3, 3.4, 5.1, 5.7.
+//! Up to 1024 units C is formed outright (T·L·K² flops). Above, V comes from a seeded random range finder
+//! with two power iterations (Halko, Martinsson & Tropp 2011), so that no K × K matrix is formed: 4 passes
+//! of 4·T·L·K·max_width flops, memory 8 matrices of K × max_width. Sources: specs nfas-dmd 3.3, 3.4, 5.1,
+//! 5.7.
 
 use std::ops::Range;
 
@@ -25,13 +26,15 @@ use crate::dynamics::per_sample::{PerSampleDmd, per_sample_dmd};
 use crate::dynamics::pooled::{PooledMoments, PooledSpectrum, pooled_dmd};
 use crate::dynamics::reduce::LayerTransform;
 use crate::dynamics::{Amplitude, Centring, DepthDmdParams, Scaling};
-use crate::linalg::{add_product, cross, eigh, product, select_rows, thin_qr};
+use crate::linalg::{add_gram, add_product, cross, eigh, mirror_lower, product, select_rows, thin_qr};
 use crate::stats::rng::Stream;
 
 /// Samples per tile.
 const TILE: usize = 256;
 /// Parts of the samples whose sums are added up in order.
 const PARTS: usize = 8;
+/// Up to this many units their covariance is formed outright.
+const OUTRIGHT: usize = 1024;
 /// Directions beyond those wanted that the range finder draws.
 const OVERSAMPLING: usize = 10;
 
@@ -313,8 +316,9 @@ fn hold(
     let most = params.layer_map.max_width.max(1);
     let basis = if width > most {
         let inside = membership(n, train);
+        let (n_layers, outright) = (source.layers().len(), width <= OUTRIGHT);
         let (basis, share) =
-            joint_directions(&read, source.layers().len(), width, &inside, most, params.seed, monitor)?;
+            joint_directions(&read, n_layers, width, &inside, most, outright, params.seed, monitor)?;
         warnings.push(format!(
             "{width} units were brought to {most} joint principal components of all layers (max_width), which hold {:.1} % of their variance",
             100.0 * share
@@ -351,53 +355,101 @@ fn joint_directions(
     width: usize,
     inside: &[bool],
     wanted: usize,
+    outright: bool,
     seed: u64,
     monitor: &Monitor,
 ) -> Result<(Mat<f64>, f64)> {
     let n = inside.len();
-    // C·Q and tr C, by parts of fixed size that are added up in order.
-    let apply = |q: &Mat<f64>| -> Result<(Mat<f64>, f64)> {
-        let parts: Vec<(Mat<f64>, f64)> = (0..PARTS)
+    // Σ over tiles of the training rows, by parts of fixed size that are added up in order.
+    let sum = |columns: usize, add: &(dyn Fn(MatRef<'_, f64>, &mut Mat<f64>) + Sync)| -> Result<Mat<f64>> {
+        let parts: Vec<Mat<f64>> = (0..PARTS)
             .into_par_iter()
             .map(|part| {
-                let mut sum = Mat::<f64>::zeros(width, q.ncols());
-                let mut trace = 0.0;
+                let mut sum = Mat::<f64>::zeros(width, columns);
                 let (start, end) = (part * n / PARTS, (part + 1) * n / PARTS);
                 for from in (start..end).step_by(TILE) {
                     monitor.check()?;
                     let to = (from + TILE).min(end);
                     let rows: Vec<usize> = (from..to).filter(|&i| inside[i]).map(|i| i - from).collect();
-                    if rows.is_empty() {
-                        continue;
-                    }
                     for layer in 0..n_layers {
                         let tile = select_rows(read(layer, from..to)?.as_ref(), &rows);
-                        trace += tile.squared_norm_l2();
-                        let along = product(tile.as_ref(), q.as_ref());
-                        add_product(sum.as_mut(), tile.transpose(), along.as_ref(), 1.0);
+                        add(tile.as_ref(), &mut sum);
                     }
                 }
-                Ok((sum, trace))
+                Ok(sum)
             })
             .collect::<Result<_>>()?;
-        let (mut total, mut trace) = (Mat::<f64>::zeros(width, q.ncols()), 0.0);
-        for (part, here) in &parts {
-            total += part;
-            trace += here;
-        }
-        Ok((total, trace))
+        Ok(parts.iter().fold(Mat::zeros(width, columns), |total, part| total + part))
+    };
+    let leading = |symmetric: &Mat<f64>| -> Result<(Mat<f64>, f64)> {
+        let decomposed = eigh(symmetric.as_ref())?;
+        let held = decomposed.values[..wanted].iter().sum();
+        Ok((decomposed.vectors.get(.., ..wanted).to_owned(), held))
+    };
+    if outright {
+        let mut covariance = sum(width, &|tile, sum| add_gram(sum.as_mut(), tile))?;
+        mirror_lower(covariance.as_mut());
+        let trace: f64 = (0..width).map(|j| covariance[(j, j)]).sum();
+        let (basis, held) = leading(&covariance)?;
+        return Ok((basis, held / trace));
+    }
+    let apply = |q: &Mat<f64>| {
+        sum(q.ncols(), &|tile, sum| {
+            let along = product(tile, q.as_ref());
+            add_product(sum.as_mut(), tile.transpose(), along.as_ref(), 1.0);
+        })
     };
     let mut stream = Stream::new(seed, "joint components", 0);
     let drawn = (wanted + OVERSAMPLING).min(width);
     let start = Mat::from_fn(width, drawn, |_, _| stream.normal());
-    let mut q = thin_qr(apply(&start)?.0.as_ref()).0;
+    let mut q = thin_qr(apply(&start)?.as_ref()).0;
     for _ in 0..2 {
-        q = thin_qr(apply(&q)?.0.as_ref()).0;
+        q = thin_qr(apply(&q)?.as_ref()).0;
     }
-    let (moved, trace) = apply(&q)?;
-    let inner = cross(q.as_ref(), moved.as_ref());
+    let inner = cross(q.as_ref(), apply(&q)?.as_ref());
     let symmetric = Mat::from_fn(drawn, drawn, |i, j| 0.5 * (inner[(i, j)] + inner[(j, i)]));
-    let decomposed = eigh(symmetric.as_ref())?;
-    let held: f64 = decomposed.values[..wanted].iter().sum();
-    Ok((product(q.as_ref(), decomposed.vectors.get(.., ..wanted)), held / trace))
+    let (directions, held) = leading(&symmetric)?;
+    let squares = sum(1, &|tile, sum| sum[(0, 0)] += tile.squared_norm_l2())?;
+    Ok((product(q.as_ref(), directions.as_ref()), held / squares[(0, 0)]))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn both_routes_find_the_same_directions() {
+        // 3 layers of 90 samples with 30 units; five strong directions and a weak rest.
+        let mut stream = Stream::new(23, "states tests", 0);
+        let mixing = Mat::from_fn(5, 30, |_, _| stream.normal());
+        let layers: Vec<Mat<f64>> = (0..3)
+            .map(|_| {
+                let z = Mat::from_fn(90, 5, |_, k| (5.0 - k as f64) * stream.normal());
+                let rest = Mat::from_fn(90, 30, |_, _| 0.01 * stream.normal());
+                product(z.as_ref(), mixing.as_ref()) + rest
+            })
+            .collect();
+        let inside: Vec<bool> = (0..90).map(|i| i % 3 != 0).collect();
+        let read =
+            |layer: usize, rows: Range<usize>| Ok(layers[layer].subrows(rows.start, rows.len()).to_owned());
+        let run = |outright: bool, wanted: usize| {
+            let monitor = Monitor::silent();
+            joint_directions(&read, 3, 30, &inside, wanted, outright, 7, &monitor).unwrap()
+        };
+        let (exact, share) = run(true, 5);
+        let (drawn, drawn_share) = run(false, 5);
+        // Cosines of the angles between the two subspaces are all 1.
+        let angles = crate::linalg::svd(cross(exact.as_ref(), drawn.as_ref()).as_ref()).unwrap().s;
+        assert!(angles.iter().all(|s| (s - 1.0).abs() < 1e-9), "{angles:?}");
+        assert!((share - drawn_share).abs() < 1e-9 && share > 0.999 && share < 1.0);
+        // The share by hand: what the training rows keep along the directions.
+        let (mut kept, mut whole) = (0.0, 0.0);
+        for h in &layers {
+            let rows: Vec<usize> = (0..90).filter(|i| i % 3 != 0).collect();
+            let h = select_rows(h.as_ref(), &rows);
+            kept += product(h.as_ref(), exact.as_ref()).squared_norm_l2();
+            whole += h.squared_norm_l2();
+        }
+        assert!((share - kept / whole).abs() < 1e-12);
+    }
 }
