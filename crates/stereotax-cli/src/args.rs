@@ -74,7 +74,7 @@ pub(crate) struct PlanArgs {
     pub(crate) out: PathBuf,
     #[command(flatten)]
     pub(crate) resources: Resources,
-    /// One JSON object per node on stdout
+    /// One JSON object per node on stdout, and one with the forecast at the end
     #[arg(long)]
     pub(crate) json: bool,
 }

@@ -15,7 +15,7 @@ use stereotax::data::TileSource;
 use stereotax::encoding::Solver;
 use stereotax::pipelines::adaptive::MAX_CANDIDATES;
 use stereotax::pipelines::depth::{StateKind, state_kind};
-use stereotax::pipelines::{DepthParams, EvaluateParams, Pieces, Representation, Trajectory};
+use stereotax::pipelines::{DepthParams, EvaluateParams, InnerRule, Pieces, Representation, Trajectory};
 
 use crate::config::{DmdClock, NfasSettings};
 use crate::digests::Digests;
@@ -401,30 +401,54 @@ struct Cost {
     bytes: f64,
 }
 
+/// Floating-point operations of a symmetric eigendecomposition per cubed size: 4/3 to tridiagonal form,
+/// 4/3 for its vectors, 2 to turn them back.
+const EIGEN: f64 = 14.0 / 3.0;
+
+/// Operations of one cell: what its products and decompositions cannot do without.
 fn cell_cost(benchmark: &BenchmarkInput, width: usize, work: &BenchmarkWork, draws: bool) -> Cost {
-    let n = benchmark.design.n_samples() as f64;
-    let rois = benchmark.rois.len() as f64;
-    let folds = benchmark.design.folds.len() as f64;
+    let design = &benchmark.design;
+    let (n, rois) = (design.n_samples() as f64, benchmark.rois.len() as f64);
+    let folds = design.folds.len() as f64;
     let subjects = benchmark.subjects.len().max(1) as f64;
-    let k = (width as f64).min(n);
-    let q = work.evaluate.encoding.reduce.map_or(k, |r| (r.max_components as f64).min(k).min(n / 8.0));
+    let n_train = design.folds.iter().map(|fold| fold.train.len() as f64).sum::<f64>() / folds.max(1.0);
+    let encoding = &work.evaluate.encoding;
+    let alphas = encoding.alphas.values.len() as f64;
+    let inner = match work.evaluate.inner {
+        _ if encoding.alphas.values.len() == 1 => 0.0,
+        InnerRule::Runs(most) => most.min(design.runs.n_runs().saturating_sub(1)) as f64,
+        InnerRule::Units(n_folds) | InnerRule::Blocks { n_folds, .. } => n_folds as f64,
+    };
+    // Components of the features (units × units, or samples × samples), then of delayed components.
+    let (w, k) = (width as f64, (width as f64).min(n_train));
+    let q = encoding
+        .reduce
+        .map_or(w, |r| (r.max_components as f64).min(k).min(n_train / r.samples_per_component.max(1) as f64));
+    let components = encoding.reduce.map_or(0.0, |_| n_train * w * k + EIGEN * k.powi(3) + 2.0 * n * w * q);
     let p = q * stereotax::signal::n_columns(&benchmark.hrf) as f64;
-    let (inner, alphas) = (5.0, work.evaluate.encoding.alphas.values.len() as f64);
-    // Features are shared by subjects; eigendecompositions cost about 9 k³.
+    let s = p.min(n_train);
+    let left_out = n_train / inner.max(1.0);
+    let decompositions = (inner + 1.0) * EIGEN * s.powi(3)
+        + 2.0 * n_train * p * s
+        + 2.0 * n * s * s
+        + if s < left_out { n_train * s * s } else { 0.0 };
+    let targets = rois
+        * (4.0 * n_train * p
+            + 2.0 * (inner + 1.0) * p * s
+            + inner * alphas * 2.0 * s * s.min(left_out)
+            + 2.0 * (n - n_train) * s);
     // Every candidate for the weights of bands is a fit of its own.
-    let n_fits = match work.evaluate.encoding.solver {
+    let n_fits = match encoding.solver {
         Solver::Banded { n_candidates, .. } => n_candidates as f64,
         _ => 1.0,
     };
-    let features =
-        n * width as f64 * k + 9.0 * k * k * k + 2.0 * n * width as f64 * q + inner * 9.0 * p * p * p;
-    let fits =
-        n_fits * (2.0 * n * p * rois * (2.0 + alphas) + (n_fits - 1.0) / n_fits * inner * 9.0 * p * p * p);
-    let (b, s) = (work.evaluate.n_bootstraps as f64, work.evaluate.n_shifts as f64);
-    let blocks = benchmark.design.block_names.len() as f64;
-    let resampling = if draws { rois * (10.0 * b * blocks + 2.0 * s * n) } else { 0.0 };
-    let bytes = if draws { 4.0 * rois * (n + b + s) } else { 24.0 * rois * folds };
-    Cost { flops: folds * (features / subjects + fits) + resampling, bytes }
+    let shared = components + decompositions;
+    let of_subject = n_fits * targets + (n_fits - 1.0) * decompositions;
+    let (b, shifts) = (work.evaluate.n_bootstraps as f64, work.evaluate.n_shifts as f64);
+    let blocks = design.block_names.len() as f64;
+    let resampling = if draws { rois * (10.0 * b * blocks + 2.0 * shifts * n) } else { 0.0 };
+    let bytes = if draws { 4.0 * rois * (n + b + shifts) } else { 24.0 * rois * folds };
+    Cost { flops: folds * (shared / subjects + of_subject) + resampling, bytes }
 }
 
 /// What a run would do.

@@ -17,6 +17,9 @@ pub(crate) fn run(args: &PlanArgs) -> Result<(), Failure> {
         }
     }
     let forecast = &plan.forecast;
+    if args.json {
+        print_line(&serde_json::json!({"forecast": forecast}).to_string());
+    }
     eprintln!(
         "{} nodes, {} done; about {:.0} s and {:.2} GB of memory, {:.2} GB of disk",
         plan.nodes.len(),
