@@ -32,12 +32,10 @@ def as_matrix(
 
 def as_layer(values: Any, name: str) -> Array:
     """A 2-dimensional array (samples × units) of float64, float32, float16 or bfloat16, not copied if it is
-    one; bfloat16, which NumPy lacks, is handed on as the bits that it is (uint16)."""
+    one."""
     array = _to_numpy(values, name)
     array = _two_dimensional(array, name, "samples × units", "flatten or pool all other axes first")
-    if array.dtype.name == "bfloat16":
-        return _aligned(array.view(np.uint16))
-    if array.dtype not in LAYER_DTYPES:
+    if array.dtype not in LAYER_DTYPES and array.dtype.name != "bfloat16":
         array = array.astype(np.float64)
     return _aligned(array)
 
@@ -47,6 +45,12 @@ def as_layers(layers: Iterable[Any] | Any, names: Sequence[str] | None) -> tuple
     if hasattr(layers, "keys") and hasattr(layers, "values"):
         names = [str(key) for key in layers.keys()] if names is None else names
         layers = list(layers.values())
+    if isinstance(layers, str | bytes) or not hasattr(layers, "__iter__") or getattr(layers, "ndim", 3) < 3:
+        found = f"of the shape {tuple(layers.shape)}" if hasattr(layers, "shape") else repr(layers)
+        raise ValueError(
+            f"`layers` is {found}, but one array (samples × units) per layer expected\n"
+            "hint: pass a list or a mapping of arrays, shallow to deep"
+        )
     layers = list(layers)
     if names is None:
         names = [f"layer {i}" for i in range(len(layers))]
@@ -56,7 +60,15 @@ def as_layers(layers: Iterable[Any] | Any, names: Sequence[str] | None) -> tuple
             f"`layer_names` has {len(names)} names, but {len(layers)} expected (one per layer)\n"
             "hint: name every layer once"
         )
+    refuse_twice(names, "layer_names")
     return [as_layer(layer, name) for layer, name in zip(layers, names, strict=True)], names
+
+
+def refuse_twice(names: Sequence[str], what: str) -> None:
+    """Names that stand for one thing each must differ."""
+    twice = next((name for i, name in enumerate(names) if name in names[:i]), None)
+    if twice is not None:
+        raise ValueError(f"`{what}` has `{twice}` twice\nhint: give each a name of its own")
 
 
 def as_names(values: Any, name: str) -> list[str]:
@@ -91,6 +103,8 @@ def as_number(value: Any, name: str) -> float:
 
 
 def _to_numpy(values: Any, name: str) -> Array:
+    if values is None or isinstance(values, str | bytes | dict):
+        raise ValueError(f"`{name}` is {values!r:.60}, but an array of numbers expected\nhint: load it first")
     if isinstance(values, np.ndarray):
         array: Array = values
     else:
@@ -140,6 +154,8 @@ def _from_other(values: Any, name: str) -> Array:
 
 def _two_dimensional(array: Array, name: str, axes: str, hint: str) -> Array:
     if array.ndim != 2:
+        if array.ndim == 1 and not name.startswith("repeats"):
+            hint = "a single column is passed as x[:, None]"
         raise ValueError(
             f"`{name}` has the shape {array.shape}, but two axes ({axes}) expected\nhint: {hint}"
         )

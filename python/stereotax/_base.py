@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import inspect
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -37,6 +37,16 @@ class Estimator:
         defaults = {name: p.default for name, p in inspect.signature(type(self)).parameters.items()}
         changed = [f"{k}={v!r}" for k, v in self.get_params().items() if not _same(v, defaults[k])]
         return f"{type(self).__name__}({', '.join(changed)})"
+
+    if not TYPE_CHECKING:
+
+        def __getattr__(self, name: str) -> Any:
+            # Asked only for what is not there; results of `fit` end in an underscore.
+            if name.endswith("_") and not name.startswith("_"):
+                raise AttributeError(
+                    f"this {type(self).__name__} has no `{name}`: it is not fitted yet\nhint: call fit first"
+                )
+            raise AttributeError(f"{type(self).__name__} has no attribute `{name}`")
 
     def _fitted(self, name: str) -> Any:
         if not hasattr(self, name):

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from . import _core
-from ._arrays import COUNT, DRAWS, SEED, Array, as_layers, as_matrix, as_names, as_number, whole
+from ._arrays import COUNT, DRAWS, SEED, Array, as_layers, as_matrix, as_names, as_number, refuse_twice, whole
 from ._base import Estimator, Result
 from ._choices import choices
 from ._depth import Verdict, rank_word
@@ -395,6 +395,18 @@ class NFAS(Estimator):
             if stimulus_ids is None
             else as_names(stimulus_ids, "stimulus_ids")
         )
+        refuse_twice(rois, "roi_names")
+        if arrays and arrays[0].shape[0] != n_samples:
+            raise ValueError(
+                f"`responses` has {n_samples} rows, but {arrays[0].shape[0]} expected (as in `{names[0]}`)\n"
+                "hint: rows of both are the same stimuli in the same order; columns of responses are ROIs"
+            )
+        twin = None if untrained is None else as_layers(untrained, None)[0]
+        if twin and twin[0].shape[0] != n_samples:
+            raise ValueError(
+                f"`untrained` has {twin[0].shape[0]} rows, but {n_samples} expected (as `responses`)\n"
+                "hint: the twin sees the same stimuli in the same order"
+            )
         of_run = None if runs is None else as_names(runs, "runs")
         tr_s = None if tr_s is None else as_number(tr_s, "tr_s")
         moved = _blocks(ids, of_run, tr_s) if blocks is None else as_names(blocks, "blocks")
@@ -423,7 +435,7 @@ class NFAS(Estimator):
             matrices,
             _repeats(repeats, subjects, isinstance(responses, Mapping)),
             features,
-            None if untrained is None else as_layers(untrained, None)[0],
+            twin,
             samples,
             self._params(tr_s, bool(features)),
         )
@@ -596,6 +608,11 @@ def _table(rows: list[dict[str, Any]]) -> Table:
 def _fold_word(n_folds: int | str | None, tr_s: float | None) -> str:
     if n_folds is None:
         return "auto"
+    if isinstance(n_folds, bool) or not isinstance(n_folds, int | np.integer | str):
+        raise ValueError(
+            f"`n_folds` is {n_folds!r}, but a whole number or a word expected\n"
+            "hint: such as 5, 'leave_run_out', 'k_fold:10' or 'blocks:5'"
+        )
     if isinstance(n_folds, int | np.integer):
         return f"k_fold:{n_folds}" if tr_s is None else f"blocks:{n_folds}"
     return str(n_folds)

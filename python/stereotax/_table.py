@@ -182,7 +182,7 @@ class Table:
         shown = _shown(n, most)
         texts = []
         for name, values in self._columns.items():
-            cells = [_cell(values[i]) for i in shown]
+            cells = [_short(_cell(values[i])) for i in shown]
             width = max([len(name), *map(len, cells)])
             align = str.ljust if values.dtype == object else str.rjust
             texts.append([align(name, width), *(align(cell, width) for cell in cells)])
@@ -209,6 +209,12 @@ def _column(values: Sequence[Any] | Array) -> Array:
             f"a column has the shape {array.shape}, but one axis expected\nhint: one value per row"
         )
     return array
+
+
+def _short(text: str, most: int = 72) -> str:
+    """A cell of the text form; `_repr_html_`, `to_pandas` and `[...]` have all of it."""
+    line = " ".join(text.split())
+    return line if len(line) <= most else f"{line[: most - 1]}…"
 
 
 def _shown(n: int, most: int) -> list[int]:

@@ -1,5 +1,8 @@
 """Arrays of any layout and library give the same numbers, and are never written to."""
 
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 import stereotax as sx
@@ -114,6 +117,113 @@ class LikeTorch(ByProtocol):
 def test_arrays_of_other_libraries_are_taken_by_protocol(kind):
     expected = sx.DepthMoments.from_layers(LAYERS)
     assert sx.DepthMoments.from_layers([kind(x) for x in LAYERS]) == expected
+
+
+def test_bfloat16_is_read_as_the_numbers_it_is():
+    ml_dtypes = pytest.importorskip("ml_dtypes")
+    narrow = [x.astype(ml_dtypes.bfloat16) for x in LAYERS]
+    moments = sx.DepthMoments.from_layers(narrow)
+    wide = sx.DepthMoments.from_layers([x.astype(np.float64) for x in narrow])
+    np.testing.assert_array_equal(moments.gram(), wide.gram())
+    assert moments._core.epsilon == 2.0**-7 and wide._core.epsilon == 2.0**-52
+    # As a tile, as responses, from the other end, and beside other precisions.
+    tiles = sx.DepthMoments(6, 12)
+    tiles.add_tile(0, narrow)
+    np.testing.assert_array_equal(tiles.gram(), moments.gram())
+    backwards = [x[::-1].copy()[::-1] for x in narrow]
+    assert sx.DepthMoments.from_layers(backwards) == moments
+    streamed = sx.DepthMoments.from_tiles([("all", narrow)], precision="bfloat16")
+    np.testing.assert_array_equal(streamed.gram(), moments.gram())
+    for settings in ({"scale": "unit_sample"}, {"layer_map": "procrustes"}, {}):
+        depth = sx.DepthDMD(**settings).fit(narrow, train=range(30))
+        wide = [x.astype(np.float64) for x in narrow]
+        np.testing.assert_allclose(depth.transform(narrow), depth.transform(wide), atol=1e-12)
+    mixed = sx.DepthMoments.from_layers([*narrow[:3], *(x.astype(np.float32) for x in LAYERS[3:])])
+    np.testing.assert_array_equal(mixed.gram()[:3, :3], moments.gram()[:3, :3])
+    points = POINTS.astype(ml_dtypes.bfloat16)
+    np.testing.assert_array_equal(
+        sx.distances(points).distances, sx.distances(points.astype(np.float64)).distances
+    )
+
+
+def test_whole_numbers_of_16_bits_are_no_bfloat16():
+    counts = [RNG.integers(0, 1000, size=(30, 5)).astype(np.uint16) for _ in range(5)]
+    expected = sx.DepthMoments.from_layers([x.astype(float) for x in counts]).gram()
+    np.testing.assert_array_equal(sx.DepthMoments.from_layers(counts).gram(), expected)
+
+
+MEMORY = """
+import resource, sys
+import numpy as np, stereotax as sx
+
+layers = [np.random.default_rng(i).random((100_000, 250), dtype=np.float32).astype(DTYPE) for i in range(6)]
+peak = lambda: resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+before = peak()
+WORK
+print(peak() - before, sum(x.nbytes for x in layers))
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="the peak is told in other units elsewhere")
+@pytest.mark.parametrize(
+    ("dtype", "work"),
+    [
+        ("np.float32", "sx.DepthMoments.from_layers(layers)"),
+        ("np.float16", "sx.DepthMoments.from_layers(layers)"),
+        ("np.float32", "sx.DepthDMD().fit(iter(layers))"),
+    ],
+)
+def test_layers_are_read_where_they_are(dtype, work):
+    script = MEMORY.replace("DTYPE", dtype).replace("WORK", work)
+    ran = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=120)
+    assert ran.returncode == 0, ran.stderr
+    more, size = map(int, ran.stdout.split())
+    # Tiles take about 0.2 GB for any size; as float64 the layers would take 1.2 GB.
+    assert more < 3e8, f"{more / 1e6:.0f} MB more for {size / 1e6:.0f} MB of layers"
+
+
+class LikeBfloat16(LikeTorch):
+    """A tensor in a format that NumPy lacks: it must be widened first."""
+
+    dtype = "torch.bfloat16"
+
+    def detach(self):
+        return LikeBfloat16(self.array)
+
+    def float(self):
+        out = LikeTorch(self.array.astype(np.float32))
+        out.detached, out.dtype = True, "torch.float32"
+        return out
+
+    def __array__(self, dtype=None, copy=None):
+        raise TypeError("Got unsupported ScalarType BFloat16")
+
+
+class OnTheGpu(LikeTorch):
+    class device:
+        type = "cuda"
+
+    def detach(self):
+        return self
+
+
+def test_tensors_that_numpy_cannot_hold_are_widened_or_refused():
+    expected = sx.DepthMoments.from_layers([x.astype(np.float32) for x in LAYERS])
+    assert sx.DepthMoments.from_layers([LikeBfloat16(x) for x in LAYERS]) == expected
+    with pytest.raises(ValueError, match="call .cpu"):
+        sx.DepthMoments.from_layers([OnTheGpu(x) for x in LAYERS])
+
+
+@pytest.mark.parametrize("kind", [ByProtocol, ByCapsule, LikeTorch])
+def test_a_stream_of_tensors_is_accumulated(kind):
+    def batches():
+        for start in range(0, 40, 10):
+            yield f"run {start // 20}", [kind(x[start : start + 10]) for x in LAYERS]
+
+    streamed = sx.DepthMoments.from_tiles(batches())
+    whole = sx.DepthMoments.from_layers(LAYERS, blocks=["run 0"] * 20 + ["run 1"] * 20)
+    assert streamed.block_sizes == {"run 0": 20, "run 1": 20}
+    np.testing.assert_allclose(streamed.gram([1, 0]), whole.gram([1, 0]), rtol=1e-10)
 
 
 def test_torch_tensors():

@@ -1,5 +1,7 @@
 """NFAS on planted truth, against scikit-learn, and as a well-behaved estimator."""
 
+import pickle
+
 import numpy as np
 import pytest
 import stereotax as sx
@@ -189,17 +191,142 @@ def test_memory_and_layout_change_no_number():
     assert a.scores_ != c.scores_
 
 
+def with_repeats(noise=2.0, n_repeats=4, seed=0):
+    layers, signal = planted(noise=0.0, seed=seed)
+    rng = np.random.default_rng(seed + 100)
+    return layers, signal + noise * rng.normal(size=(n_repeats, *signal.shape))
+
+
+def test_ceilings_from_repeats_subjects_and_elsewhere():
+    layers, repeats = with_repeats()
+    mean = repeats.mean(axis=0)
+    nfas = sx.NFAS(n_folds=3, **FAST).fit(layers, mean, repeats=repeats)
+    # The mean of 4 repeats has the variance s² + 2²/4, of which s² is signal.
+    signal = planted(noise=0.0)[1].var(axis=0)
+    np.testing.assert_allclose(nfas.ceilings_["ceiling"], np.sqrt(signal / (signal + 1)), atol=0.03)
+    assert set(nfas.ceilings_["kind"]) == {"split_half"} and set(nfas.ceilings_["status"]) == {"ok"}
+    rows = nfas.scores_.where(representation="stable_mode")
+    np.testing.assert_array_equal(rows["ceiling"], nfas.ceilings_["ceiling"])
+    over = sx.NFAS(n_folds=3, score="ceiling", **FAST).fit(layers, mean, repeats=repeats).scores_
+    over = over.where(representation="stable_mode")
+    np.testing.assert_allclose(over["score"], (rows["r"] / rows["ceiling"]) ** 2, rtol=1e-12)
+
+    subjects = {"s1": repeats[:2].mean(axis=0), "s2": repeats[2:].mean(axis=0)}
+    both = sx.NFAS(n_folds=3, **FAST).fit(layers, subjects)
+    assert set(both.ceilings_["kind"]) == {"isc"} and len(both.ceilings_) == 8
+    repeated = {"s1": repeats[:2], "s2": repeats[2:]}
+    assert set(sx.NFAS(n_folds=3, **FAST).fit(layers, subjects, repeats=repeated).ceilings_["kind"]) == {
+        "split_half"
+    }
+    given = sx.NFAS(n_folds=3, **FAST).fit(layers, mean, ceilings=[0.9, 0.05, np.nan, 0.8])
+    assert given.ceilings_["masked"].tolist() == [False, True, True, False]
+    assert set(given.controls_["n_rois"]) == {2} and given.controls_["status"][0] == "ok"
+    none = sx.NFAS(n_folds=3, score="ceiling", **FAST).fit(layers, mean)
+    assert "needs repeats" in none.ceilings_["status"][0] and "no_ceiling" in none.warnings_["code"]
+    assert np.isnan(none.scores_["score"]).all() and none.scores_["status"][0] == "no ceiling"
+
+
+def test_subjects_can_be_one():
+    layers, repeats = with_repeats()
+    subjects = {"s1": 10 * repeats[0], "s2": repeats[1]}
+    one = sx.NFAS(n_folds=3, subjects="group_mean", **FAST).fit(layers, subjects)
+    z = [(y - y.mean(axis=0)) / y.std(axis=0) for y in subjects.values()]
+    same = sx.NFAS(n_folds=3, **FAST).fit(layers, (z[0] + z[1]) / 2)
+    np.testing.assert_allclose(one.scores_["r"], same.scores_["r"], atol=1e-9)
+    assert one.subjects_ == ["group"]
+
+
+def test_controls_stand_beside_the_claim():
+    layers, responses = planted(seed=2)
+    rng = np.random.default_rng(8)
+    latent = np.random.default_rng(2).normal(size=(150, 12))
+    nfas = sx.NFAS(n_folds=3, multiverse=True, **FAST).fit(
+        layers,
+        responses,
+        nuisance={"two units": latent[:, :2]},
+        untrained=[rng.normal(size=(150, 9)) for _ in range(5)],
+    )
+    controls = nfas.controls_
+    assert controls["control"].tolist() == [
+        "adaptive", "best_layer", "first_layer", "last_layer", "layer_mean", "nuisance:two units", "pod",
+        "untrained_twin", "shuffled_order", f"best_other:{controls['control'][-1].split(':')[1]}",
+    ]  # fmt: skip
+    mean = {row["representation"]: row["mean_score"] for row in nfas.summary_}
+    row = controls.where(control="nuisance:two units")[0]
+    assert row["claim"] == pytest.approx(mean["stable_mode"])
+    assert row["value"] == pytest.approx(mean["nuisance:two units"]) and 0.02 < row["value"] < 0.6
+    assert row["lower"] > 0.2 and row["difference"] == pytest.approx(row["claim"] - row["value"])
+    # The interval is that of paired draws: of the scores, averaged over ROIs.
+    n_eff = nfas.scores_.where(representation="stable_mode")["n_eff"]
+
+    def draws(name):
+        return np.maximum(0, nfas.bootstrap_[name, "group"] ** 2 - 1 / n_eff).mean(axis=1)
+
+    paired = draws("stable_mode") - draws("nuisance:two units")
+    np.testing.assert_allclose([row["lower"], row["upper"]], np.quantile(paired, [0.025, 0.975]), rtol=1e-9)
+    twin = controls.where(control="untrained_twin")[0]
+    assert twin["value"] < 0.05 and twin["lower"] > 0.5
+    significance = nfas.significance_.where(representation="stable_mode")
+    assert len(significance) == 4 and (significance["p_adj"] >= significance["p"]).all()
+
+    cells = nfas.multiverse_
+    assert len(cells) == 24 and cells["rank"][0] == "energy:0.99" and set(cells["status"]) == {"ok"}
+    assert cells["score"][0] == pytest.approx(mean["stable_mode"], rel=1e-12)
+    assert cells["versus_layer_mean"][0] == pytest.approx(mean["stable_mode"] - mean["layer_mean"])
+    assert cells["select"][4] == "max_energy_in_band:2"
+
+
+def test_controls_can_be_left_out_and_change_nothing_else():
+    layers, responses = planted()
+    all_of_them = sx.NFAS(n_folds=3, **FAST).fit(layers, responses)
+    few = sx.NFAS(n_folds=3, controls=["layer_mean", "first_last"], **FAST).fit(layers, responses)
+    assert set(few.scores_["representation"]) == {
+        "stable_mode", "layer_mean", "layer", "pod", "shuffled_01", "shuffled_02", "shuffled_03",
+    }  # fmt: skip
+    assert set(few.scores_["layer"]) == {None, "layer 0", "layer 6"} and len(few.chosen_) == 0
+    none = sx.NFAS(n_folds=3, controls=False, **FAST).fit(layers, responses)
+    assert set(none.controls_["control"]) == {"pod", "shuffled_order"}
+    for other in (few, none):
+        a, b = (x.scores_.where(representation="stable_mode") for x in (all_of_them, other))
+        assert a == b
+
+
+def test_the_multiverse_of_unequal_widths_is_empty_and_says_so():
+    layers, responses = planted()
+    nfas = sx.NFAS(n_folds=3, multiverse=True, **FAST).fit([*layers[:4], layers[4][:, :8]], responses)
+    assert len(nfas.multiverse_) == 0 and "no_multiverse" in nfas.warnings_["code"]
+
+
+def test_it_is_pickled_whole_and_shown(fitted):
+    again = pickle.loads(pickle.dumps(fitted))
+    assert again.scores_ == fitted.scores_ and again.controls_ == fitted.controls_
+    assert again.get_params() == fitted.get_params()
+    page = fitted._repr_html_()
+    assert "stable" in page and "shuffled_order" in page and "<table>" in page
+    assert sx.NFAS()._repr_html_() == "<p><code>NFAS()</code></p>"
+    with pytest.raises(AttributeError, match="no `scores_`: it is not fitted yet"):
+        _ = sx.NFAS().scores_
+    assert not hasattr(sx.NFAS(), "scores_") and not hasattr(sx.NFAS(), "nothing")
+
+
 def test_it_clones_and_shows_its_settings():
     sklearn = pytest.importorskip("sklearn.base")
     nfas = sx.NFAS(n_folds=3, rank=4, delays_s=(1.0, 5.0))
     assert sklearn.clone(nfas).get_params() == nfas.get_params()
     assert repr(nfas) == "NFAS(n_folds=3, rank=4, delays_s=(1.0, 5.0))"
+    assert sx.NFAS().set_params(ceiling="none").ceiling == "none"
+    with pytest.raises(ValueError, match="NFAS has no setting `ceilings`"):
+        sx.NFAS().set_params(ceilings="none")
 
 
 @pytest.mark.parametrize(
     ("settings", "fit", "text"),
     [
         ({"n_folds": 1}, {}, "folds"),
+        ({"n_folds": 3.0}, {}, "`n_folds` is 3.0"),
+        ({"n_folds": 151}, {}, "151 folds for 150 different stimuli"),
+        ({}, {"roi_names": list("abca")}, "`roi_names` has `a` twice"),
+        ({}, {"layer_names": list("abcdefa")}, "`layer_names` has `a` twice"),
         ({"n_folds": "k_fould:3"}, {}, 'did you mean `"k_fold"`'),
         ({"n_bootstraps": -1}, {}, "`n_bootstraps` is -1"),
         ({"n_shuffles": 10**9}, {}, "n_shuffles"),
@@ -225,7 +352,7 @@ def test_it_clones_and_shows_its_settings():
         ({}, {"repeats": np.zeros((150, 4))}, "three axes expected"),
         ({}, {"repeats": {"s1": np.zeros((2, 150, 4))}}, "mappings for both"),
         ({}, {"nuisance": np.zeros((150, 1))}, "no mapping of names"),
-        ({}, {"nuisance": {"pitch": np.zeros(150)}}, "one column per feature"),
+        ({}, {"nuisance": {"pitch": np.zeros(150)}}, "a single column is passed as"),
         ({}, {"nuisance": {"pitch": np.zeros((149, 1))}}, "`nuisance pitch` has 149 rows"),
         ({}, {"untrained": [np.zeros((149, 3))]}, "149 rows"),
         ({"max_depth_gain": 0.5}, {}, "max_depth_gain"),
@@ -247,8 +374,32 @@ def test_wrong_input_is_named(settings, fit, text):
 
 def test_wrong_data_are_named():
     layers, responses = planted()
-    with pytest.raises(ValueError, match="rows of layers and responses|150|149"):
-        sx.NFAS(**FAST).fit(layers, responses[:149])
+    for wrong, text in [
+        (responses[:149], "`responses` has 149 rows, but 150 expected"),
+        (responses.T, "`responses` has 4 rows, but 150 expected"),
+        (responses[:, 0], "a single column is passed as"),
+        (np.stack([responses] * 2), "a mapping of subjects"),
+        (None, "`responses` is None"),
+        ("responses.npy", "an array of numbers expected"),
+        (responses.astype(str), "real numbers"),
+        (responses[:, :0], "no column"),
+    ]:
+        with pytest.raises(ValueError, match=text):
+            sx.NFAS(**FAST).fit(layers, wrong)
+    for wrong, text in [
+        (layers[0], "one array \\(samples × units\\) per layer"),
+        ("conv1", "`layers` is 'conv1'"),
+        (None, "`layers` is None"),
+        ([x[:, 0] for x in layers], "`layer 0` has the shape"),
+        ([layers[0][:, :, None, None]] * 4, "flatten or pool"),
+        ([[[1.0, 2.0], [3.0]]] * 4, "all rows must have the same length"),
+        ([], "0 layers"),
+        ([x[:1] for x in layers], "has 150 rows, but 1 expected"),
+    ]:
+        with pytest.raises(ValueError, match=text):
+            sx.NFAS(**FAST).fit(wrong, responses)
+    with pytest.raises(ValueError, match="different stimuli"):
+        sx.NFAS(**FAST).fit([x[:1] for x in layers], responses[:1])
     responses[7, 2] = np.nan
     with pytest.raises(ValueError, match="not finite at row 7, column 2"):
         sx.NFAS(**FAST).fit(layers, responses)

@@ -26,7 +26,8 @@ blocks = "stimulus"
 benchmark = "cortex"
 stimuli = "clips"
 modality = "auditory"
-subjects = [ { id = "s1", responses = "responses.npz", key = "response" } ]
+subjects = [ { id = "s1", responses = "responses.npz", key = "response", axes = AXES } ]
+nuisance = [ { name = "pitch", file = "pitch.npy" } ]
 by_order = true
 
 [[model]]
@@ -39,13 +40,25 @@ layers = ["l0", "l1", "l2", "l3", "l4"]
 stimuli = "clips"
 by_order = true
 
+[[model]]
+name = "random"
+modality = "audio"
+family = "planted"
+trained = false
+twin_of = "deep"
+[model.activations]
+file = "twin.npz"
+layers = ["l0", "l1", "l2", "l3", "l4"]
+stimuli = "clips"
+by_order = true
+
 [analysis.nfas]
 outer_folds = "k_fold:3"
 bootstraps = 100
 shifts = 99
 permutations = 99
-controls = { layer_order = 2, multiverse = false }
-"""
+controls = { layer_order = 2 }
+""".replace("AXES", '["repeat", "stimulus", "target"]')
 
 
 @pytest.fixture(scope="module")
@@ -54,7 +67,10 @@ def folder(tmp_path_factory):
     rng = np.random.default_rng(0)
     latent = rng.normal(size=(120, 4))
     np.savez(folder / "layers.npz", **{f"l{i}": latent + 0.3 * rng.normal(size=(120, 4)) for i in range(5)})
-    np.savez(folder / "responses.npz", response=latent @ rng.normal(size=(4, 3)))
+    np.savez(folder / "twin.npz", **{f"l{i}": rng.normal(size=(120, 4)) for i in range(5)})
+    signal = latent @ rng.normal(size=(4, 3))
+    np.savez(folder / "responses.npz", response=signal + rng.normal(size=(3, 120, 3)))
+    np.save(folder / "pitch.npy", latent[:, :1])
     ids = "\n".join(f"clip{i}" for i in range(120))
     (folder / "stimuli.csv").write_text(f"stimulus_id\n{ids}\n", encoding="utf-8")
     (folder / "study.toml").write_text(STUDY, encoding="utf-8")
@@ -93,7 +109,7 @@ def test_a_run_makes_tables_a_report_and_can_be_repeated(folder, run):
     assert outcome.report.is_file() and outcome.to_dict()["results"] == str(folder / "out" / "results")
     tables = study.results(folder / "out")
     scores = tables["scores"]
-    rows = scores.where(representation="stable_mode", subject="s1")
+    rows = scores.where(model="deep", representation="stable_mode", subject="s1")
     assert len(rows) == 3 and rows["r"].min() > 0.8
     assert study.manifest(folder / "out")["seed"] == 7
     again = study.run(folder / "out")
@@ -137,25 +153,54 @@ def test_the_command_computes_the_same_bytes(folder, run):
     assert digest(folder / "other" / "results") == digest(folder / "out" / "results")
 
 
-def test_scores_are_those_of_the_estimator(folder, run):
+def test_the_estimator_has_the_numbers_of_the_study(folder, run):
     study, _ = run
-    layers = np.load(folder / "layers.npz")
-    nfas = sx.NFAS(n_folds=3, seed=7, n_bootstraps=100, n_shifts=99, n_shuffles=2).fit(
+    tables = study.results(folder / "out")
+    layers, twin = np.load(folder / "layers.npz"), np.load(folder / "twin.npz")
+    repeats = np.load(folder / "responses.npz")["response"]
+    rois = list(dict.fromkeys(roi for roi in tables["scores"]["roi"] if not roi.startswith("(")))
+    nfas = sx.NFAS(n_folds=3, seed=7, n_bootstraps=100, n_shifts=99, n_shuffles=2, multiverse=True).fit(
         {name: layers[name] for name in layers.files},
-        {"s1": np.load(folder / "responses.npz")["response"]},
+        {"s1": repeats.mean(axis=0)},
+        repeats={"s1": repeats},
+        nuisance={"pitch": np.load(folder / "pitch.npy")},
+        untrained=[twin[name] for name in twin.files],
         stimulus_ids=[f"clip{i}" for i in range(120)],
+        roi_names=rois,
     )
-    for representation in ("stable_mode", "layer_mean", "best_layer", "adaptive", "pod", "shuffled_01"):
+    scores = tables["scores"].where(model="deep")
+    for representation in (
+        "stable_mode", "layer_mean", "best_layer", "adaptive", "pod", "shuffled_01", "nuisance:pitch",
+    ):  # fmt: skip
         # Shuffles are told as means over subjects, of which there is one.
         subject = "(mean)" if representation == "shuffled_01" else "s1"
-        table = study.results(folder / "out")["scores"]
-        expected = table.where(representation=representation, subject=subject)
+        expected = scores.where(representation=representation, subject=subject)
         expected = expected[[not roi.startswith("(") for roi in expected["roi"]]]
         assert len(expected) == 3
         found = nfas.scores_.where(representation=representation)
-        np.testing.assert_allclose(found["r"], expected["r"], rtol=1e-12)
-        if subject == "s1":
-            np.testing.assert_allclose(found["p"], expected["p"], rtol=1e-12)
+        for name in ("r", "score", "ceiling", *(["p"] if subject == "s1" else [])):
+            np.testing.assert_allclose(found[name], expected[name], rtol=1e-12, err_msg=name)
+    ceilings = tables["rois"]
+    np.testing.assert_allclose(nfas.ceilings_["ceiling"], ceilings["ceiling"], rtol=1e-12)
+    assert set(nfas.ceilings_["kind"]) == set(ceilings["ceiling_kind"]) == {"split_half"}
+    cells = tables["multiverse"].where(model="deep")
+    for name in ("score", "versus_layer_mean", "lambda_re", "lambda_im"):
+        np.testing.assert_allclose(nfas.multiverse_[name], cells[name], rtol=1e-12, atol=1e-14)
+    for name in ("scale", "select", "rank", "estimator"):
+        assert nfas.multiverse_[name].tolist() == cells[name].tolist()
+    controls = tables["controls"].where(model="deep")
+    assert nfas.controls_["control"].tolist() == controls["control"].tolist()
+    for name in ("claim", "value", "difference"):
+        np.testing.assert_allclose(nfas.controls_[name], controls[name], rtol=1e-9, err_msg=name)
+    # A study keeps draws in single precision.
+    for name in ("lower", "upper"):
+        np.testing.assert_allclose(nfas.controls_[name], controls[name], atol=1e-6, err_msg=name)
+    assert nfas.verdict_ and tables["models"].where(model="deep")["verdict"][0] == "stable"
+    space = sx.ModelSpace(n_permutations=99, n_bootstraps=100, seed=7).fit(
+        {"deep": nfas}, modality=["audio"], benchmark=["cortex"]
+    )
+    assert space.tests_["status"].tolist() == tables["tests"]["status"].tolist()
+    assert space.coordinates_["model"].tolist() == ["deep"] * 3
 
 
 def test_exit_codes_of_the_command_arrive(folder):

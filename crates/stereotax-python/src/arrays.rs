@@ -75,7 +75,7 @@ enum Layer<'py> {
     F64(PyReadonlyArray2<'py, f64>),
     F32(PyReadonlyArray2<'py, f32>),
     F16(PyReadonlyArray2<'py, f16>),
-    /// The bits of bfloat16, for which NumPy has no type.
+    /// The bits of bfloat16, for which NumPy has no type of its own.
     Bf16(PyReadonlyArray2<'py, u16>),
 }
 
@@ -108,10 +108,11 @@ impl<'py> Layers<'py> {
                 if array.cast::<PyArray2<f32>>().is_ok() {
                     return Ok(Layer::F32(borrow(name, array, "")?));
                 }
-                if array.cast::<PyArray2<u16>>().is_ok() {
-                    return Ok(Layer::Bf16(borrow(name, array, "")?));
+                if array.getattr("dtype")?.getattr("name")?.extract::<String>()? == "bfloat16" {
+                    let bits = array.call_method1("view", ("uint16",))?;
+                    return Ok(Layer::Bf16(borrow(name, &bits, "2-dimensional bfloat16")?));
                 }
-                Ok(Layer::F16(borrow(name, array, "2-dimensional float64, float32 or float16")?))
+                Ok(Layer::F16(borrow(name, array, "2-dimensional float64, float32, float16 or bfloat16")?))
             })
             .collect::<Result<Vec<_>>>()?;
         Ok(Layers { names: names.to_vec(), arrays })

@@ -14,9 +14,13 @@ pub fn read(text: &str, place: &str, has_nuisance: bool) -> Result<NfasSettings>
         let told: Vec<String> = refused
             .problems
             .into_iter()
-            .map(|problem| match problem.hint {
-                Some(hint) => format!("{}\nhint: {hint}", problem.message),
-                None => problem.message,
+            .map(|problem| {
+                // The one word that has another name in Python.
+                let message = problem.message.replace("`outer_folds`", "`n_folds`");
+                match problem.hint {
+                    Some(hint) => format!("{message}\nhint: {hint}"),
+                    None => message,
+                }
             })
             .collect();
         Failure::Python(PyValueError::new_err(told.join("\n")))

@@ -167,6 +167,12 @@ fn fit(
     let repeats: Vec<Vec<MatRef<'_, f64>>> =
         repeats.iter().map(|of| of.iter().map(Mat::as_ref).collect()).collect();
 
+    // Cheap, and what is wrong with them should be told before the long work.
+    let ceiling_data =
+        CeilingData { responses: &responses, repeats: &repeats, given: given.as_deref(), runs: &design.runs };
+    let ceilings = ceilings(settings::ceiling_rule(s.ceiling), &ceiling_data, params.seed)?;
+    let masked = ceilings.masked(s.min_ceiling);
+
     let data = SingleData {
         source: input.source,
         design: &design,
@@ -183,10 +189,6 @@ fn fit(
     let depth = settings::depth(s, params.seed);
     let evaluate = settings::evaluate(s, params.seed, &design, &hrf, gap);
     let model = score_model(&data, beside, &depth, &evaluate, params.memory, monitor)?;
-    let ceiling_data =
-        CeilingData { responses: &responses, repeats: &repeats, given: given.as_deref(), runs: &design.runs };
-    let ceilings = ceilings(settings::ceiling_rule(s.ceiling), &ceiling_data, params.seed)?;
-    let masked = ceilings.masked(s.min_ceiling);
     let scored = |name: &str, model: &SingleModel, trained: bool| ScoredModel {
         info: ModelInfo {
             name: name.into(),
@@ -329,6 +331,15 @@ fn findings(found: &Fitted, params: &NfasParams) -> Vec<stereotax_study::Finding
     if let Some(cells) = model.cells(&Representation::StableMode) {
         let shares: Vec<f64> = cells.iter().map(|cell| cell.share_at_edge).collect();
         findings.extend(stereotax_study::edge_finding(&[(MODEL, mean(&shares))]));
+    }
+    if let (Some(depth), true) = (&model.depth, params.settings.controls.multiverse)
+        && depth.alternatives.is_empty()
+    {
+        findings.push(stereotax_study::Finding {
+            severity: "note".into(),
+            code: "no_multiverse".into(),
+            text: "the multiverse needs layers of one width that share their state as they are".into(),
+        });
     }
     if params.score == ScoreKind::Ceil && found.ceilings.status != "ok" {
         findings.push(stereotax_study::no_ceiling());

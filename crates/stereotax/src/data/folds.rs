@@ -142,8 +142,8 @@ impl Folds {
         if n_folds < 2 || ids.len() < n_folds {
             return Err(Error::TooFew {
                 what: "folds".into(),
-                needed: format!("2 folds and at least as many units ({n_folds})"),
-                found: format!("{n_folds} folds of {} units", ids.len()),
+                needed: format!("2 folds and as many different stimuli as folds ({n_folds})"),
+                found: format!("{n_folds} folds for {} different stimuli", ids.len()),
                 hint: "ask for fewer folds, or give more stimuli".into(),
             });
         }

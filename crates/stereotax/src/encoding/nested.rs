@@ -435,7 +435,7 @@ pub enum InnerScheme<'a> {
     Units {
         /// One id per sample, of all samples.
         ids: &'a [String],
-        /// How many folds.
+        /// How many folds, at most one per stimulus.
         n_folds: usize,
         /// Seed of the deal.
         seed: u64,
@@ -496,8 +496,9 @@ fn by_units(fold: &Fold, ids: &[String], n_folds: usize, seed: u64) -> Result<Ve
         });
     }
     let units: Vec<&str> = fold.train.iter().map(|&i| ids[i].as_str()).collect();
+    let n_units = units.iter().collect::<std::collections::BTreeSet<_>>().len();
     let to_samples = |rows: &[usize]| rows.iter().map(|&row| fold.train[row]).collect();
-    Ok(Folds::k_fold(&units, n_folds, seed)?
+    Ok(Folds::k_fold(&units, n_folds.min(n_units), seed)?
         .iter()
         .map(|inner| Fold {
             name: inner.name.clone(),
@@ -819,6 +820,9 @@ mod tests {
             assert!(inner.test.iter().all(|i| inner.test.contains(&(i ^ 1))));
             assert!(inner.test.iter().all(|i| outer[0].train.contains(i)));
         }
+        // 15 clips are trained on: more folds than that there cannot be.
+        let scheme = InnerScheme::Units { ids: &ids, n_folds: 50, seed: 2 };
+        assert_eq!(inner_folds(&Runs::single(40), &outer[0], scheme).unwrap().len(), 15);
         let runs = Runs::single(120);
         let outer = Folds::contiguous(120, 4, 6).unwrap();
         let inner = inner_folds(&runs, &outer[1], InnerScheme::Blocks { n_folds: 3, gap: 6 }).unwrap();

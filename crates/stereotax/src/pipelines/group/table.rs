@@ -51,25 +51,25 @@ impl<'a> Space<'a> {
         for scores in &input.scores {
             let name = &scores.representation;
             for (what, table) in [("score", &scores.score), ("r", &scores.r)] {
-                length(&format!("rows of {what} for `{name}`"), table.nrows(), n_models, "model")?;
-                length(&format!("columns of {what} for `{name}`"), table.ncols(), n_rois, "ROI")?;
-                check_not_infinite(&format!("{what} for `{name}`"), table.as_ref())?;
+                length(&format!("rows of {what} for {name}"), table.nrows(), n_models, "model")?;
+                length(&format!("columns of {what} for {name}"), table.ncols(), n_rois, "ROI")?;
+                check_not_infinite(&format!("{what} for {name}"), table.as_ref())?;
             }
-            length(&format!("draws for `{name}`"), scores.draws.len(), n_models, "model")?;
-            length(&format!("null for `{name}`"), scores.null.len(), n_models, "model")?;
+            length(&format!("draws for {name}"), scores.draws.len(), n_models, "model")?;
+            length(&format!("null for {name}"), scores.null.len(), n_models, "model")?;
             if !scores.responses.is_empty() {
-                length(&format!("responses for `{name}`"), scores.responses.len(), n_models, "model")?;
+                length(&format!("responses for {name}"), scores.responses.len(), n_models, "model")?;
             }
             for responses in scores.responses.iter().flatten() {
-                let what = format!("columns of responses for `{name}`");
+                let what = format!("columns of responses for {name}");
                 length(&what, responses.values.ncols(), n_rois, "ROI")?;
             }
             for draws in scores.draws.iter().flatten() {
-                length(&format!("columns of draws for `{name}`"), draws.ncols(), n_rois, "ROI")?;
+                length(&format!("columns of draws for {name}"), draws.ncols(), n_rois, "ROI")?;
             }
             for null in scores.null.iter().flatten() {
                 let whole = null.len().checked_div(n_rois).unwrap_or(0) * n_rois;
-                length(&format!("null values for `{name}`"), null.len(), whole, "draw and ROI")?;
+                length(&format!("null values for {name}"), null.len(), whole, "draw and ROI")?;
             }
         }
         let names: Vec<&str> = input.models.iter().map(|m| m.name.as_str()).collect();
