@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 import html
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
@@ -36,8 +37,9 @@ class Stability(Result):
 #: Settings that go to the extension under the words of the study file.
 _WORDS = (
     "trajectory", "estimator", "select", "modes", "amplitude", "scale", "centring", "layer_map", "max_width",
-    "align_all", "tikhonov", "fit_on", "hrf", "derivatives", "drift", "encoder", "alphas", "alpha_per_roi",
-    "equalize_dim", "max_dim", "inner_folds", "purge_s", "score", "ceiling", "min_ceiling", "subjects",
+    "align_all", "tikhonov", "fit_on", "hrf", "derivatives", "drift", "project_features", "encoder",
+    "band_candidates", "alphas", "alpha_per_roi", "equalize_dim", "max_dim", "inner_folds", "purge_s",
+    "score", "ceiling", "min_ceiling", "subjects",
 )  # fmt: skip
 _GATES = (
     "max_depth_gain", "max_depth_rotation_deg", "max_residual", "min_energy", "min_fold_correlation",
@@ -96,8 +98,13 @@ class NFAS(Estimator):
         Extra columns of "spm" and "glover".
     drift : str
         "dct:0.01", "polort:2" or "none": removed from each run of a time series.
+    project_features : bool
+        Take the same drift out of the haemodynamic predictors of a time series.
     encoder : {"ridge", "ols", "banded"}
-        "banded" gives nuisance features a penalty of their own.
+        "banded" fits nuisance features beside each representation, each with a weight of its own; r and
+        score are then what the representation explains beyond them.
+    band_candidates : int
+        Weights of bands that "banded" tries.
     alphas : sequence of float, optional
         Penalties, as multiples of the mean squared singular value; 19 from 1e-3 to 1e6 by default.
     alpha_per_roi, equalize_dim : bool
@@ -143,7 +150,11 @@ class NFAS(Estimator):
         control, claim, value, difference, lower, upper, p, n_rois, status. difference = claim − value with
         its paired bootstrap interval; for `shuffled_order` p is the share of shuffles that score as high.
     significance_ : Table
-        One row per representation × ROI: p of r over subjects, p_adj adjusted over ROIs by max-T.
+        One row per representation × ROI: representation, roi, p (of r, over subjects), p_adj and p_max_t
+        (adjusted over ROIs by step-down max-T), q_bh, q_by, n_permutations.
+    bands_ : Table
+        Under "banded", one row per representation × subject × ROI × band: r2 (product measure, sums over
+        bands to joint_r2), joint_r2, weight. Else empty.
     multiverse_ : Table
         One row per cell of choices: scale, select, rank, estimator, score, versus_layer_mean, lambda_re,
         lambda_im, status. Empty unless `multiverse`.
@@ -202,6 +213,7 @@ class NFAS(Estimator):
     ceilings_: Table
     controls_: Table
     significance_: Table
+    bands_: Table
     multiverse_: Table
     verdict_: Verdict | None
     spectrum_: Table
@@ -213,6 +225,7 @@ class NFAS(Estimator):
     warnings_: Table
     #: What `ModelSpace` reads: averages over subjects with their draws.
     _scored: dict[str, Any]
+    _stimuli: str
 
     def __init__(
         self,
@@ -242,7 +255,9 @@ class NFAS(Estimator):
         delays_s: tuple[float, float] = (1.5, 9.0),
         derivatives: str = "none",
         drift: str = "dct:0.01",
+        project_features: bool = False,
         encoder: str = "ridge",
+        band_candidates: int = 20,
         alphas: Sequence[float] | None = None,
         alpha_per_roi: bool = True,
         equalize_dim: bool = True,
@@ -285,7 +300,9 @@ class NFAS(Estimator):
         self.delays_s = delays_s
         self.derivatives = derivatives
         self.drift = drift
+        self.project_features = project_features
         self.encoder = encoder
+        self.band_candidates = band_candidates
         self.alphas = alphas
         self.alpha_per_roi = alpha_per_roi
         self.equalize_dim = equalize_dim
@@ -421,6 +438,7 @@ class NFAS(Estimator):
                     f"`{name}` has {found} names, but {expected} expected\nhint: name each of them once"
                 )
         features = _nuisance(nuisance)
+        self._stimuli = hashlib.sha256("\0".join(ids).encode()).hexdigest()
         samples = {
             "ids": ids,
             "runs": of_run,
@@ -448,6 +466,9 @@ class NFAS(Estimator):
         columns = ("space", "model", "modality")
         self.controls_ = Table(found["group"]["controls"]).drop(*columns)
         self.significance_ = Table(found["group"]["significance"]).drop(*columns[:2])
+        self.bands_ = self._bands(
+            found["representations"], ["representation", *(name for name, _ in features)]
+        )
         self.multiverse_ = Table(found["multiverse"])
         known = found["findings"]
         self.warnings_ = Table(
@@ -549,6 +570,27 @@ class NFAS(Estimator):
             ]
         )
         return notes
+
+    def _bands(self, representations: list[dict[str, Any]], bands: list[str]) -> Table:
+        return _table(
+            [
+                {
+                    "representation": scored["name"],
+                    "layer": scored["layer"],
+                    "subject": subject,
+                    "roi": roi,
+                    "band": band,
+                    "r2": cell["split"]["r2"][b][j],
+                    "joint_r2": cell["split"]["joint_r2"][j],
+                    "weight": cell["split"]["weight"][b][j],
+                }
+                for scored in representations
+                for subject, cell in zip(self.subjects_, scored["subjects"], strict=True)
+                if cell["split"] is not None
+                for j, roi in enumerate(self.roi_names_)
+                for b, band in enumerate(bands)
+            ]
+        )
 
     def _n_samples(self, held_out: Array) -> int:
         return 1 + max(

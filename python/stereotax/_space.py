@@ -15,8 +15,10 @@ from ._nfas import NFAS
 from ._table import Table
 
 #: Settings that go to the extension under the words of the study file.
-_WORDS = ("embedding", "distance", "snci", "restricted", "exact")
-_TABLES = ("coordinates", "snci", "convergence", "tests", "controls", "significance")
+_WORDS = (
+    "embedding", "distance", "snci", "restricted", "exact", "interval", "sign_policy", "multiplicity",
+)  # fmt: skip
+_TABLES = ("coordinates", "snci", "influence", "convergence", "tests", "controls", "significance")
 
 
 class ModelSpace(Estimator):
@@ -33,11 +35,12 @@ class ModelSpace(Estimator):
 
     Parameters
     ----------
-    embedding : {"score", "z", "rank", "ceiling"}
+    embedding : {"score", "z", "rank", "ceiling", "response"}
         What the coordinates are: scores, scores standardised over models, ranks of ROIs, scores over
-        squared ceilings.
-    distance : {"euclidean", "correlation", "cosine", "euclidean_raw"}
-        As in `distances`.
+        squared ceilings, or what the models predict (distances are then 1 − the correlation of held-out
+        predictions, for models of the same stimuli).
+    distance : {"euclidean", "correlation", "cosine", "euclidean_raw"}, optional
+        As in `distances`; "euclidean" by default. "response" has a distance of its own.
     snci : sequence of str
         "snr", "bounded", "snr2", "snr_c4", "debiased", "tstat", "profile", "profile_snr"; the first is
         that of the convergence map.
@@ -45,6 +48,12 @@ class ModelSpace(Estimator):
         Who may exchange modality labels: families as wholes, every model, models within their benchmark.
     exact : bool
         Visit all relabellings where they are few.
+    interval : {"percentile", "bca"}
+        How intervals of consistency are read off the bootstrap.
+    sign_policy : {"zero", "carry"}
+        What squared indices of consistency do with a negative mean score.
+    multiplicity : {"max_t", "holm", "bh", "by", "none"}
+        How `p_adj` of models × ROIs is adjusted.
     min_models : int
         Modalities with fewer models take no part in tests.
     convergence_threshold : float
@@ -67,6 +76,8 @@ class ModelSpace(Estimator):
     snci_ : Table
         representation, modality, roi (and "(median)", "(network) NAME", "(profile)"), kind, value, lower,
         upper, n_models, n_families, status. High = the models agree on a high score.
+    influence_ : Table
+        The index with all models of a modality minus the index without one.
     convergence_ : Table
         representation, roi, network, convergence, lower, upper, n_modalities, all_above, threshold, status.
     tests_ : Table
@@ -75,7 +86,8 @@ class ModelSpace(Estimator):
     controls_ : Table
         As `NFAS.controls_`, with a column `model`.
     significance_ : Table
-        representation, model, roi, p, p_adj (by max-T over models and ROIs), n_permutations.
+        representation, model, roi, p, p_adj (over models and ROIs, as `multiplicity` says), p_max_t, q_bh,
+        q_by, n_permutations.
     warnings_ : Table
         severity, code, text.
 
@@ -101,6 +113,7 @@ class ModelSpace(Estimator):
     models_: Table
     coordinates_: Table
     snci_: Table
+    influence_: Table
     convergence_: Table
     tests_: Table
     controls_: Table
@@ -110,11 +123,14 @@ class ModelSpace(Estimator):
     def __init__(
         self,
         embedding: str = "score",
-        distance: str = "euclidean",
+        distance: str | None = None,
         *,
         snci: Sequence[str] = ("snr", "debiased"),
         restricted: str = "family",
         exact: bool = True,
+        interval: str = "percentile",
+        sign_policy: str = "zero",
+        multiplicity: str = "max_t",
         min_models: int = 2,
         convergence_threshold: float = 1.0,
         leave_one_family_out: bool = True,
@@ -128,6 +144,9 @@ class ModelSpace(Estimator):
         self.snci = snci
         self.restricted = restricted
         self.exact = exact
+        self.interval = interval
+        self.sign_policy = sign_policy
+        self.multiplicity = multiplicity
         self.min_models = min_models
         self.convergence_threshold = convergence_threshold
         self.leave_one_family_out = leave_one_family_out
@@ -264,7 +283,10 @@ class ModelSpace(Estimator):
                     "hint: models of one space are scored on the same ROIs"
                 )
         rois = first.roi_names_
-        told = [_in_order(model._scored, model.roi_names_, rois) for model in models.values()]
+        told = [
+            {**_in_order(model._scored, model.roi_names_, rois), "stimuli": model._stimuli}
+            for model in models.values()
+        ]
         return names, rois, told, self._params(first.score, max(m.n_shuffles for m in models.values()))
 
     def _of_scores(
@@ -285,8 +307,10 @@ class ModelSpace(Estimator):
                         "score": np.ascontiguousarray(row),
                         "draws": None,
                         "null": None,
+                        "responses": None,
                     }
                 ],
+                "stimuli": "unknown",
                 "ceilings": known,
                 "masked": [False] * n_rois,
                 "reason": None,
@@ -310,14 +334,18 @@ def _in_order(scored: dict[str, Any], have: list[str], want: list[str]) -> dict[
     def null(values: Array | None) -> Array | None:
         return None if values is None else values.reshape(-1, len(have))[:, order].ravel()
 
+    def columns(values: Array | None) -> Array | None:
+        return None if values is None else np.ascontiguousarray(values[:, order])
+
     return {
         "scores": [
             {
                 "representation": one["representation"],
                 "r": one["r"][order],
                 "score": one["score"][order],
-                "draws": None if one["draws"] is None else np.ascontiguousarray(one["draws"][:, order]),
+                "draws": columns(one["draws"]),
                 "null": null(one["null"]),
+                "responses": columns(one["responses"]),
             }
             for one in scored["scores"]
         ],

@@ -217,7 +217,7 @@ def test_every_argument_of_moments_arrives():
 NFAS = {
     "n_folds": 4,
     "seed": 3,
-    "trajectory": None,  # whether it is built is tested below
+    "trajectory": "sample",
     "estimator": "forward_backward",
     "rank": 2,
     "select": "unit_circle",
@@ -240,7 +240,9 @@ NFAS = {
     "delays_s": (2.0, 6.0),
     "derivatives": "time",
     "drift": "polort:2",
+    "project_features": True,
     "encoder": "ols",
+    "band_candidates": 3,
     "alphas": [0.5, 2.0],
     "alpha_per_roi": False,
     "equalize_dim": False,
@@ -260,22 +262,12 @@ NFAS = {
 }
 
 
-@pytest.mark.parametrize("name", [name for name in NFAS if NFAS[name] is not None])
+@pytest.mark.parametrize("name", NFAS)
 def test_every_setting_of_nfas_arrives(name):
     assert set(NFAS) == set(inspect.signature(sx.NFAS).parameters)
     base = {"hrf": "spm"} if name == "derivatives" else {}
     changed = sx.NFAS(**{**base, name: NFAS[name]})._params(None)
     assert repr(changed) != repr(sx.NFAS(**base)._params(None))
-
-
-@pytest.mark.parametrize("trajectory", ["sample", "pooled"])
-def test_a_trajectory_is_taken_or_refused_by_name(trajectory):
-    try:
-        found = repr(sx.NFAS(trajectory=trajectory)._params(None))
-    except ValueError as refused:
-        assert "trajectory" in str(refused)
-    else:
-        assert trajectory.capitalize() in found
 
 
 def test_the_defaults_are_those_of_a_study():
@@ -318,6 +310,9 @@ SPACE = {
     "snci": ["tstat"],
     "restricted": "free",
     "exact": False,
+    "interval": "bca",
+    "sign_policy": "carry",
+    "multiplicity": "holm",
     "min_models": 3,
     "convergence_threshold": 0.5,
     "leave_one_family_out": False,

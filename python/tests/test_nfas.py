@@ -263,7 +263,7 @@ def test_controls_stand_beside_the_claim():
         return np.maximum(0, nfas.bootstrap_[name, "group"] ** 2 - 1 / n_eff).mean(axis=1)
 
     paired = draws("stable_mode") - draws("nuisance:two units")
-    np.testing.assert_allclose([row["lower"], row["upper"]], np.quantile(paired, [0.025, 0.975]), rtol=1e-9)
+    np.testing.assert_allclose([row["lower"], row["upper"]], np.quantile(paired, [0.025, 0.975]), rtol=1e-6)
     twin = controls.where(control="untrained_twin")[0]
     assert twin["value"] < 0.05 and twin["lower"] > 0.5
     significance = nfas.significance_.where(representation="stable_mode")
@@ -274,6 +274,30 @@ def test_controls_stand_beside_the_claim():
     assert cells["score"][0] == pytest.approx(mean["stable_mode"], rel=1e-12)
     assert cells["versus_layer_mean"][0] == pytest.approx(mean["stable_mode"] - mean["layer_mean"])
     assert cells["select"][4] == "max_energy_in_band:2"
+
+
+def test_banded_scores_say_what_is_added_to_the_nuisance_features():
+    layers, responses = planted(seed=3)
+    latent = np.random.default_rng(3).normal(size=(150, 12))
+    settings = {"n_folds": 3, "controls": False, **FAST}
+    given = {"nuisance": {"all of it": latent}}
+    beyond = sx.NFAS(encoder="banded", band_candidates=3, **settings).fit(layers, responses, **given)
+    alone = sx.NFAS(**settings).fit(layers, responses, **given)
+    assert mean_r(alone, "stable_mode") > 0.8 > 0.4 > mean_r(beyond, "stable_mode")
+    assert mean_r(beyond, "nuisance:all of it") == pytest.approx(mean_r(alone, "nuisance:all of it"))
+    bands = beyond.bands_.where(representation="stable_mode", roi="roi_1")
+    assert bands["band"].tolist() == ["representation", "all of it"] and len(alone.bands_) == 0
+    assert bands["r2"].sum() == pytest.approx(bands["joint_r2"][0], rel=1e-9)
+    assert bands["weight"].sum() == pytest.approx(1.0)
+
+
+@pytest.mark.parametrize(("trajectory", "select"), [("sample", "closest_to_one"), ("pooled", "band:2")])
+def test_other_trajectories_find_what_layers_share(trajectory, select):
+    layers, responses = planted()
+    settings = {"trajectory": trajectory, "select": select, "controls": False, **FAST}
+    nfas = sx.NFAS(n_folds=3, **settings).fit(layers, responses)
+    assert mean_r(nfas, "stable_mode") > 0.8
+    assert set(nfas.controls_["control"]) >= {"shuffled_order"}
 
 
 def test_controls_can_be_left_out_and_change_nothing_else():

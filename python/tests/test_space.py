@@ -115,6 +115,35 @@ def test_the_order_of_rois_and_models_changes_nothing(models):
     assert a.tests_ == b.tests_ and a.coordinates_ == b.coordinates_ and a.controls_ == b.controls_
 
 
+def test_models_are_compared_by_what_they_predict(models):
+    modality = {name: name[0] for name in models}
+    space = quick(restricted="free", embedding="response").fit(models, modality=modality)
+    row = space.tests_.where(representation="stable_mode", test="permanova", contrast="modality")[0]
+    predicted = [m.predictions_["stable_mode", "group"] for m in models.values()]
+    flat = np.array([(p - p.mean(axis=0)).ravel() for p in predicted])
+    expected = sx.permanova(1 - np.corrcoef(flat), list(modality.values()), 199)
+    assert row["statistic"] == pytest.approx(expected.f, rel=1e-4) and row["p"] == expected.p_value
+    other = sx.NFAS(**FAST)
+    rng = np.random.default_rng(0)
+    layers = [rng.normal(size=(90, 4)) for _ in range(5)]
+    other.fit(layers, rng.normal(size=(90, 5)), roi_names=ROIS, stimulus_ids=[f"x{i}" for i in range(90)])
+    odd = quick(embedding="response").fit({**models, "odd": other}, modality={**modality, "odd": "a"})
+    status = odd.tests_.where(representation="adaptive", test="permanova", contrast="modality")["status"][0]
+    assert status != "ok" and "stimuli" in status
+    scores, groups = planted()
+    assert "response" in quick(embedding="response").fit(scores, modality=groups).tests_["status"][0]
+
+
+def test_other_adjustments_stand_beside_max_t(models):
+    modality = {name: name[0] for name in models}
+    holm = quick(multiplicity="holm").fit(models, modality=modality).significance_
+    plain = quick(multiplicity="none").fit(models, modality=modality).significance_
+    np.testing.assert_array_equal(plain["p_adj"], plain["p"])
+    assert (holm["p_adj"] >= holm["p"]).all() and (holm["p_adj"] > holm["p"]).any()
+    assert (holm["q_bh"] <= holm["q_by"]).all() and holm["p_max_t"].tolist() == plain["p_max_t"].tolist()
+    assert len(quick().fit(models, modality=modality).influence_) > 0
+
+
 def test_an_untrained_twin_is_a_control_and_no_member(models):
     noise = np.random.default_rng(3)
     rng = np.random.default_rng(1)

@@ -39,6 +39,24 @@ def test_long_tables_are_shortened_and_empty_ones_shown():
     assert "–" in repr(TABLE)
 
 
+def test_a_notebook_shows_all_text_and_no_markup_of_its_own():
+    page = sx.Table({"text": ["<b>", "x" * 200, None], "x": [1.0, None, 2.0]})._repr_html_()
+    assert "&lt;b&gt;" in page and "x" * 200 in page and "3 rows × 2 columns" in page
+    assert page.count("<tr>") == 4 and "–" in page
+    long = sx.Table({"i": np.arange(100)})._repr_html_()
+    assert "…" in long and long.count("<tr>") == 62
+    assert "0 rows" in sx.Table({})._repr_html_()
+    # The text form shortens what would not fit on a line.
+    text = repr(sx.Table({"status": ["a long reason " * 20]}))
+    assert max(map(len, text.splitlines())) <= 72 and "…" in text
+
+
+def test_columns_are_dropped_by_name():
+    assert TABLE.drop("r", "n").columns == ["model", "roi", "on"] and len(TABLE.drop("r")) == 3
+    with pytest.raises(KeyError, match="no column `score`"):
+        TABLE.drop("score")
+
+
 def test_to_pandas_and_arrow_and_back():
     pandas = pytest.importorskip("pandas")
     pyarrow = pytest.importorskip("pyarrow")

@@ -202,6 +202,7 @@ fn fit(
                 s.gates.action == GateAction::Exclude,
             ),
         },
+        stimuli: String::new(),
         scores: model.mean_scores(params.score, &ceilings),
         ceilings: ceilings.mean(),
         masked: masked.clone(),
@@ -446,6 +447,14 @@ fn tell_cell<'py>(
             "bootstrap": to_array(py, kept.bootstrap.as_ref())?,
         }));
     }
+    let split = match &cell.split {
+        None => None,
+        Some(split) => Some(dict!(py, {
+            "r2": to_array(py, split.r2.as_ref())?,
+            "joint_r2": split.joint.clone(),
+            "weight": to_array(py, split.weights.as_ref())?,
+        })),
+    };
     Ok(dict!(py, {
         "r": PyArray1::from_slice(py, &cell.r),
         "r_lower": lower,
@@ -457,5 +466,6 @@ fn tell_cell<'py>(
         "alpha": alpha,
         "note": note,
         "draws": draws,
+        "split": split,
     }))
 }

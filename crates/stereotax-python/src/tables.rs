@@ -45,6 +45,9 @@ pub fn tell_group<'py>(py: Python<'py>, group: &GroupResult) -> Result<Bound<'py
         "roi": text(|row| &row.roi),
         "p": group.max_t.iter().map(|row| row.p).collect::<Vec<_>>(),
         "p_adj": group.max_t.iter().map(|row| row.p_adj).collect::<Vec<_>>(),
+        "p_max_t": group.max_t.iter().map(|row| row.p_max_t).collect::<Vec<_>>(),
+        "q_bh": group.max_t.iter().map(|row| row.q_bh).collect::<Vec<_>>(),
+        "q_by": group.max_t.iter().map(|row| row.q_by).collect::<Vec<_>>(),
         "n_permutations": group.max_t.iter().map(|row| row.n_permutations).collect::<Vec<_>>(),
     });
     told.set_item("significance", significance)?;
@@ -74,12 +77,15 @@ pub fn tell_scored<'py>(py: Python<'py>, model: &ScoredModel) -> Result<Bound<'p
             let double = |draws: &Mat<f32>| {
                 Mat::from_fn(draws.nrows(), draws.ncols(), |b, j| f64::from(draws[(b, j)]))
             };
-            let draws = s.draws.as_ref().map(|draws| to_array(py, double(draws).as_ref())).transpose()?;
+            let array = |values: &Option<Arc<Mat<f32>>>| {
+                values.as_ref().map(|values| to_array(py, double(values).as_ref())).transpose()
+            };
             Ok(dict!(py, {
                 "representation": &s.representation,
                 "r": PyArray1::from_slice(py, &s.r),
                 "score": PyArray1::from_slice(py, &s.score),
-                "draws": draws,
+                "draws": array(&s.draws)?,
+                "responses": array(&s.responses)?,
                 "null": s.null.as_ref().map(|null| PyArray1::from_slice(py, null.as_slice())),
             }))
         })
@@ -105,22 +111,26 @@ pub struct ToldScores<'py> {
     score: Vec<f64>,
     draws: Option<Bound<'py, PyAny>>,
     null: Option<Vec<f32>>,
+    responses: Option<Bound<'py, PyAny>>,
 }
 
 /// Back from Python.
 pub fn read_scores(told: Vec<ToldScores<'_>>) -> Result<Vec<ModelScores>> {
     told.into_iter()
         .map(|s| {
-            let draws = s.draws.map(|draws| -> Result<_> {
-                let draws = Matrix::new("draws", &draws)?;
-                let draws = draws.view();
-                Ok(Arc::new(Mat::from_fn(draws.nrows(), draws.ncols(), |b, j| draws[(b, j)] as f32)))
-            });
+            let single = |what: &str, values: Option<Bound<'_, PyAny>>| -> Result<_> {
+                let Some(values) = values else { return Ok(None) };
+                let values = Matrix::new(what, &values)?;
+                let values = values.view();
+                let values = Mat::from_fn(values.nrows(), values.ncols(), |b, j| values[(b, j)] as f32);
+                Ok(Some(Arc::new(values)))
+            };
             Ok(ModelScores {
                 representation: s.representation,
                 r: s.r,
                 score: s.score,
-                draws: draws.transpose()?,
+                draws: single("draws", s.draws)?,
+                responses: single("responses", s.responses)?,
                 null: s.null.map(Arc::new),
             })
         })

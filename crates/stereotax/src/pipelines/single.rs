@@ -7,7 +7,9 @@
 //! responses. Cost: that of the depth fit plus one encoding model per representation, fold and subject, and
 //! as many again for the adaptive one as it has candidates.
 
-use faer::MatRef;
+use std::sync::Arc;
+
+use faer::{Mat, MatRef};
 use rayon::prelude::*;
 
 use super::adaptive::{Mixture, MixtureRequest, evaluate_mixtures, shortlist};
@@ -15,8 +17,8 @@ use super::ceilings::Ceilings;
 use super::depth::{Alternative, DepthParams, DepthResult, StateKind};
 use super::depth::{depth_moments, fit_depth, state_kind};
 use super::design::SampleDesign;
-use super::evaluate::{Cell, EvaluateParams, predict, score_cell};
-use super::group::ModelScores;
+use super::evaluate::{Cell, EvaluateParams, held_out_order, predict, score_cell};
+use super::group::{GROUPED, ModelScores};
 use super::model::{CellRequest, ModelData, evaluate_model};
 use super::represent::Features;
 use super::representation::Representation;
@@ -98,6 +100,8 @@ pub struct SingleModel {
     pub nuisance: Vec<(String, Vec<Cell>)>,
     /// How many layers.
     pub n_layers: usize,
+    /// The samples in the order of the predictions.
+    pub held_out: Vec<usize>,
 }
 
 /// Fit and score.
@@ -162,7 +166,8 @@ pub fn score_model(
         .iter()
         .map(|(name, values)| Ok((name.clone(), score_features(*values, data, params, monitor)?)))
         .collect::<Result<_>>()?;
-    Ok(SingleModel { depth, representations: scored, nuisance, n_layers })
+    let (held_out, _) = held_out_order(design)?;
+    Ok(SingleModel { depth, representations: scored, nuisance, n_layers, held_out })
 }
 
 fn those(
@@ -248,9 +253,22 @@ impl SingleModel {
             .into_iter()
             .map(|(representation, cells)| {
                 let MeanScores { r, score, draws, null, .. } = average(cells, kind, ceilings);
-                ModelScores { representation, r, score, draws, null }
+                let grouped = GROUPED.contains(&representation.as_str());
+                let responses = if grouped { self.mean_predictions(cells).map(Arc::new) } else { None };
+                ModelScores { representation, r, score, draws, null, responses }
             })
             .collect()
+    }
+
+    /// Held-out predictions averaged over subjects, in the order of samples.
+    fn mean_predictions(&self, cells: &[Cell]) -> Option<Mat<f32>> {
+        let of: Vec<&Mat<f64>> =
+            cells.iter().map(|cell| Some(&cell.draws.as_ref()?.predictions)).collect::<Option<_>>()?;
+        let mut places: Vec<usize> = (0..self.held_out.len()).collect();
+        places.sort_by_key(|&at| self.held_out[at]);
+        Some(Mat::from_fn(places.len(), of.first()?.ncols(), |t, j| {
+            (of.iter().map(|p| p[(places[t], j)]).sum::<f64>() / of.len() as f64) as f32
+        }))
     }
 
     /// The multiverse, in the order of its cells; empty unless it was asked for.

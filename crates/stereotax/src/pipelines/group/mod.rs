@@ -542,7 +542,7 @@ pub struct GroupResult {
 }
 
 /// The representations whose groups are compared.
-const GROUPED: [&str; 3] = ["stable_mode", "adaptive", "layer_mean"];
+pub(super) const GROUPED: [&str; 3] = ["stable_mode", "adaptive", "layer_mean"];
 
 /// Compare the groups of models in each space.
 ///

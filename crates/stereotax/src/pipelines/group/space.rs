@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use faer::Mat;
 
-use super::{ModelInfo, RepresentationScores, SpaceInput};
+use super::{ModelInfo, PredictedResponses, RepresentationScores, SpaceInput};
 use crate::data::{Error, Result};
 
 /// One representation of one model, averaged over subjects.
@@ -21,6 +21,9 @@ pub struct ModelScores {
     pub draws: Option<Arc<Mat<f32>>>,
     /// Null draws of r, draw after draw.
     pub null: Option<Arc<Vec<f32>>>,
+    /// Held-out predictions averaged over subjects (samples in their order × ROIs); for
+    /// [`CoordinateKind::Response`](super::CoordinateKind::Response).
+    pub responses: Option<Arc<Mat<f32>>>,
 }
 
 /// A model with its scores.
@@ -28,6 +31,8 @@ pub struct ModelScores {
 pub struct ScoredModel {
     /// What is known of it besides its scores.
     pub info: ModelInfo,
+    /// What the rows of its predictions are.
+    pub stimuli: String,
     /// Its representations; a name occurs once.
     pub scores: Vec<ModelScores>,
     /// Noise ceilings of what it was scored on, as correlations; NaN where there are none.
@@ -81,7 +86,14 @@ pub fn space_of(name: &str, rois: SpaceRois, models: Vec<ScoredModel>) -> Result
                 r: table(|s| &s.r),
                 draws: of.iter().map(|s| s.and_then(|s| s.draws.clone())).collect(),
                 null: of.iter().map(|s| s.and_then(|s| s.null.clone())).collect(),
-                responses: Vec::new(),
+                responses: models
+                    .iter()
+                    .zip(&of)
+                    .map(|(model, s)| {
+                        let values = s.and_then(|s| s.responses.clone())?;
+                        Some(PredictedResponses { stimuli: model.stimuli.clone(), values })
+                    })
+                    .collect(),
             }
         })
         .collect();
@@ -117,6 +129,7 @@ mod tests {
                 twin_of: None,
                 verdict: PointStatus::Placed,
             },
+            stimuli: "clips".into(),
             scores: representations
                 .iter()
                 .map(|r| ModelScores {
@@ -125,6 +138,7 @@ mod tests {
                     score: vec![0.25, 0.36],
                     draws: Some(Arc::new(Mat::full(3, 2, 0.2))),
                     null: None,
+                    responses: Some(Arc::new(Mat::full(7, 2, 0.1))),
                 })
                 .collect(),
             ceilings: vec![0.8, f64::NAN],
@@ -147,6 +161,8 @@ mod tests {
         let stable = &space.scores[1];
         assert!(stable.score[(0, 1)] == 0.36 && stable.score[(1, 0)].is_nan());
         assert!(stable.draws[0].is_some() && stable.draws[1].is_none());
+        assert_eq!(stable.responses[0].as_ref().unwrap().stimuli, "clips");
+        assert!(stable.responses[1].is_none());
 
         let mut short = model("short", &["stable_mode"], [false, false]);
         short.scores[0].r.pop();
