@@ -107,15 +107,13 @@ fn parse(path: &Path, text: &str) -> Result<NamedArrays> {
             _ => broken(&e),
         })? {
             Event::Eof => break,
-            Event::DocType(doctype) => {
-                if doctype.into_inner().contains('[') {
-                    return Err(IoError::wrong_format(
-                        path,
-                        "DOCTYPE",
-                        "none, or the name of the GIFTI DTD",
-                        "declarations of its own, which are never expanded",
-                    ));
-                }
+            Event::DocType(doctype) if doctype.clone().into_inner().contains('[') => {
+                return Err(IoError::wrong_format(
+                    path,
+                    "DOCTYPE",
+                    "none, or the name of the GIFTI DTD",
+                    "declarations of its own, which are never expanded",
+                ));
             }
             Event::Start(start) => match start.name().as_ref() {
                 "GIFTI" => inside_gifti = true,

@@ -45,7 +45,7 @@ pub(crate) fn write(input: &ReportInput) -> Vec<Paragraph> {
             "From layers to one representation",
             vec![
                 get(&["trajectory"]).and_then(|v| trajectory(&v)),
-                get(&["layer_map"]).and_then(|v| layer_map(&v)),
+                layer_maps(input, get(&["layer_map"])),
                 get(&["centre", "center", "centring", "centering"]).and_then(|v| centring(&v)),
                 get(&["scale"]).and_then(|v| scale(&v)),
                 get(&["estimator"]).and_then(|v| estimator(&v)),
@@ -176,6 +176,23 @@ fn resample(v: &str) -> Option<Sentence> {
         ),
         _ => return None,
     })
+}
+
+/// How layers were compared: what the models' rows say was done, or else the setting.
+fn layer_maps(input: &ReportInput, setting: Option<String>) -> Option<Sentence> {
+    let used: Vec<String> =
+        input.distinct("models", "layer_map").into_iter().filter(|m| m != "none").collect();
+    let mapped: Vec<&String> = used.iter().filter(|m| *m != "identity").collect();
+    match (used.len(), mapped.as_slice()) {
+        (0, _) => layer_map(&setting?),
+        (1, _) => layer_map(&used[0]),
+        (2, [one]) => {
+            let (plain, mapped) = (layer_map("identity")?, layer_map(one)?);
+            let mapped_text = mapped.text.replacen("Layers are", "where widths differ, layers are", 1);
+            Some(Sentence { text: format!("{}; {mapped_text}", plain.text.trim_end_matches('.')), ..mapped })
+        }
+        _ => layer_map(&setting?),
+    }
 }
 
 fn layer_map(v: &str) -> Option<Sentence> {
@@ -629,6 +646,20 @@ mod tests {
             assert!(some.contains(words), "{words}\n{some}");
         }
         assert!(!some.contains('{') && !some.contains("from:"), "{some}");
+    }
+
+    #[test]
+    fn the_layer_map_is_that_which_was_used() {
+        let said = |maps: &[&str]| {
+            let models = Table::new().text("layer_map", maps.iter().map(|m| Some(*m)));
+            let manifest = json!({ "settings": { "layer_map": "procrustes" } });
+            let input = ReportInput { tables: [("models".to_owned(), models)].into(), manifest };
+            layer_maps(&input, Some("procrustes".into())).unwrap().text
+        };
+        assert_eq!(said(&["identity", "none"]), "Layers of equal width are compared unit by unit.");
+        assert!(said(&["none"]).starts_with("Layers are brought to common coordinates"));
+        let both = said(&["identity", "procrustes", "identity"]);
+        assert!(both.contains("unit by unit; where widths differ, layers are brought to"), "{both}");
     }
 
     #[test]

@@ -512,9 +512,9 @@ fn gates_table(input: &ReportInput) -> Grid {
         .map(|row| {
             let why = row.text("reason").or(row.reason());
             let (verdict, class) = match row.text("verdict") {
-                Some("stable") => ("● stable", "holds"),
-                Some("no_stable_mode") => ("✕ no stable mode", "fails"),
-                Some("too_shallow") => ("○ too shallow", "open"),
+                Some("stable") => ("●\u{a0}stable", "holds"),
+                Some("no_stable_mode") => ("✕\u{a0}no stable mode", "fails"),
+                Some("too_shallow") => ("○\u{a0}too shallow", "open"),
                 Some(other) => (other, "open"),
                 None => ("–", "undefined"),
             };

@@ -24,7 +24,7 @@ use stereotax_io::{Table, Values};
 use crate::input::ReportInput;
 
 /// Points along the longest side of a picture.
-const POINTS: f64 = 460.0;
+const POINTS: f64 = 600.0;
 /// Nothing there.
 const BACKGROUND: u32 = 0;
 /// Cortex that belongs to no ROI.
@@ -479,6 +479,42 @@ mod tests {
         let dark = &picture.dark[3 * 12..4 * 12];
         // 0.0422 + 0.35 of 0.85 in 15 steps: 6.92.
         assert_eq!((dark[border], dark[border + 1], dark[2]), (7, 1, 1));
+    }
+
+    /// A hemisphere as fine as fsaverage5 with deep folds and 200 parcels.
+    fn folded(hemisphere: &str, side: f64) -> Part {
+        const RINGS: usize = 64;
+        const AROUND: usize = 160;
+        let mut part = Part { hemisphere: hemisphere.into(), ..Part::default() };
+        for ring in 0..RINGS {
+            for step in 0..AROUND {
+                let t = std::f64::consts::PI * (ring as f64 + 0.5) / RINGS as f64;
+                let a = std::f64::consts::TAU * step as f64 / AROUND as f64;
+                let fold = 1.0 + 0.08 * (14.0 * t).sin() * (18.0 * a).cos();
+                part.vertices.push([
+                    side * 34.0 + 30.0 * fold * t.sin() * a.cos(),
+                    80.0 * fold * t.cos(),
+                    50.0 * fold * t.sin() * a.sin(),
+                ]);
+                part.code.push(FIRST_ROI + (ring / 6 * 20 + step / 8) as u32);
+                if ring + 1 < RINGS {
+                    let (here, next) = (ring * AROUND + step, ring * AROUND + (step + 1) % AROUND);
+                    part.faces.push([here, next, here + AROUND]);
+                    part.faces.push([next, next + AROUND, here + AROUND]);
+                }
+            }
+        }
+        part
+    }
+
+    #[test]
+    fn a_page_grows_by_less_than_a_megabyte() {
+        let parts = [folded("left", -1.0), folded("right", 1.0)];
+        assert!(parts[0].vertices.len() > 10_200);
+        let drawn = pictures(&parts);
+        assert_eq!(drawn.len(), 6);
+        let bytes: usize = drawn.iter().map(|(view, p)| p.json(view).to_string().len()).sum();
+        assert!((100_000..1_000_000).contains(&bytes), "{bytes}");
     }
 
     #[test]
