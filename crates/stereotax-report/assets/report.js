@@ -625,7 +625,7 @@
         const cell = document.createElement("div"), picture = document.createElement("div"), canvas = document.createElement("canvas"), shadow = document.createElement("img"), words = document.createElement("div");
         cell.className = "surface-view"; picture.className = "picture";
         cell.style.width = `calc((100% - ${10 * (columns - 1)}px) / ${columns} * ${view.width / widest})`;
-        if (columns < 3) cell.style.maxWidth = Math.round(view.width * 0.6) + "px";
+        if (columns < 3) cell.style.maxWidth = Math.round(view.width * 0.45) + "px";
         canvas.width = view.width; canvas.height = view.height;
         canvas.setAttribute("role", "img");
         canvas.setAttribute("aria-label", `${shown.map}, ${row.name}, ${view.title}`);
