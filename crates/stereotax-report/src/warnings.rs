@@ -31,6 +31,8 @@ pub(crate) struct Warning {
     pub label: &'static str,
     pub code: String,
     pub message: String,
+    /// The message in parts; those between backticks are names (true).
+    pub parts: Vec<(String, bool)>,
     pub hint: String,
 }
 
@@ -40,7 +42,17 @@ fn warning(severity: Severity, code: &str, message: String, hint: &str) -> Warni
         Severity::Caution => ("▲", "Caution"),
         Severity::Note => ("●", "Note"),
     };
-    Warning { severity, mark, label, code: code.into(), message, hint: hint.into() }
+    let parts = parts(&message);
+    Warning { severity, mark, label, code: code.into(), message, parts, hint: hint.into() }
+}
+
+/// Split a message at its backticks; one whose backticks do not come in pairs stays whole.
+fn parts(message: &str) -> Vec<(String, bool)> {
+    if !message.matches('`').count().is_multiple_of(2) {
+        return vec![(message.to_owned(), false)];
+    }
+    let pieces = message.split('`').enumerate().map(|(i, piece)| (piece.to_owned(), i % 2 == 1));
+    pieces.filter(|(piece, _)| !piece.is_empty()).collect()
 }
 
 /// Every warning, serious ones first.
@@ -159,6 +171,13 @@ mod tests {
             tables: BTreeMap::from([("models".into(), models), ("controls".into(), controls)]),
             manifest: json!({ "warnings": warnings }),
         }
+    }
+
+    #[test]
+    fn names_between_backticks_are_told_apart() {
+        let part = |text: &str, name| (text.to_owned(), name);
+        assert_eq!(parts("`a` beats `b c`"), [part("a", true), part(" beats ", false), part("b c", true)]);
+        assert_eq!(parts("a ` b"), [part("a ` b", false)]);
     }
 
     #[test]
