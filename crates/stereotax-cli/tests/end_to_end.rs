@@ -580,6 +580,104 @@ fn models_are_placed_by_what_they_predict() {
     assert!(rows(&influence, "model").contains(&"hear-b"));
 }
 
+/// A time series of two runs whose first volumes and motion would drown the response.
+fn write_series(folder: &Path, trims: &str, brain: &str, subject: &str, lines: &str) -> PathBuf {
+    const N: usize = 240;
+    const N_VOXELS: usize = 12;
+    let mut stream = Stream::new(9, "series", 0);
+    let mut draw = |n: usize| -> Vec<f64> { (0..n).map(|_| stream.normal()).collect() };
+    let (z, motion, e, mix) = (draw(N), draw(N), draw(N * N_VOXELS), draw(3 * 8));
+    let other = [draw(N), draw(N)];
+    let table: String = (0..N).map(|t| format!("v{t:03},run{},{}\n", t / 120, t % 120 * 2)).collect();
+    fs::write(folder.join("stimuli.csv"), format!("stimulus_id,run,onset_s\n{table}")).unwrap();
+    let labels: String = (0..N_VOXELS).map(|v| format!("{}\n", if v < 6 { "A" } else { "B" })).collect();
+    fs::write(folder.join("labels.csv"), format!("roi\n{labels}")).unwrap();
+    let regions = "roi,network,yeo\nA,n,Vis\nB,n,SomMot\n";
+    fs::write(folder.join("rois.csv"), regions).unwrap();
+    let voxel = |t: usize, v: usize| {
+        let settling = if t % 120 < 6 { 300.0 } else { 0.0 };
+        // Half of the voxels of A follow the stimulus with the other sign, and more weakly.
+        let sign = if v < 6 { [1.0, 1.0, 1.0, -0.6, -0.6, -0.6][v] } else { 0.0 };
+        let response = if t % 120 >= 2 { sign * z[t - 2] } else { 0.0 };
+        (response + 4.0 * motion[t] + settling + 0.4 * e[t * N_VOXELS + v]) as f32
+    };
+    let values: Vec<f32> = (0..N * N_VOXELS).map(|at| voxel(at / N_VOXELS, at % N_VOXELS)).collect();
+    write_arrays(&folder.join("s.safetensors"), &[("response", N_VOXELS, values)]);
+    let values: Vec<f32> = motion.iter().map(|&m| m as f32).collect();
+    write_arrays(&folder.join("motion.safetensors"), &[("motion", 1, values)]);
+    let names: Vec<String> = (0..5).map(|l| format!("block{l}")).collect();
+    let layers: Vec<(&str, usize, Vec<f32>)> = names
+        .iter()
+        .enumerate()
+        .map(|(l, name)| {
+            let unit = |t: usize, u: usize| {
+                let fading = 0.5f64.powi(l as i32);
+                let rest = mix[8 + u] * other[0][t] + mix[16 + u] * other[1][t];
+                (mix[u] * z[t] + fading * rest + 0.05 * other[l % 2][(t + 7) % N]) as f32
+            };
+            (name.as_str(), 8, (0..N * 8).map(|at| unit(at / 8, at % 8)).collect())
+        })
+        .collect();
+    write_arrays(&folder.join("model.safetensors"), &layers);
+    let toml = format!(
+        "[study]\nname = \"series\"\n\n[[stimuli]]\nid = \"s\"\nids = \"stimuli.csv\"\n\
+         blocks = \"segment:20s\"\n{trims}\n\n[[brain]]\nbenchmark = \"b\"\nstimuli = \"s\"\n\
+         modality = \"auditory\"\nclock = {{ tr_s = 2.0 }}\nby_order = true\nrois = \"rois.csv\"\n\
+         voxels = \"labels.csv\"\n{brain}\n\
+         subjects = [{{ id = \"one\", responses = \"s.safetensors\"{subject} }}]\n\n\
+         [[model]]\nname = \"net\"\nmodality = \"audio\"\nfamily = \"net\"\n\
+         activations = {{ file = \"model.safetensors\", layers = {names:?}, stimuli = \"s\", by_order = true }}\n\n\
+         [analysis.nfas]\npermutations = 99\nbootstraps = 100\nshifts = 99\n{lines}\n\n\
+         [analysis.nfas.controls]\nlayer_order = 0\nmultiverse = false\nbest_layer = false\nadaptive = false\n"
+    );
+    let file = folder.join("study.toml");
+    fs::write(&file, toml).unwrap();
+    file
+}
+
+#[test]
+fn a_time_series_is_cleaned_as_the_study_says() {
+    let score = |trims: &str, brain: &str, subject: &str, lines: &str, roi: &str| {
+        let folder = tempfile::tempdir().unwrap();
+        let study = write_series(folder.path(), trims, brain, subject, lines);
+        let out = folder.path().join("out");
+        let done = run(&study, &out, &[]);
+        assert!(done.status.success(), "{}", told(&done));
+        let scores = read_parquet(&out.join("results/scores.parquet")).unwrap();
+        let at = [("representation", "layer_mean"), ("subject", "(mean)"), ("roi", roi)];
+        number(&scores, "score", &at).unwrap()
+    };
+    let trims = "trim_start_s = 12";
+    let motion = ", confounds = \"motion.safetensors\"";
+    let best = score(trims, "roi_summary = \"first_pc\"", motion, "", "A");
+    assert!(best > 0.7, "{best}");
+    // Without the trims the settling of the scanner, without the confounds motion drowns it.
+    assert!(score("", "", motion, "", "A") < 0.3);
+    assert!(score(trims, "", "", "", "A") < 0.1);
+    // In the mean, voxels of either sign cancel in part.
+    let mean = score(trims, "", motion, "", "A");
+    assert!(mean < best - 0.1, "{mean} {best}");
+    assert!(score(trims, "", motion, "", "B") < 0.1);
+    // Predictors without the drift that the responses lost: hardly another number here, but another one.
+    let strict = score(trims, "", motion, "project_features = true", "A");
+    assert!(strict != mean && (strict - mean).abs() < 0.1, "{strict} {mean}");
+}
+
+#[test]
+fn networks_come_from_the_column_that_is_named() {
+    let folder = tempfile::tempdir().unwrap();
+    let study = write_series(folder.path(), "", "", "", "networks = \"yeo\"");
+    let out = folder.path().join("out");
+    let done = run(&study, &out, &[]);
+    assert!(done.status.success(), "{}", told(&done));
+    let rois = read_parquet(&out.join("results/rois.parquet")).unwrap();
+    assert_eq!(rows(&rois, "network"), ["Vis", "SomMot"]);
+    let text = fs::read_to_string(&study).unwrap().replace("networks = \"yeo\"", "networks = \"yeo17\"");
+    fs::write(&study, text).unwrap();
+    let refused = run(&study, &out, &[]);
+    assert!(refused.status.code() == Some(2) && told(&refused).contains("yeo17"), "{}", told(&refused));
+}
+
 #[test]
 fn plan_check_why_and_info_answer_without_computing() {
     let folder = tempfile::tempdir().unwrap();

@@ -34,7 +34,8 @@ pub use digest::{FileDigest, digest_bytes, digest_file};
 pub use element::{Element, Endian};
 pub use error::{IoError, IoErrorKind, Result};
 pub use responses::{
-    LoadedResponses, NanPolicy, ResponseAxis, ResponsesParams, RoiInfo, Targets, load_responses, read_rois,
+    LoadedResponses, LoadedVoxels, NanPolicy, ResponseAxis, ResponsesParams, RoiInfo, Targets,
+    load_responses, load_voxels, read_rois,
 };
 pub use stimuli::{RowMatch, StimulusTable, match_by_order, match_rows, read_stimuli};
 pub use surface::{Mesh, VertexLabels, read_mesh, read_vertex_labels};

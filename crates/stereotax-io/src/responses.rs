@@ -71,6 +71,8 @@ pub struct ResponsesParams {
     pub targets: Targets,
     /// What to do with NaN.
     pub nan: NanPolicy,
+    /// Column of the ROI table that names networks; `None`: `network`, where there is one.
+    pub networks: Option<String>,
 }
 
 /// One region of interest.
@@ -146,7 +148,8 @@ pub fn load_responses(path: &Path, params: &ResponsesParams) -> Result<LoadedRes
     let (mut cube, rois) = match &params.targets {
         Targets::Voxels { file, key, rois } => {
             let labels = voxel_labels(file.as_deref().unwrap_or(path), key.as_deref(), cube.n_targets)?;
-            let table = rois.as_deref().map(read_rois).transpose()?;
+            let networks = params.networks.as_deref();
+            let table = rois.as_deref().map(|rois| read_rois_by(rois, networks)).transpose()?;
             average_voxels(path, &cube, &labels, table, params.nan)?
         }
         _ => {
@@ -173,6 +176,11 @@ pub fn load_responses(path: &Path, params: &ResponsesParams) -> Result<LoadedRes
 /// Read the table of ROIs: `roi` and, where there are such columns, `network`, `hemisphere`, `x`, `y`,
 /// `z`; names must be unique.
 pub fn read_rois(path: &Path) -> Result<Vec<RoiInfo>> {
+    read_rois_by(path, None)
+}
+
+/// [`read_rois`] with networks from another column, which must then be there.
+fn read_rois_by(path: &Path, networks: Option<&str>) -> Result<Vec<RoiInfo>> {
     let table = Delimited::read(path)?;
     let names = table.names_of("roi")?;
     refuse_duplicates(&table, "roi", &names)?;
@@ -188,7 +196,13 @@ pub fn read_rois(path: &Path) -> Result<Vec<RoiInfo>> {
         }
         Ok(table.numbers(column)?.into_iter().map(|x| Some(x).filter(|x| x.is_finite())).collect())
     };
-    let (network, hemisphere) = (text("network")?, text("hemisphere")?);
+    let network = match networks {
+        Some(column) => {
+            table.texts(column)?.into_iter().map(|t| Some(t).filter(|t| !is_undefined(t))).collect()
+        }
+        None => text("network")?,
+    };
+    let hemisphere = text("hemisphere")?;
     let (x, y, z) = (number("x")?, number("y")?, number("z")?);
     Ok((0..names.len())
         .map(|i| RoiInfo {
@@ -279,7 +293,7 @@ fn read_cube(path: &Path, params: &ResponsesParams) -> Result<Cube> {
 
 fn roi_names(path: &Path, params: &ResponsesParams, n_targets: usize) -> Result<Vec<RoiInfo>> {
     let (rois, source) = match &params.targets {
-        Targets::RoiTable(table) => (read_rois(table)?, table.as_path()),
+        Targets::RoiTable(table) => (read_rois_by(table, params.networks.as_deref())?, table.as_path()),
         Targets::RoiKey(key) => (read_texts(path, Some(key))?.iter().map(|n| bare(n)).collect(), path),
         _ if params.key.is_none() && FileFormat::of(path)? == FileFormat::Csv => {
             (keys(path)?.iter().map(|n| bare(n)).collect(), path)
@@ -341,14 +355,22 @@ fn voxel_labels(path: &Path, key: Option<&str>, n_voxels: usize) -> Result<Vec<O
     Ok(texts.into_iter().map(|t| Some(t).filter(|t| !none(t))).collect())
 }
 
-/// The mean over the usable voxels of each ROI.
-fn average_voxels(
+/// Which voxels are usable, and to which ROI they belong.
+struct VoxelPlan {
+    rois: Vec<RoiInfo>,
+    /// ROI of each voxel that is usable and belongs to one.
+    roi_of: Vec<Option<usize>>,
+    /// Samples in which no voxel is finite, line by line; only where they may be masked.
+    blank: Vec<bool>,
+}
+
+fn plan_voxels(
     path: &Path,
     cube: &Cube,
     labels: &[Option<String>],
     table: Option<Vec<RoiInfo>>,
     nan: NanPolicy,
-) -> Result<(Cube, Vec<RoiInfo>)> {
+) -> Result<VoxelPlan> {
     let n = cube.n_targets;
     // A sample without any finite voxel says nothing about the voxels; it is masked later, if at all.
     let lines = || cube.values.chunks_exact(n);
@@ -375,7 +397,7 @@ fn average_voxels(
     };
     let place: std::collections::HashMap<String, usize> =
         rois.iter().enumerate().map(|(i, r)| (r.roi.clone(), i)).collect();
-    let roi_of: Vec<Option<usize>> =
+    let mut roi_of: Vec<Option<usize>> =
         labels.iter().map(|l| l.as_ref().and_then(|l| place.get(l.as_str()).copied())).collect();
     let (mut counts, mut dropped) = (vec![0usize; rois.len()], vec![0usize; rois.len()]);
     for (t, roi) in roi_of.iter().enumerate() {
@@ -405,19 +427,83 @@ fn average_voxels(
             "check the label vector",
         ));
     }
+    roi_of.iter_mut().zip(&usable).for_each(|(roi, usable)| *roi = roi.filter(|_| *usable));
+    Ok(VoxelPlan { rois, roi_of, blank })
+}
+
+/// The mean over the usable voxels of each ROI.
+fn average_voxels(
+    path: &Path,
+    cube: &Cube,
+    labels: &[Option<String>],
+    table: Option<Vec<RoiInfo>>,
+    nan: NanPolicy,
+) -> Result<(Cube, Vec<RoiInfo>)> {
+    let VoxelPlan { rois, roi_of, blank } = plan_voxels(path, cube, labels, table, nan)?;
     let mut values = Vec::with_capacity(cube.n_repeats * cube.n_samples * rois.len());
-    for (line, &blank) in lines().zip(&blank) {
+    for (line, &blank) in cube.values.chunks_exact(cube.n_targets).zip(&blank) {
         let mut sums = vec![if blank { f64::NAN } else { 0.0 }; rois.len()];
         for (t, &x) in line.iter().enumerate() {
-            if let Some(r) = roi_of[t].filter(|_| usable[t]) {
+            if let Some(r) = roi_of[t] {
                 sums[r] += x;
             }
         }
-        values.extend(sums.iter().zip(&counts).map(|(sum, &count)| sum / count as f64));
+        values
+            .extend(sums.iter().zip(&rois).map(|(sum, roi)| sum / roi.n_voxels.unwrap_or(MIN_VOXELS) as f64));
     }
     let averaged =
         Cube { n_repeats: cube.n_repeats, n_samples: cube.n_samples, n_targets: rois.len(), values };
     Ok((averaged, rois))
+}
+
+/// Voxels in memory, each with its ROI.
+#[derive(Debug, Clone, PartialEq)]
+pub struct LoadedVoxels {
+    /// The usable voxels that belong to an ROI, named `ROI · number of the column`.
+    pub voxels: LoadedResponses,
+    /// ROI of each of them, by position in `rois`.
+    pub roi_of: Vec<usize>,
+    /// The regions.
+    pub rois: Vec<RoiInfo>,
+}
+
+/// Load the single voxels of every ROI, to be summarised by the caller; `params.targets` must be
+/// [`Targets::Voxels`], and NaN may only be in voxels, which are then left out.
+///
+/// # Errors
+/// As [`load_responses`]; targets that are not labelled voxels.
+pub fn load_voxels(path: &Path, params: &ResponsesParams) -> Result<LoadedVoxels> {
+    let Targets::Voxels { file, key, rois } = &params.targets else {
+        return Err(IoError::shape(
+            path,
+            "voxels",
+            "a label for every voxel",
+            "none",
+            "give the label of each voxel's ROI",
+        ));
+    };
+    let cube = read_cube(path, params)?;
+    let labels = voxel_labels(file.as_deref().unwrap_or(path), key.as_deref(), cube.n_targets)?;
+    let networks = params.networks.as_deref();
+    let table = rois.as_deref().map(|rois| read_rois_by(rois, networks)).transpose()?;
+    let plan = plan_voxels(path, &cube, &labels, table, NanPolicy::Refuse)?;
+    let kept: Vec<(usize, usize)> =
+        plan.roi_of.iter().enumerate().filter_map(|(t, roi)| Some((t, (*roi)?))).collect();
+    let mut values = Vec::with_capacity(cube.n_repeats * cube.n_samples * kept.len());
+    for line in cube.values.chunks_exact(cube.n_targets) {
+        values.extend(kept.iter().map(|&(t, _)| line[t]));
+    }
+    Ok(LoadedVoxels {
+        voxels: LoadedResponses {
+            n_samples: cube.n_samples,
+            n_repeats: cube.n_repeats,
+            rois: kept.iter().map(|&(t, r)| bare(&format!("{} · {t}", plan.rois[r].roi))).collect(),
+            values,
+            kept: (0..cube.n_samples).collect(),
+        },
+        roi_of: kept.into_iter().map(|(_, roi)| roi).collect(),
+        rois: plan.rois,
+    })
 }
 
 fn refuse_non_finite(path: &Path, cube: &Cube, rois: &[RoiInfo]) -> Result<()> {
@@ -503,6 +589,10 @@ mod tests {
         let r = load_responses(&path, &params).unwrap();
         assert_eq!(r.values, [3.0, 4.0]);
         assert_eq!((r.rois.len(), r.rois[0].n_voxels, r.rois[0].n_dropped), (1, Some(5), 2));
+        let single = load_voxels(&path, &params).unwrap();
+        assert_eq!(single.roi_of, [0; 5]);
+        assert_eq!(single.voxels.values, [1.0, 2.0, 3.0, 4.0, 5.0, 2.0, 3.0, 4.0, 5.0, 6.0]);
+        assert_eq!((&single.rois[0], single.voxels.rois[4].roi.as_str()), (&r.rois[0], "A1 · 4"));
         std::fs::write(&labels, "roi\nA1\nA1\nA1\nA1\n0\nA1\nA1\n0\n").unwrap();
         let error = load_responses(&path, &params).unwrap_err();
         assert_eq!((error.kind, error.details.found.as_str()), (IoErrorKind::Shape, "4 (2 left out)"));
@@ -517,6 +607,11 @@ mod tests {
         let r = load_responses(&path, &params).unwrap();
         assert_eq!((r.rois[0].network.as_deref(), r.rois[0].x), (Some("auditory"), Some(-42.5)));
         assert_eq!((r.rois[1].network.as_deref(), r.rois[1].x), (None, None));
+        std::fs::write(&table, "roi,network,yeo7\nA1,auditory,SomMot\nV1,visual,Vis\n").unwrap();
+        let by_yeo = ResponsesParams { networks: Some("yeo7".into()), ..params.clone() };
+        assert_eq!(load_responses(&path, &by_yeo).unwrap().rois[1].network.as_deref(), Some("Vis"));
+        let missing = ResponsesParams { networks: Some("yeo17".into()), ..params.clone() };
+        assert!(load_responses(&path, &missing).is_err());
         std::fs::write(&table, "roi\nA1\n").unwrap();
         assert_eq!(load_responses(&path, &params).unwrap_err().kind, IoErrorKind::Shape);
     }

@@ -151,7 +151,7 @@ fn fit(
             .iter()
             .map(|values| {
                 check_finite(what, *values)?;
-                clean_responses(*values, &design, settings::drift(s))
+                clean_responses(*values, None, &design, settings::drift(s))
             })
             .collect()
     };

@@ -9,16 +9,18 @@ use std::path::{Path, PathBuf};
 
 use faer::{Mat, MatRef};
 use stereotax::data::{Monitor, Runs, TileSource};
+use stereotax::linalg::product;
 use stereotax::pipelines::{self, Clock, SampleDesign};
-use stereotax::signal::{Hrf, LanczosParams, Normalise, Resampling, box_of};
+use stereotax::signal::{Drift, Hrf, LanczosParams, Normalise, Resampling, box_of, first_component};
 use stereotax_io::{
-    FileLayers, LoadedResponses, Mesh, NanPolicy, ResponseAxis, ResponsesParams, RoiInfo, StimulusTable,
-    Targets, VertexLabels, load_responses, match_by_order, match_rows, read_mesh, read_stimuli, read_texts,
-    read_vertex_labels,
+    FileLayers, LoadedResponses, LoadedVoxels, Mesh, NanPolicy, ResponseAxis, ResponsesParams, RoiInfo,
+    StimulusTable, Targets, VertexLabels, load_responses, load_voxels, match_by_order, match_rows, read_mesh,
+    read_stimuli, read_texts, read_vertex_labels,
 };
 
 use crate::config::{
-    self, ArraySource, Axis, Benchmark, Blocks, Repeats, Resample, StimulusSet, SubjectMode, Voxels,
+    self, ArraySource, Axis, Benchmark, Blocks, Repeats, Resample, RoiSummary, StimulusSet, SubjectMode,
+    Voxels,
 };
 use crate::digests::Digests;
 use crate::error::StudyError;
@@ -276,11 +278,20 @@ fn load_benchmark(
             axes: response_axes(subject),
             targets: targets(study, benchmark),
             nan: NanPolicy::Refuse,
+            // The default column need not be there; one that was asked for must.
+            networks: Some(analysis.networks.clone()).filter(|column| column != "network"),
         };
-        let loaded = load_responses(&path, &params)?;
-        let names: Vec<String> = loaded.rois.iter().map(|r| r.roi.clone()).collect();
+        let (loaded, voxels) = match benchmark.roi_summary {
+            RoiSummary::Mean => (load_responses(&path, &params)?, None),
+            RoiSummary::FirstPc => {
+                let LoadedVoxels { voxels, roi_of, rois } = load_voxels(&path, &params)?;
+                (voxels, Some((roi_of, rois)))
+            }
+        };
+        let of_subject = voxels.as_ref().map_or(&loaded.rois, |(_, rois)| rois);
+        let names: Vec<String> = of_subject.iter().map(|r| r.roi.clone()).collect();
         match &rois {
-            None => rois = Some((subject.id.clone(), loaded.rois.clone())),
+            None => rois = Some((subject.id.clone(), of_subject.clone())),
             Some((first, known)) if known.iter().map(|r| &r.roi).ne(names.iter()) => {
                 return Err(StudyError::Input {
                     what: format!(
@@ -293,8 +304,18 @@ fn load_benchmark(
             }
             Some(_) => {}
         }
-        subjects
-            .push(load_subject(study, benchmark, subject, &loaded, timeline, &design, digests, findings)?);
+        let roi_of = voxels.map(|(roi_of, _)| roi_of);
+        subjects.push(load_subject(
+            study,
+            benchmark,
+            subject,
+            &loaded,
+            roi_of.as_deref(),
+            timeline,
+            &design,
+            digests,
+            findings,
+        )?);
     }
     let rois = rois.map(|(_, rois)| rois).unwrap_or_default();
     if analysis.subjects == SubjectMode::GroupMean && subjects.len() > 1 {
@@ -504,6 +525,7 @@ fn load_subject(
     benchmark: &Benchmark,
     subject: &config::Subject,
     loaded: &LoadedResponses,
+    roi_of: Option<&[usize]>,
     timeline: &Timeline,
     design: &SampleDesign,
     digests: &mut Digests,
@@ -536,8 +558,15 @@ fn load_subject(
         .collect(),
     };
     let per_row = rows.first().map_or(1, Vec::len);
+    let confounds = subject
+        .confounds
+        .as_ref()
+        .map(|source| load_confounds(study, source, &path, &rows, loaded.n_samples, &what));
+    let confounds = confounds.transpose()?;
+    let drift = settings::drift(&study.file.analysis);
     let clean = |values: Mat<f64>| -> Result<Mat<f64>, StudyError> {
-        pipelines::clean_responses(values.as_ref(), design, settings::drift(&study.file.analysis))
+        let confounds = confounds.as_ref().map(|c| c.as_ref());
+        pipelines::clean_responses(values.as_ref(), confounds, design, drift)
             .map_err(StudyError::in_context(&what))
     };
     let mut single = Vec::new();
@@ -551,16 +580,98 @@ fn load_subject(
     let mean = Mat::from_fn(rows.len(), n_rois, |i, j| {
         single.iter().map(|values| values[(i, j)]).sum::<f64>() / n_single
     });
-    let repeats = if single.len() > 1 {
+    let mut repeats = if single.len() > 1 {
         single.into_iter().map(clean).collect::<Result<Vec<_>, _>>()?
     } else {
         Vec::new()
     };
-    let digest = crate::node::digest_of_json(&serde_json::json!({
+    let mut responses = clean(mean)?;
+    if let Some(roi_of) = roi_of {
+        let weights = component_weights(responses.as_ref(), roi_of, &loaded.rois)
+            .map_err(StudyError::in_context(&what))?;
+        // One run's voxels have unit variance; their component has not, and is scaled again.
+        let scaled = |values: &Mat<f64>| -> Result<Mat<f64>, StudyError> {
+            let series = product(values.as_ref(), weights.as_ref());
+            pipelines::clean_responses(series.as_ref(), None, design, Drift::Mean)
+                .map_err(StudyError::in_context(&what))
+        };
+        responses = scaled(&responses)?;
+        repeats = repeats.iter().map(scaled).collect::<Result<Vec<_>, _>>()?;
+    }
+    let mut known = serde_json::json!({
         "file": digests.file(&path)?, "key": subject.key, "axes": subject.axes, "repeats": subject.repeats,
         "rows": rows, "drift": study.file.analysis.drift, "voxels": benchmark.voxels,
-    }));
-    Ok(SubjectInput { id: subject.id.clone(), responses: clean(mean)?, repeats, digest })
+    });
+    // Named only where they are used, so that the keys of other results stay as they are.
+    if let Some(source) = &subject.confounds {
+        let file = match source {
+            ArraySource::File { file, .. } => Some(digests.file(&study.path(file))?),
+            ArraySource::Key { .. } => None,
+        };
+        known["confounds"] = serde_json::json!([source, file]);
+    }
+    if let Voxels::Labels(ArraySource::File { file, .. }) = &benchmark.voxels {
+        known["labels"] = serde_json::json!(digests.file(&study.path(file))?);
+        if let Some(ArraySource::File { file, .. }) = &benchmark.rois {
+            known["rois"] = serde_json::json!(digests.file(&study.path(file))?);
+        }
+    }
+    if roi_of.is_some() {
+        known["roi_summary"] = serde_json::json!(benchmark.roi_summary);
+    }
+    let digest = crate::node::digest_of_json(&known);
+    Ok(SubjectInput { id: subject.id.clone(), responses, repeats, digest })
+}
+
+/// Confounds in the order of the samples: one row per row of the response file.
+fn load_confounds(
+    study: &Study,
+    source: &ArraySource,
+    responses: &Path,
+    rows: &[Vec<usize>],
+    n_responses: usize,
+    what: &str,
+) -> Result<Mat<f64>, StudyError> {
+    let (path, key) = match source {
+        ArraySource::File { file, key } => (study.path(file), key.clone()),
+        ArraySource::Key { key } => (responses.to_owned(), Some(key.clone())),
+    };
+    let loaded = load_responses(&path, &ResponsesParams { key, ..ResponsesParams::default() })?;
+    if loaded.n_samples != n_responses || loaded.n_repeats != 1 {
+        return Err(StudyError::Input {
+            what: format!(
+                "{what}: the confounds in `{}` have {} rows, but the responses have {n_responses}",
+                path.display(),
+                loaded.n_samples
+            ),
+            hint: "give one row of confounds per row of the responses".into(),
+        });
+    }
+    Ok(Mat::from_fn(rows.len(), loaded.rois.len(), |i, j| loaded.value(rows[i][0], j, 0)))
+}
+
+/// What turns voxels into the first component of each ROI (voxels × ROIs).
+fn component_weights(
+    voxels: MatRef<f64>,
+    roi_of: &[usize],
+    names: &[RoiInfo],
+) -> stereotax::Result<Mat<f64>> {
+    let n_rois = roi_of.iter().max().map_or(0, |roi| roi + 1);
+    let mut weights = Mat::zeros(roi_of.len(), n_rois);
+    for roi in 0..n_rois {
+        let members: Vec<usize> = (0..roi_of.len()).filter(|&v| roi_of[v] == roi).collect();
+        let series = Mat::from_fn(voxels.nrows(), members.len(), |t, k| voxels[(t, members[k])]);
+        let found = first_component(series.as_ref()).map_err(|e| {
+            let name = members.first().map_or("", |&v| names[v].roi.as_str());
+            stereotax::Error::ZeroVariance {
+                what: format!("the voxels of `{name}` and its neighbours"),
+                detail: e.to_string(),
+                hint: "leave the ROI out".into(),
+            }
+        })?;
+        members.iter().zip(&found.weights).for_each(|(&v, &w)| weights[(v, roi)] = w);
+    }
+    Ok(weights)
 }
 
 /// All subjects as one.

@@ -233,6 +233,7 @@ pub fn group(s: &NfasSettings, seed: u64) -> GroupParams {
             config::Embedding::Score => CoordinateKind::Score,
             config::Embedding::Response => CoordinateKind::Response,
         },
+        concatenate: s.benchmarks == config::Benchmarks::Concatenate,
         distance: match s.distance {
             config::Distance::Euclidean => DistanceKind::Euclidean,
             config::Distance::Correlation => DistanceKind::Correlation,

@@ -10,8 +10,8 @@ use stereotax::dynamics::{StableVerdict, Unstable, UnstableReason};
 use stereotax::pipelines::Representation;
 use stereotax::pipelines::depth::{DepthResult, FoldDepth};
 use stereotax::pipelines::group::{
-    GroupResult, MaxTRow, ModelInfo, PointStatus, PredictedResponses, RepresentationScores, Severity,
-    SpaceInput, Warning, compare_groups,
+    BenchmarkScores, GroupResult, MaxTRow, ModelInfo, PointStatus, PredictedResponses, RepresentationScores,
+    Severity, SpaceInput, Warning, compare_groups,
 };
 use stereotax::stats::score::ScoreKind;
 use stereotax_io::Table;
@@ -257,8 +257,10 @@ fn spaces(study: &Study, inputs: &Inputs, grid: &Grid, scored: &Scored) -> Vec<S
                     .collect();
                 mean(&values)
             };
+            let concatenate =
+                study.file.analysis.benchmarks == config::Benchmarks::Concatenate && benchmarks.len() > 1;
             let mut scores = Vec::new();
-            for (name, pick) in representation_names(grid) {
+            for (name, pick) in representation_names(grid, study.file.analysis.controls.first_last) {
                 let per_model: Vec<Option<Combined>> = models
                     .iter()
                     .map(|&model| {
@@ -275,6 +277,25 @@ fn spaces(study: &Study, inputs: &Inputs, grid: &Grid, scored: &Scored) -> Vec<S
                     })
                     .collect();
                 push_scores(&mut scores, name, &per_model, rois.len());
+                if let Some(scores) = scores.last_mut().filter(|_| concatenate) {
+                    scores.by_benchmark = benchmarks
+                        .iter()
+                        .map(|&b| {
+                            let of = |model: usize| {
+                                let i =
+                                    of_model(model).into_iter().find(|&i| grid.pairs[i].benchmark == b)?;
+                                scored.pairs[i].1.get(&pick.of(n_layers(inputs, &grid.pairs[i])))
+                            };
+                            BenchmarkScores {
+                                benchmark: inputs.benchmarks[b].id.clone(),
+                                score: Mat::from_fn(models.len(), rois.len(), |m, j| {
+                                    of(models[m]).map_or(f64::NAN, |s| s.score[columns[&b][j]])
+                                }),
+                                ceilings: columns[&b].iter().map(|&j| ceilings[b].mean[j]).collect(),
+                            }
+                        })
+                        .collect();
+                }
             }
             nuisance_scores(&mut scores, inputs, grid, scored, &models, &of_model, &columns, rois.len());
             let model_ceilings = Mat::from_fn(models.len(), rois.len(), |m, j| {
@@ -336,7 +357,7 @@ fn model_info(
         family: about.family.clone(),
         benchmark: benchmarks.join("+"),
         trained: about.trained,
-        twin_of: about.twin_of.clone(),
+        twin_of: about.twin_of.clone().filter(|_| study.file.analysis.controls.untrained),
         verdict,
     }
 }
@@ -369,7 +390,7 @@ impl Pick {
     }
 }
 
-fn representation_names(grid: &Grid) -> Vec<(String, Pick)> {
+fn representation_names(grid: &Grid, first_last: bool) -> Vec<(String, Pick)> {
     let mut names: Vec<(String, Pick)> = [
         Representation::StableMode,
         Representation::Adaptive,
@@ -380,8 +401,10 @@ fn representation_names(grid: &Grid) -> Vec<(String, Pick)> {
     .into_iter()
     .map(|r| (r.name(), Pick::Same(r)))
     .collect();
-    names.push(("first_layer".into(), Pick::Same(Representation::Layer(0))));
-    names.push(("last_layer".into(), Pick::LastLayer));
+    if first_last {
+        names.push(("first_layer".into(), Pick::Same(Representation::Layer(0))));
+        names.push(("last_layer".into(), Pick::LastLayer));
+    }
     for index in 0..grid.depth_params.n_shuffles {
         let shuffled = Representation::Shuffled(index);
         names.push((shuffled.name(), Pick::Same(shuffled)));
@@ -469,6 +492,7 @@ fn push_scores(
         r: Mat::from_fn(per_model.len(), n_rois, |m, j| value(&|c| &c.r, m, j)),
         draws: per_model.iter().map(|c| c.as_ref().and_then(|c| c.draws.clone())).collect(),
         null: per_model.iter().map(|c| c.as_ref().and_then(|c| c.null.clone())).collect(),
+        by_benchmark: Vec::new(),
         responses: per_model.iter().map(|c| c.as_ref().and_then(|c| c.responses.clone())).collect(),
     });
 }

@@ -13,11 +13,11 @@ mod template;
 pub use parse::{KNOWN_KEYS, parse, parse_choices};
 pub use reader::{Problem, SHORT_NAMES, StudyErrors, long_word};
 pub use study::{
-    ActivationSource, Activations, Alphas, ArraySource, Axis, Benchmark, Blocks, CeilingKind, Centring,
-    Clock, Controls, Derivatives, Distance, DmdClock, Drift, Embedding, Encoder, FitOn, Folds, GateAction,
-    Gates, Hemisphere, Hrf, IntervalKind, LayerMap, Model, Multiplicity, NfasSettings, Nuisance, Pooling,
-    Preset, Repeats, Resample, Restricted, Scale, Score, SecondsRange, SignPolicy, SnciKind, StimulusSet,
-    Study, Subject, SubjectMode, Surface, Trajectory, Voxels,
+    ActivationSource, Activations, Alphas, ArraySource, Axis, Benchmark, Benchmarks, Blocks, CeilingKind,
+    Centring, Clock, Controls, Derivatives, Distance, DmdClock, Drift, Embedding, Encoder, FitOn, Folds,
+    GateAction, Gates, Hemisphere, Hrf, IntervalKind, LayerMap, Model, Multiplicity, NfasSettings, Nuisance,
+    Pooling, Preset, Repeats, Resample, Restricted, RoiSummary, Scale, Score, SecondsRange, SignPolicy,
+    SnciKind, StimulusSet, Study, Subject, SubjectMode, Surface, Trajectory, Voxels,
 };
 pub use template::TEMPLATE;
 

@@ -44,8 +44,9 @@ const BRAIN: &[&str] = &[
     "by_order",
     "nuisance",
     "voxels",
+    "roi_summary",
 ];
-const SUBJECT: &[&str] = &["id", "responses", "key", "ids", "axes", "repeats"];
+const SUBJECT: &[&str] = &["id", "responses", "key", "ids", "axes", "repeats", "confounds"];
 const SURFACE: &[&str] = &["hemisphere", "vertices", "faces", "labels"];
 const NUISANCE: &[&str] = &["name", "file", "key"];
 const MODEL: &[&str] = &["name", "modality", "family", "trained", "twin_of", "activations"];
@@ -88,6 +89,7 @@ const NFAS: &[&str] = &[
     "min_ceiling",
     "subjects",
     "embedding",
+    "benchmarks",
     "snci",
     "distance",
     "permutations",
@@ -230,7 +232,17 @@ fn read_brain(top: &Reader<'_>, stimuli: &[StimulusSet], stimulus_ids: &[&str]) 
         }
         let mut by_order = false;
         table.flag("by_order", &mut by_order);
-        let subjects = read_subjects(&table, by_order);
+        let subjects = read_subjects(&table, by_order, clock);
+        let voxels = read_voxels(&table);
+        let mut roi_summary = RoiSummary::Mean;
+        table.form("roi_summary", &mut roi_summary, ROI_SUMMARY);
+        if roi_summary == RoiSummary::FirstPc && !matches!(voxels, Voxels::Labels(_)) {
+            table.problem(
+                "roi_summary",
+                "`roi_summary = \"first_pc\"` needs voxels and their labels".into(),
+                "say `voxels = \"labels.csv\"`, or leave `roi_summary` out",
+            );
+        }
         let nuisance = read_nuisance(&table);
         benchmarks.push(Benchmark {
             id,
@@ -244,7 +256,8 @@ fn read_brain(top: &Reader<'_>, stimuli: &[StimulusSet], stimulus_ids: &[&str]) 
             surface: read_surface(&table),
             by_order,
             nuisance,
-            voxels: read_voxels(&table),
+            voxels,
+            roi_summary,
         });
     }
     benchmarks
@@ -264,7 +277,7 @@ fn read_clock(table: &Reader<'_>) -> Clock {
     }
 }
 
-fn read_subjects(benchmark: &Reader<'_>, by_order: bool) -> Vec<Subject> {
+fn read_subjects(benchmark: &Reader<'_>, by_order: bool, clock: Clock) -> Vec<Subject> {
     let example = "subjects = [{ id = \"s1\", responses = \"s1.npy\" }]";
     let Some(value) = benchmark.required("subjects", example) else { return Vec::new() };
     let mut subjects: Vec<Subject> = Vec::new();
@@ -286,6 +299,15 @@ fn read_subjects(benchmark: &Reader<'_>, by_order: bool) -> Vec<Subject> {
         }
         let ids = table.get("ids").and_then(|v| source(&v));
         refuse_order_and_ids(&table, by_order, ids.is_some());
+        let confounds = table.get("confounds").and_then(|v| source(&v));
+        if confounds.is_some() && (clock == Clock::Stimulus || repeats != Repeats::None) {
+            table.problem(
+                "confounds",
+                "`confounds` are taken out of the runs of a time series without repeats".into(),
+                "take them out of the responses beforehand, or give one series per subject with \
+                 `clock = { tr_s = … }`",
+            );
+        }
         subjects.push(Subject {
             id,
             responses: path(&table, "responses", "responses = \"s1.npy\""),
@@ -293,6 +315,7 @@ fn read_subjects(benchmark: &Reader<'_>, by_order: bool) -> Vec<Subject> {
             ids,
             axes,
             repeats,
+            confounds,
         });
     }
     subjects
@@ -537,6 +560,7 @@ fn read_choices(t: &Reader<'_>, s: &mut NfasSettings, place: &str) {
     t.number("min_ceiling", &mut s.min_ceiling, 0.0, 1.0, "a number from 0 to 1");
     t.form("subjects", &mut s.subjects, SUBJECTS);
     t.form("embedding", &mut s.embedding, EMBEDDING);
+    t.form("benchmarks", &mut s.benchmarks, BENCHMARKS);
     read_snci(t, &mut s.snci);
     t.form("distance", &mut s.distance, DISTANCE);
     t.count("permutations", &mut s.permutations, 99, 10_000_000);
@@ -888,6 +912,8 @@ const BLOCKS: &[Form<Blocks>] = &[
     word("run", |_| Blocks::Run),
     with("segment", SECONDS, |seconds| Blocks::Segment { seconds }),
 ];
+const ROI_SUMMARY: &[Form<RoiSummary>] =
+    &[word("mean", |_| RoiSummary::Mean), word("first_pc", |_| RoiSummary::FirstPc)];
 const AXIS: &[Form<Axis>] = &[
     word("stimulus", |_| Axis::Stimulus),
     word("target", |_| Axis::Target),
@@ -1033,6 +1059,8 @@ const EMBEDDING: &[Form<Embedding>] = &[
     word("ceiling", |_| Embedding::Ceiling),
     word("response", |_| Embedding::Response),
 ];
+const BENCHMARKS: &[Form<Benchmarks>] =
+    &[word("average", |_| Benchmarks::Average), word("concatenate", |_| Benchmarks::Concatenate)];
 const SNCI: &[Form<SnciKind>] = &[
     word("snr", |_| SnciKind::Snr),
     word("bounded", |_| SnciKind::Bounded),
@@ -1321,6 +1349,28 @@ activations = { file = "silero.npz", layers = ["conv1", "lstm"], stimuli = "soun
     }
 
     #[test]
+    fn cleaning_belongs_to_time_series_and_voxels() {
+        let with = |brain: &str| BASE.replace("rois =", &format!("{brain}\nrois ="));
+        for (brain, told_so) in [
+            ("roi_summary = \"first_pc\"", "needs voxels and their labels"),
+            ("roi_summary = \"median\"", "`first_pc`"),
+        ] {
+            assert!(told(&with(brain)).contains(told_so), "{}", told(&with(brain)));
+        }
+        let confounds = BASE.replace("key = \"response\" }", "key = \"response\", confounds = \"c.csv\" }");
+        assert!(told(&confounds).contains("without repeats"), "{}", told(&confounds));
+        let series =
+            confounds.replace("ids = \"stimuli.csv\"", "ids = \"stimuli.csv\"\nblocks = \"run\"").replace(
+                "rois =",
+                "clock = { tr_s = 2 }\nvoxels = \"l.csv\"\nroi_summary = \"first_pc\"\nrois =",
+            );
+        let brain = parse(&series, "s").unwrap_or_else(|e| panic!("{e}")).brain.remove(0);
+        assert_eq!(brain.roi_summary, RoiSummary::FirstPc);
+        let file = ArraySource::File { file: "c.csv".into(), key: None };
+        assert_eq!(brain.subjects[0].confounds, Some(file));
+    }
+
+    #[test]
     fn sources_are_files_or_keys() {
         let key =
             |text: &str| parse(&BASE.replace("\"rois.csv\"", text), "s").unwrap_or_else(|e| panic!("{e}"));
@@ -1348,7 +1398,7 @@ activations = { file = "silero.npz", layers = ["conv1", "lstm"], stimuli = "soun
         r#"s_hz":0.01}},"project_features":false,"encoder":"ridge","band_candidates":20,"alphas":{"grid":{"from":0.001,"to":1000000.0,"count":19}},"#,
         r#""alpha_per_roi":true,"equalize_dim":true,"max_dim":256,"inner_folds":8,"outer_folds":"auto"#,
         r#"","purge_s":12.0,"score":"debiased","ceiling":"auto","min_ceiling":0.1,"subjects":"each",""#,
-        r#"embedding":"score","snci":["snr","debiased"],"distance":"euclidean","permutations":9999,"e"#,
+        r#"embedding":"score","benchmarks":"average","snci":["snr","debiased"],"distance":"euclidean","permutations":9999,"e"#,
         r#"xact":true,"restricted":"family","bootstraps":2000,"interval":"percentile","sign_policy":"zero","shifts":1000,"multiplicity":"max_t","networks":"network","con"#,
         r#"trols":{"layer_order":20,"layer_mean":true,"first_last":true,"best_layer":true,"untrained""#,
         r#":true,"nuisance":true,"multiverse":true,"leave_one_family_out":true,"adaptive":true}}"#,

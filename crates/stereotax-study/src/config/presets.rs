@@ -8,9 +8,9 @@
 use stereotax::dynamics::{Amplitude, Estimator, ModeForm, RankRule, Selection};
 
 use super::study::{
-    Alphas, CeilingKind, Centring, Controls, Derivatives, Distance, DmdClock, Drift, Embedding, Encoder,
-    FitOn, Folds, GateAction, Gates, Hrf, IntervalKind, LayerMap, Multiplicity, NfasSettings, Preset,
-    Resample, Restricted, Scale, Score, SecondsRange, SignPolicy, SnciKind, SubjectMode, Trajectory,
+    Alphas, Benchmarks, CeilingKind, Centring, Controls, Derivatives, Distance, DmdClock, Drift, Embedding,
+    Encoder, FitOn, Folds, GateAction, Gates, Hrf, IntervalKind, LayerMap, Multiplicity, NfasSettings,
+    Preset, Resample, Restricted, Scale, Score, SecondsRange, SignPolicy, SnciKind, SubjectMode, Trajectory,
 };
 
 impl Preset {
@@ -93,6 +93,7 @@ fn robust() -> NfasSettings {
         min_ceiling: 0.1,
         subjects: SubjectMode::Each,
         embedding: Embedding::Score,
+        benchmarks: Benchmarks::Average,
         snci: vec![SnciKind::Snr, SnciKind::Debiased],
         distance: Distance::Euclidean,
         permutations: 9999,

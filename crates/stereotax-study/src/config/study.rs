@@ -97,6 +97,18 @@ pub struct Benchmark {
     pub nuisance: Vec<Nuisance>,
     /// Whether target columns are voxels. Default `no`.
     pub voxels: Voxels,
+    /// What stands for the voxels of an ROI, where labels say which they are. Default `mean`.
+    pub roi_summary: RoiSummary,
+}
+
+/// What stands for the voxels of an ROI (specs: nfas-dmd 8.4).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum RoiSummary {
+    /// Their mean.
+    Mean,
+    /// Their first principal component after cleaning, signed to correlate with the mean.
+    FirstPc,
 }
 
 /// What one row of a response array is.
@@ -128,6 +140,9 @@ pub struct Subject {
     pub axes: Vec<Axis>,
     /// Where repeated presentations are. Default `axis` where `axes` names one, else `none`.
     pub repeats: Repeats,
+    /// Confounds of a time series (motion, physiology), one row per row of the responses; taken out of
+    /// every run with the drift.
+    pub confounds: Option<ArraySource>,
 }
 
 /// One axis of a response array.
@@ -371,6 +386,8 @@ pub struct NfasSettings {
     pub subjects: SubjectMode,
     /// What the coordinates of a model are.
     pub embedding: Embedding,
+    /// How the scores of a model on several benchmarks of a space become its coordinates.
+    pub benchmarks: Benchmarks,
     /// D15: which consistency indices are computed; the first is the main one.
     pub snci: Vec<SnciKind>,
     /// D16: distance between models.
@@ -694,6 +711,16 @@ pub enum Embedding {
     Ceiling,
     /// Its predicted responses, compared by correlation.
     Response,
+}
+
+/// How scores on several benchmarks become coordinates (specs: nfas-dmd section 10).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Benchmarks {
+    /// ROI by ROI, their mean.
+    Average,
+    /// One coordinate per benchmark and ROI.
+    Concatenate,
 }
 
 /// A consistency index (specs: nfas-dmd section 10); μ and s over the models of a modality.

@@ -3,7 +3,7 @@
 use faer::{Mat, MatRef};
 
 use crate::data::{Error, Fold, Folds, Result, Runs};
-use crate::signal::{ConstantRule, Drift, remove_drift, z_score_runs};
+use crate::signal::{ConstantRule, Drift, remove_confounds, remove_drift, z_score_runs};
 
 /// What one row of the responses is.
 #[derive(Debug, Clone, Copy, PartialEq, serde::Serialize, serde::Deserialize)]
@@ -140,17 +140,22 @@ impl SampleDesign {
     }
 }
 
-/// Remove drift and z-score each run of a time series; leave responses per stimulus as they are.
+/// Remove drift and confounds and z-score each run of a time series; leave responses per stimulus as they are.
 ///
-/// `values` are samples × ROIs; a constant ROI becomes 0. Errors: those of the drift model.
-pub fn clean_responses(values: MatRef<f64>, design: &SampleDesign, drift: Drift) -> Result<Mat<f64>> {
-    match design.clock {
-        Clock::Stimulus => Ok(values.to_owned()),
-        Clock::Tr { tr_s } => {
-            let flat = remove_drift(values, &design.runs, tr_s, drift)?;
-            Ok(z_score_runs(flat.as_ref(), &design.runs, ConstantRule::Zero)?.values)
-        }
-    }
+/// `values` are samples × ROIs, `confounds` samples × confounds; a constant ROI becomes 0. Errors: those of
+/// the drift model.
+pub fn clean_responses(
+    values: MatRef<f64>,
+    confounds: Option<MatRef<f64>>,
+    design: &SampleDesign,
+    drift: Drift,
+) -> Result<Mat<f64>> {
+    let Clock::Tr { tr_s } = design.clock else { return Ok(values.to_owned()) };
+    let flat = match confounds {
+        Some(confounds) => remove_confounds(values, confounds, &design.runs, tr_s, drift)?,
+        None => remove_drift(values, &design.runs, tr_s, drift)?,
+    };
+    Ok(z_score_runs(flat.as_ref(), &design.runs, ConstantRule::Zero)?.values)
 }
 
 /// The mean over subjects of responses z-scored by run (time series) or over all samples (stimuli).

@@ -16,7 +16,7 @@ use faer::{Mat, MatRef};
 
 use super::hrf::{check_rows, check_tr};
 use crate::data::{Error, Result, Runs};
-use crate::linalg::{add_product, cross, thin_qr};
+use crate::linalg::{add_product, cross, svd, thin_qr};
 
 /// Which drifts are taken out, per run.
 #[derive(Debug, Clone, Copy, PartialEq, Default, serde::Serialize, serde::Deserialize)]
@@ -171,6 +171,62 @@ pub fn remove_drift(series: MatRef<f64>, runs: &Runs, tr_s: f64, drift: Drift) -
     })
 }
 
+/// Take the chosen drift and the columns of `confounds` (samples × confounds) out of every run: the residual
+/// of least squares on both.
+///
+/// A confound that drift explains, or that is constant or repeats others in a run, adds nothing there.
+/// Errors: those of [`remove_drift`], confounds of other rows or not finite, a run with no more samples than
+/// drift and confounds have columns.
+pub fn remove_confounds(
+    series: MatRef<f64>,
+    confounds: MatRef<f64>,
+    runs: &Runs,
+    tr_s: f64,
+    drift: Drift,
+) -> Result<Mat<f64>> {
+    if confounds.nrows() != series.nrows() {
+        return Err(Error::Shape {
+            what: "confounds".into(),
+            expected: format!("{} rows (as the series)", series.nrows()),
+            found: format!("{} rows", confounds.nrows()),
+            hint: "give one row per volume, in the same order".into(),
+        });
+    }
+    crate::stats::summary::check_finite("confounds", confounds)?;
+    // Regressing first on drift and then on what drift leaves of the confounds is the joint regression.
+    let flat = remove_drift(series, runs, tr_s, drift)?;
+    let rest = remove_drift(confounds, runs, tr_s, drift)?;
+    let mut bases = Vec::with_capacity(runs.n_runs());
+    for (range, name) in runs.ranges().zip(runs.names()) {
+        let n_drift = match drift {
+            Drift::None => 0,
+            Drift::Mean => 1,
+            Drift::Cosine { high_pass_hz } => 1 + dct_order(range.len(), tr_s, high_pass_hz),
+            Drift::Polynomial { polort } => polort + 1,
+        };
+        // Columns of one scale, so that rank does not depend on units.
+        let mut part = rest.get(range.clone(), ..).to_owned();
+        for j in 0..part.ncols() {
+            let size = confounds.get(range.clone(), j..j + 1).norm_max();
+            let left = part.col(j).norm_l2();
+            let scale = if left > 1e-9 * size { 1.0 / left } else { 0.0 };
+            part.col_mut(j).iter_mut().for_each(|x| *x *= scale);
+        }
+        let found = svd(part.as_ref())?;
+        let rank = found.s.iter().take_while(|&&s| s > 1e-9).count();
+        if range.len() <= n_drift + rank {
+            return Err(Error::TooFew {
+                what: format!("run {name}"),
+                needed: format!("more samples than drift and confounds have columns ({})", n_drift + rank),
+                found: format!("{} samples", range.len()),
+                hint: "give fewer confounds, or drop the run".into(),
+            });
+        }
+        bases.push(found.u.get(.., ..rank).to_owned());
+    }
+    project_out(flat.as_ref(), runs, |run, _| bases[run].clone())
+}
+
 /// Give every column mean 0 and standard deviation 1 (divisor n) within each run.
 ///
 /// A column whose deviation is below 1e-12 of its size is constant: it becomes what `rule` says, and is
@@ -205,6 +261,39 @@ pub fn z_score_runs(series: MatRef<f64>, runs: &Runs, rule: ConstantRule) -> Res
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn confounds_leave_what_a_joint_regression_leaves() {
+        use crate::stats::rng::Stream;
+        let mut stream = Stream::new(3, "confound tests", 0);
+        let runs = Runs::from_lengths(&["a".into(), "b".into()], &[40, 50]).unwrap();
+        // A confound, its double, one that is constant in the second run, and a pure drift.
+        let raw = Mat::from_fn(90, 2, |_, _| stream.normal());
+        let c = Mat::from_fn(90, 4, |t, j| match j {
+            0 => raw[(t, 0)] + 0.1 * t as f64,
+            1 => 2.0 * (raw[(t, 0)] + 0.1 * t as f64),
+            2 if t < 40 => raw[(t, 1)],
+            2 => 7.0,
+            _ => t as f64,
+        });
+        let e = Mat::from_fn(90, 1, |_, _| stream.normal());
+        let drift = Drift::Polynomial { polort: 1 };
+        let y = Mat::from_fn(90, 1, |t, _| {
+            e[(t, 0)] + 5.0 * c[(t, 0)] - 3.0 * c[(t, 2)] + 0.7 * t as f64 + if t < 40 { 9.0 } else { -4.0 }
+        });
+        let found = remove_confounds(y.as_ref(), c.as_ref(), &runs, 2.0, drift).unwrap();
+        let noise = remove_confounds(e.as_ref(), c.as_ref(), &runs, 2.0, drift).unwrap();
+        assert!((&found - &noise).norm_max() < 1e-10, "the effect of confounds and drift is gone");
+        for (range, columns) in runs.ranges().zip([vec![0, 2, 3], vec![0, 3]]) {
+            for j in columns {
+                let dot: f64 = range.clone().map(|t| found[(t, 0)] * c[(t, j)]).sum();
+                assert!(dot.abs() < 1e-8, "confound {j}: {dot}");
+            }
+        }
+        let many = Mat::from_fn(90, 39, |t, j| ((t * (j + 1)) as f64).sin());
+        let refused = remove_confounds(y.as_ref(), many.as_ref(), &runs, 2.0, drift).unwrap_err().to_string();
+        assert!(refused.contains("run a") && refused.contains("confounds"), "{refused}");
+    }
     use crate::linalg::gram;
     use crate::stats::rng::Stream;
 

@@ -357,7 +357,7 @@ fn measured(
     distance: DistanceKind,
     params: &GroupParams,
 ) -> Result<std::result::Result<Measured, String>> {
-    let found = match table.distances(&groups.models, embedding, distance, params.score)? {
+    let found = match table.distances(&groups.models, embedding, distance, params)? {
         Ok(found) => found,
         Err(reason) => return Ok(Err(reason)),
     };

@@ -99,7 +99,7 @@ fn place(
     if table.models.len() < 2 {
         return Ok(Err("a single model has no place relative to others".into()));
     }
-    let found = match table.distances(&table.models, params.embedding, params.distance, params.score)? {
+    let found = match table.distances(&table.models, params.embedding, params.distance, params)? {
         Ok(found) => found,
         Err(reason) => return Ok(Err(reason)),
     };
@@ -128,6 +128,9 @@ fn regions(
 ) -> Result<std::result::Result<Vec<Region>, String>> {
     if params.embedding == CoordinateKind::Response {
         return Ok(Err("no region: bootstrap draws are of scores, not of predicted responses".into()));
+    }
+    if table.concatenated(params) {
+        return Ok(Err("no region: draws of different benchmarks are not joined".into()));
     }
     let n_draws = models.iter().filter_map(|&i| Some(table.scores.draws[i].as_ref()?.nrows())).min();
     let Some(n_draws) = n_draws.map(|n| n.min(REGION_DRAWS)).filter(|&n| n >= 2) else {

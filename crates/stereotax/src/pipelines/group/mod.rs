@@ -106,9 +106,23 @@ pub struct RepresentationScores {
     /// Null draws of r averaged over subjects, per model (draws × ROIs, draw after draw); the same draw
     /// moves the same samples everywhere.
     pub null: Vec<Option<Arc<Vec<f32>>>>,
+    /// The scores of each benchmark of the space; needed for [`GroupParams::concatenate`] only, and may be
+    /// empty otherwise.
+    pub by_benchmark: Vec<BenchmarkScores>,
     /// Predicted responses per model; needed for [`CoordinateKind::Response`] only, and may be empty
     /// otherwise.
     pub responses: Vec<Option<PredictedResponses>>,
+}
+
+/// Scores on one benchmark of a space.
+#[derive(Debug, Clone)]
+pub struct BenchmarkScores {
+    /// Name of the benchmark.
+    pub benchmark: String,
+    /// Models × ROIs; NaN where a model was not scored on it.
+    pub score: Mat<f64>,
+    /// Noise ceiling per ROI, as a correlation; NaN where there is none.
+    pub ceilings: Vec<f64>,
 }
 
 /// Out-of-fold predictions of the group's responses.
@@ -231,6 +245,9 @@ pub struct GroupParams {
     pub score: ScoreKind,
     /// What the coordinates of a model are (default `Score`).
     pub embedding: CoordinateKind,
+    /// Coordinates are scores per benchmark and ROI instead of their means over benchmarks, where there are
+    /// several (default false).
+    pub concatenate: bool,
     /// Distance between models (default `Euclidean`).
     pub distance: DistanceKind,
     /// Permutations per test (default 9999).
@@ -271,6 +288,7 @@ impl Default for GroupParams {
         GroupParams {
             score: ScoreKind::R2,
             embedding: CoordinateKind::Score,
+            concatenate: false,
             distance: DistanceKind::Euclidean,
             n_permutations: 9999,
             exact: true,

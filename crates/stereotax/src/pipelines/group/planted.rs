@@ -62,7 +62,15 @@ fn plant(plan: &Plan) -> SpaceInput {
         let null = (0..n)
             .map(|_| Some(Arc::new((0..99 * plan.n_rois).map(|_| 0.1 * stream.normal() as f32).collect())))
             .collect();
-        RepresentationScores { representation: name.into(), score, r, draws, null, responses: Vec::new() }
+        RepresentationScores {
+            representation: name.into(),
+            score,
+            r,
+            draws,
+            null,
+            by_benchmark: Vec::new(),
+            responses: Vec::new(),
+        }
     };
     SpaceInput {
         space: "main".into(),
@@ -289,6 +297,7 @@ fn the_order_of_models_and_rois_and_the_threads_change_nothing() {
                         Some(Arc::new((0..99 * 12).map(|k| values[k / 12 * 12 + rois[k % 12]]).collect()))
                     })
                     .collect(),
+                by_benchmark: Vec::new(),
                 responses: Vec::new(),
             })
             .collect(),
@@ -314,6 +323,7 @@ fn controls_by_hand() {
                 .then(|| Arc::new(Mat::from_fn(shift.len(), 2, |b, j| (at[j] + shift[b]) as f32))),
         ],
         null: vec![None],
+        by_benchmark: Vec::new(),
         responses: Vec::new(),
     };
     // Paired differences to layer_mean: 0.1 − 0.05, 0.1 + 0.0, 0.1 + 0.05, 0.1 − 0.15.
@@ -406,6 +416,41 @@ fn significance_is_adjusted_over_models_and_unmasked_rois() {
         let row = found.max_t.iter().find(|row| row.model == "text_0" && row.roi == "roi_00").unwrap();
         assert_eq!((row.p_adj, q(row)), (p_adj, q(first)), "{multiplicity:?}");
     }
+}
+
+#[test]
+fn benchmarks_are_put_side_by_side() {
+    let mut space = plant(&Plan { groups: vec![("audio", 2, 2, "a+b"), ("vision", 2, 2, "a+b")], ..plan() });
+    space.scores.truncate(1);
+    // Modalities differ on both benchmarks, in opposite directions: their mean is the same.
+    let of = |at: [f64; 4]| Mat::from_fn(4, 12, |i, j| if j == 1 { at[i] } else { 0.5 });
+    let (a, b) = (of([0.4, 0.5, 0.1, 0.2]), of([0.1, 0.2, 0.4, 0.5]));
+    space.scores[0].score = (&a + &b) * faer::Scale(0.5);
+    let one = |name: &str, score: Mat<f64>| BenchmarkScores {
+        benchmark: name.into(),
+        score,
+        ceilings: vec![0.5; 12],
+    };
+    space.scores[0].by_benchmark = vec![one("a", a), one("b", b)];
+    let raw = GroupParams { distance: DistanceKind::EuclideanRaw, ..params() };
+    let r2 = |params: &GroupParams| test(&run(&space, params), "stable_mode", "permanova", "modality").r2;
+    assert!(r2(&raw) < 1e-12, "{}", r2(&raw));
+    // Per benchmark: between 0.3² · 4/4 twice, within 4 · 0.05² twice.
+    let joined = GroupParams { concatenate: true, ..raw.clone() };
+    assert!((r2(&joined) - 0.18 / 0.2).abs() < 1e-12, "{}", r2(&joined));
+    // Ceilings of 0.5 are one scale for all.
+    let over = GroupParams { embedding: CoordinateKind::Ceiling, ..joined.clone() };
+    assert!((r2(&over) - 0.18 / 0.2).abs() < 1e-12);
+    let found = run(&space, &joined);
+    assert!(found.coordinates[0].status.contains("no region") && found.coordinates[0].x.is_finite());
+    for i in 0..2 {
+        for j in 0..12 {
+            space.scores[0].by_benchmark[i].score[(i, j)] = f64::NAN;
+        }
+    }
+    let found = run(&space, &joined);
+    let row = test(&found, "stable_mode", "permanova", "modality");
+    assert!(row.p.is_nan() && row.status.contains("no benchmark"), "{row:?}");
 }
 
 #[test]

@@ -86,6 +86,7 @@ pub fn space_of(name: &str, rois: SpaceRois, models: Vec<ScoredModel>) -> Result
                 r: table(|s| &s.r),
                 draws: of.iter().map(|s| s.and_then(|s| s.draws.clone())).collect(),
                 null: of.iter().map(|s| s.and_then(|s| s.null.clone())).collect(),
+                by_benchmark: Vec::new(),
                 responses: models
                     .iter()
                     .zip(&of)

@@ -6,8 +6,8 @@ use std::sync::OnceLock;
 use faer::{Mat, MatRef};
 
 use super::{
-    CoordinateKind, ModelInfo, PointStatus, PredictedResponses, RepresentationScores, Severity, SpaceInput,
-    Warning, settle, status_of,
+    CoordinateKind, GroupParams, ModelInfo, PointStatus, PredictedResponses, RepresentationScores, Severity,
+    SpaceInput, Warning, settle, status_of,
 };
 use crate::data::{Error, Result};
 use crate::linalg::gram;
@@ -254,15 +254,56 @@ impl<'a> Table<'a> {
         models: &[usize],
         embedding: CoordinateKind,
         distance: DistanceKind,
-        kind: ScoreKind,
+        params: &GroupParams,
     ) -> Result<std::result::Result<ObjectDistances, String>> {
         if embedding == CoordinateKind::Response {
             return self.response_distances(models);
         }
-        match self.embed(models, &self.observed(models), embedding, kind) {
+        let coordinates = if self.concatenated(params) {
+            self.embed_benchmarks(models, embedding, params.score)
+        } else {
+            self.embed(models, &self.observed(models), embedding, params.score)
+        };
+        match coordinates {
             Ok(coordinates) => settle(object_distances(coordinates.as_ref(), distance)),
             Err(reason) => Ok(Err(reason)),
         }
+    }
+
+    /// Whether coordinates are of benchmarks side by side.
+    pub fn concatenated(&self, params: &GroupParams) -> bool {
+        params.concatenate && !self.scores.by_benchmark.is_empty()
+    }
+
+    /// One coordinate per benchmark and unmasked ROI that every model has a score for.
+    fn embed_benchmarks(
+        &self,
+        models: &[usize],
+        embedding: CoordinateKind,
+        kind: ScoreKind,
+    ) -> std::result::Result<Mat<f64>, String> {
+        let over_ceiling = embedding == CoordinateKind::Ceiling && kind != ScoreKind::Ceil;
+        let mut columns: Vec<Vec<f64>> = Vec::new();
+        for benchmark in &self.scores.by_benchmark {
+            for &roi in &self.space.unmasked {
+                let ceiling = benchmark.ceilings[roi];
+                let usable = !over_ceiling || (ceiling > 0.0 && ceiling.is_finite());
+                if usable && models.iter().all(|&i| !benchmark.score[(i, roi)].is_nan()) {
+                    let scale = if over_ceiling { ceiling.powi(2) } else { 1.0 };
+                    columns.push(models.iter().map(|&i| benchmark.score[(i, roi)] / scale).collect());
+                }
+            }
+        }
+        if columns.is_empty() {
+            let what = if over_ceiling { " over a positive ceiling" } else { "" };
+            return Err(format!("no benchmark has a score of every model{what} in an unmasked ROI"));
+        }
+        let joined = Mat::from_fn(models.len(), columns.len(), |i, k| columns[k][i]);
+        Ok(match embedding {
+            CoordinateKind::Z => standardised(&joined),
+            CoordinateKind::Rank => ranked(&joined),
+            CoordinateKind::Score | CoordinateKind::Ceiling | CoordinateKind::Response => joined,
+        })
     }
 
     /// 1 − correlation of predicted responses.
