@@ -255,13 +255,13 @@ mod tests {
 
     #[test]
     fn parts_follow_their_samples() {
-        let folds = Folds::contiguous(6, 2, 1).unwrap();
-        // Two parts in sample 0, none in 1, one in 2 (purged beside the second block), three in 5.
-        let parts = folds.of_parts(&[Some(0), Some(0), Some(2), Some(5), Some(5), None, Some(5)]).unwrap();
+        let folds = Folds::contiguous(8, 2, 1).unwrap();
+        // Two parts in sample 0, none in 1, one in 3 (purged beside the second block), three in 7.
+        let parts = folds.of_parts(&[Some(0), Some(0), Some(3), Some(7), Some(7), None, Some(7)]).unwrap();
         assert_eq!((parts[0].train.clone(), parts[0].test.clone()), (vec![3, 4, 6], vec![0, 1, 2]));
         assert_eq!((parts[1].train.clone(), parts[1].test.clone()), (vec![0, 1], vec![3, 4, 6]));
         assert_eq!(parts.n_samples(), 7);
-        assert!(folds.of_parts(&[Some(6)]).is_err());
+        assert!(folds.of_parts(&[Some(8)]).is_err());
     }
 
     #[test]
