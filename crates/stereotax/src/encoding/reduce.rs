@@ -16,7 +16,9 @@
 use faer::{Mat, MatRef};
 
 use crate::data::{Error, Result};
-use crate::linalg::{add_product, centre_columns, column_means, cross, eigh, gram, product, select_rows};
+use crate::linalg::{
+    add_product, all_finite, centre_columns, column_means, cross, eigh, gram, product, select_rows,
+};
 
 /// How many components are kept.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
@@ -123,6 +125,9 @@ pub(super) fn z_score_on(x: &mut Mat<f64>, train: &[usize]) {
 
 /// Refuse NaN and infinities with the place of the first one (by rows, then columns).
 pub(super) fn check_finite(x: MatRef<f64>, what: &str) -> Result<()> {
+    if all_finite(x) {
+        return Ok(());
+    }
     let (mut count, mut first) = (0, (usize::MAX, usize::MAX));
     for j in 0..x.ncols() {
         for (i, value) in x.col(j).iter().enumerate() {
@@ -131,9 +136,6 @@ pub(super) fn check_finite(x: MatRef<f64>, what: &str) -> Result<()> {
                 first = first.min((i, j));
             }
         }
-    }
-    if count == 0 {
-        return Ok(());
     }
     Err(Error::NotFinite {
         what: what.into(),

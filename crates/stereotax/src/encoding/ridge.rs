@@ -34,7 +34,7 @@ use rayon::prelude::*;
 use super::alphas::{AlphaGrid, best};
 use super::reduce::check_finite;
 use crate::data::{Error, Fold, Result};
-use crate::linalg::{column_means, cross, eigh, gram, product, select_rows};
+use crate::linalg::{centre_columns, column_means, cross, eigh, gram, product, select_rows};
 
 /// Targets worked on at a time. The last tile is filled up with zeros: a product of one width adds in one
 /// order, so that a target has the same bits in any company (a product with one column would not).
@@ -459,23 +459,23 @@ impl RidgePlan {
         left_out: Option<&Mat<f64>>,
     ) -> (Mat<f64>, Vec<f64>) {
         let factor = &fold.factor;
+        if let (Space::Primal, Some(left_out)) = (factor.space, left_out) {
+            // Down-dated, then centred on this training set: C − C_out − n m ȳᵀ.
+            let y_means = self.target_means(y.as_ref(), &fold.train);
+            let n = factor.n_train as f64;
+            let mut c = moments - left_out;
+            for j in 0..c.ncols() {
+                let column = c.col_as_slice_mut(j).iter_mut();
+                column.zip(&factor.means).for_each(|(c, mean)| *c -= n * mean * y_means[j]);
+            }
+            return (cross(factor.basis.as_ref(), c.as_ref()), y_means);
+        }
         let (y_train, y_means) = self.centred_targets(y.as_ref(), &fold.train);
-        let rotated = match (factor.space, left_out) {
-            (Space::Dual, _) => cross(factor.basis.as_ref(), y_train.as_ref()),
-            (_, Some(left_out)) => {
-                // Down-dated, then centred on this training set: C − C_out − n m ȳᵀ.
-                let n = factor.n_train as f64;
-                let c = Mat::from_fn(moments.nrows(), moments.ncols(), |i, j| {
-                    moments[(i, j)] - left_out[(i, j)] - n * factor.means[i] * y_means[j]
-                });
-                cross(factor.basis.as_ref(), c.as_ref())
-            }
-            (_, None) => {
-                let c = cross(select_rows(self.x.as_ref(), &fold.train).as_ref(), y_train.as_ref());
-                cross(factor.basis.as_ref(), c.as_ref())
-            }
+        let raw = match factor.space {
+            Space::Dual => y_train,
+            _ => cross(select_rows(self.x.as_ref(), &fold.train).as_ref(), y_train.as_ref()),
         };
-        (rotated, y_means)
+        (cross(factor.basis.as_ref(), raw.as_ref()), y_means)
     }
 
     /// Step 2: add one inner fold's errors at every penalty.
@@ -588,12 +588,22 @@ impl RidgePlan {
 
     /// Targets of some training rows minus their means (none without an intercept), and the means.
     fn centred_targets(&self, y: MatRef<f64>, rows: &[usize]) -> (Mat<f64>, Vec<f64>) {
-        let part = select_rows(y, rows);
-        let means = match self.params.intercept {
-            Intercept::Fitted => column_means(part.as_ref()),
-            Intercept::None => vec![0.0; y.ncols()],
+        let means = self.target_means(y, rows);
+        let mut part = select_rows(y, rows);
+        centre_columns(part.as_mut(), &means);
+        (part, means)
+    }
+
+    /// Means of the targets over some rows, added in their order; zeros without an intercept.
+    fn target_means(&self, y: MatRef<f64>, rows: &[usize]) -> Vec<f64> {
+        let mean = |j: usize| {
+            let column = y.col(j);
+            rows.iter().map(|&i| column[i]).sum::<f64>() / rows.len() as f64
         };
-        (minus_means(part.as_ref(), &means), means)
+        match self.params.intercept {
+            Intercept::Fitted => (0..y.ncols()).map(mean).collect(),
+            Intercept::None => vec![0.0; y.ncols()],
+        }
     }
 }
 
@@ -702,9 +712,8 @@ fn primal_factor(
         Intercept::None => vec![0.0; p],
     };
     for j in 0..p {
-        for i in 0..p {
-            moments[(i, j)] -= n as f64 * means[i] * means[j];
-        }
+        let column = moments.col_as_slice_mut(j).iter_mut();
+        column.zip(&means).for_each(|(c, mean)| *c -= n as f64 * mean * means[j]);
     }
     let trace = (0..p).map(|i| moments[(i, i)]).sum();
     let decomposed = eigh(moments.as_ref())?;
@@ -790,7 +799,9 @@ fn column_sums(x: &Mat<f64>, rows: &[usize]) -> Vec<f64> {
 }
 
 fn minus_means(x: MatRef<f64>, means: &[f64]) -> Mat<f64> {
-    Mat::from_fn(x.nrows(), x.ncols(), |i, j| x[(i, j)] - means[j])
+    let mut out = x.to_owned();
+    centre_columns(out.as_mut(), means);
+    out
 }
 
 fn is_constant(values: &[f64]) -> bool {

@@ -53,7 +53,7 @@ pub fn eigh(a: MatRef<f64>) -> Result<Eigh> {
         a.self_adjoint_eigen(Side::Lower).map_err(|_| no_convergence("eigendecomposition", a))?;
     // The library's order ascends.
     let values = (0..n).rev().map(|i| decomposed.S()[i]).collect();
-    let mut vectors = Mat::from_fn(n, n, |i, j| decomposed.U()[(i, n - 1 - j)]);
+    let mut vectors = decomposed.U().reverse_cols().to_owned();
     for j in 0..n {
         if largest_entry(vectors.as_ref(), j) < 0.0 {
             vectors.col_mut(j).iter_mut().for_each(|x| *x = -*x);

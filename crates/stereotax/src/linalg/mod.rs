@@ -17,7 +17,8 @@ pub use decompose::{
     thin_qr,
 };
 pub use product::{
-    add_gram, add_product, centre_columns, column_means, cross, gram, mirror_lower, product, select_rows,
+    add_gram, add_product, all_finite, centre_columns, column_means, cross, gram, mirror_lower, product,
+    select_rows,
 };
 pub use schur::{Schur, schur};
 

@@ -64,15 +64,46 @@ pub fn column_means(x: MatRef<f64>) -> Vec<f64> {
 /// Subtract one number from each column.
 pub fn centre_columns(mut x: MatMut<f64>, means: &[f64]) {
     for (j, mean) in means.iter().enumerate() {
-        for i in 0..x.nrows() {
-            x[(i, j)] -= mean;
-        }
+        x.as_mut().col_mut(j).iter_mut().for_each(|value| *value -= mean);
     }
 }
 
+/// Rows gathered at a time where the source lies row after row: as many as caches have lines for.
+const GATHER: usize = 16;
+
 /// The given rows, in the given order.
 pub fn select_rows(x: MatRef<f64>, rows: &[usize]) -> Mat<f64> {
-    Mat::from_fn(rows.len(), x.ncols(), |i, j| x[(rows[i], j)])
+    let mut out = Mat::zeros(rows.len(), x.ncols());
+    if let Some(by_columns) = x.try_as_col_major() {
+        for j in 0..x.ncols() {
+            let from = by_columns.col(j).as_slice();
+            out.col_as_slice_mut(j).iter_mut().zip(rows).for_each(|(to, &row)| *to = from[row]);
+        }
+    } else if let Some(by_rows) = x.transpose().try_as_col_major() {
+        for (block, rows) in rows.chunks(GATHER).enumerate() {
+            let from: Vec<&[f64]> = rows.iter().map(|&row| by_rows.col(row).as_slice()).collect();
+            for j in 0..x.ncols() {
+                let to = &mut out.col_as_slice_mut(j)[block * GATHER..];
+                to.iter_mut().zip(&from).for_each(|(to, from)| *to = from[j]);
+            }
+        }
+    } else {
+        out = Mat::from_fn(rows.len(), x.ncols(), |i, j| x[(rows[i], j)]);
+    }
+    out
+}
+
+/// Whether every entry is finite, read in the order in which it lies in memory.
+pub fn all_finite(x: MatRef<f64>) -> bool {
+    let lines = if x.transpose().try_as_col_major().is_some() { x.transpose() } else { x };
+    (0..lines.ncols()).all(|j| {
+        let line = lines.col(j);
+        // Without an early exit the loop runs in vector registers.
+        match line.try_as_col_major() {
+            Some(line) => !line.as_slice().iter().fold(false, |bad, v| bad | !v.is_finite()),
+            None => line.iter().all(|v| v.is_finite()),
+        }
+    })
 }
 
 #[cfg(test)]
@@ -87,5 +118,33 @@ mod tests {
         assert_eq!((g[(0, 0)], g[(0, 1)], g[(1, 0)], g[(1, 1)]), (35.0, 44.0, 44.0, 56.0));
         assert_eq!(cross(x.as_ref(), x.as_ref()), g);
         assert_eq!(column_means(x.as_ref()), [3.0, 4.0]);
+    }
+
+    #[test]
+    fn rows_are_the_same_however_the_source_lies() {
+        let by_columns = Mat::from_fn(40, 7, |i, j| (10 * i + j) as f64);
+        let by_rows = by_columns.transpose().to_owned();
+        let strided =
+            Mat::from_fn(80, 14, |i, j| if i % 2 + j % 2 == 0 { (5 * i + j / 2) as f64 } else { -1.0 });
+        let rows: Vec<usize> = (0..40).rev().filter(|i| i % 3 > 0).collect();
+        let slow = Mat::from_fn(rows.len(), 7, |i, j| by_columns[(rows[i], j)]);
+        assert_eq!(select_rows(by_columns.as_ref(), &rows), slow);
+        assert_eq!(select_rows(by_rows.transpose(), &rows), slow);
+        // SAFETY: every other row and column of a matrix twice as large in both.
+        let view = unsafe { MatRef::from_raw_parts(strided.as_ptr(), 40, 7, 2, 2 * strided.col_stride()) };
+        assert_eq!(select_rows(view, &rows), slow);
+        for x in [by_columns.as_ref(), by_rows.transpose(), view] {
+            assert!(all_finite(x));
+        }
+    }
+
+    #[test]
+    fn one_value_that_is_not_finite_is_found() {
+        for bad in [f64::NAN, f64::INFINITY, f64::NEG_INFINITY] {
+            let mut x = Mat::full(9, 5, 1e308);
+            assert!(all_finite(x.as_ref()));
+            x[(8, 2)] = bad;
+            assert!(!all_finite(x.as_ref()) && !all_finite(x.transpose()));
+        }
     }
 }
