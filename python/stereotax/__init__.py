@@ -11,6 +11,15 @@ shallow to deep. Time is in seconds.
 - `snci`, `profile_consistency`: how consistently the models of a modality score.
 - `Study`: a whole study file, planned, computed and kept; the same as the command `stereotax`.
 - `Table`: what results come as.
+
+Where to begin: one network and one brain are ``nfas = sx.NFAS().fit(layers, responses)``, with
+`nfas.verdict_` (is there a stable mode?), `nfas.controls_` (does it claim more than simpler
+representations?) and `nfas.warnings_`. Several networks are
+``sx.ModelSpace().fit({"name": nfas, ...}, modality=[...])``. Whole studies on disk are `Study`.
+
+Wrong input raises `ValueError` with what was expected, what was found and a hint. What cannot be computed
+from good input is NaN, with the reason in the column `status`. Long work stops within a second of Ctrl-C.
+Settings that are words are those of the study file, docs/reference/study-file.md.
 """
 
 from ._core import StereotaxError, __version__

@@ -65,6 +65,7 @@ class ModelSpace(Estimator):
     n_permutations, n_bootstraps : int
         Relabellings per test; draws of families for SNCI.
     seed : int
+        Of relabellings and draws.
 
     Attributes
     ----------

@@ -333,6 +333,14 @@ def test_it_is_pickled_whole_and_shown(fitted):
     assert not hasattr(sx.NFAS(), "scores_") and not hasattr(sx.NFAS(), "nothing")
 
 
+def test_a_narrow_gate_has_its_warning_before_it():
+    # A study refuses a warning above the gate; here the warning follows.
+    assert "warn_residual: 0.2" in repr(sx.NFAS(max_residual=0.2)._params(None))
+    assert "warn_residual: 0.3" in repr(sx.NFAS()._params(None))
+    with pytest.raises(ValueError, match="`max_residual` is '0.2'"):
+        sx.NFAS(max_residual="0.2")._params(None)
+
+
 def test_it_clones_and_shows_its_settings():
     sklearn = pytest.importorskip("sklearn.base")
     nfas = sx.NFAS(n_folds=3, rank=4, delays_s=(1.0, 5.0))

@@ -105,7 +105,7 @@ fn n_components(n_units: usize, n_train: usize, params: &ReduceParams) -> Result
             what: "training rows".into(),
             needed: format!("{} rows for one component", params.samples_per_component.max(2)),
             found: format!("{n_train} rows, {n_units} units, max_components {}", params.max_components),
-            hint: "lower `samples_per_component`, or use fewer folds".into(),
+            hint: "give more samples, use fewer folds, or do not equalise the components".into(),
         });
     }
     Ok(q)
