@@ -66,9 +66,11 @@ def as_layers(layers: Iterable[Any] | Any, names: Sequence[str] | None) -> tuple
 
 def refuse_twice(names: Sequence[str], what: str) -> None:
     """Names that stand for one thing each must differ."""
-    twice = next((name for i, name in enumerate(names) if name in names[:i]), None)
-    if twice is not None:
-        raise ValueError(f"`{what}` has `{twice}` twice\nhint: give each a name of its own")
+    seen: set[str] = set()
+    for name in names:
+        if name in seen:
+            raise ValueError(f"`{what}` has `{name}` twice\nhint: give each a name of its own")
+        seen.add(name)
 
 
 def as_names(values: Any, name: str) -> list[str]:

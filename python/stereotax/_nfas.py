@@ -497,7 +497,7 @@ class NFAS(Estimator):
 
     def _keep_scores(self, found: dict[str, Any]) -> list[str]:
         """Fill the tables of scores; returns what must be said of the draws."""
-        rows: list[dict[str, Any]] = []
+        cells: list[dict[str, Any]] = []
         chosen: list[dict[str, Any]] = []
         notes: list[str] = []
         self.bootstrap_, self.predictions_ = {}, {}
@@ -506,70 +506,77 @@ class NFAS(Estimator):
             for name, train, test in found["folds"]
         ]
         held_out = np.concatenate([fold["test"] for fold in self.folds_])
+        n_samples, n_rois = self._n_samples(held_out), len(self.roi_names_)
         ceilings = found["ceilings"]["subjects"]
         for scored in found["representations"]:
-            key = scored["name"] if scored["layer"] is None else scored["layer"]
+            name, layer = scored["name"], scored["layer"]
+            key = name if layer is None else layer
             for subject, picks in zip(self.subjects_, scored["chosen"], strict=False):
                 for fold, pick in zip(self.folds_, picks, strict=True):
                     chosen.append(
-                        {
-                            "representation": scored["name"],
-                            "subject": subject,
-                            "fold": fold["name"],
-                            "chosen": pick,
-                        }
+                        {"representation": name, "subject": subject, "fold": fold["name"], "chosen": pick}
                     )
             for s, (subject, cell) in enumerate(zip(self.subjects_, scored["subjects"], strict=True)):
                 if cell["note"]:
                     notes.append(f"{key}, subject {subject}: {cell['note']}")
                 if cell["draws"] is not None:
                     self.bootstrap_[key, subject] = cell["draws"]["bootstrap"]
-                    predictions = np.full((self._n_samples(held_out), len(self.roi_names_)), np.nan)
+                    predictions = np.full((n_samples, n_rois), np.nan)
                     predictions[held_out] = cell["draws"]["predictions"]
                     self.predictions_[key, subject] = predictions
-                for j, roi in enumerate(self.roi_names_):
-                    r, score = cell["r"][j], cell["score"][j]
-                    status = "constant response or prediction" if np.isnan(r) else "ok"
-                    if np.isnan(score) and not np.isnan(r):
-                        status = "no ceiling"
-                    rows.append(
-                        {
-                            "representation": scored["name"],
-                            "layer": scored["layer"],
-                            "subject": subject,
-                            "roi": roi,
-                            "r": r,
-                            "r_lower": cell["r_lower"][j],
-                            "r_upper": cell["r_upper"][j],
-                            "score": score,
-                            "score_kind": self.score,
-                            "ceiling": ceilings[s][j],
-                            "chance": 1.0 / cell["n_eff"][j] if cell["n_eff"][j] > 0 else float("nan"),
-                            "n": cell["n"],
-                            "n_eff": cell["n_eff"][j],
-                            "p": cell["p"][j],
-                            "alpha": cell["alpha"][j],
-                            "status": status,
-                        }
-                    )
-        self.scores_ = _table(rows)
+                told = {"representation": name, "layer": layer, "subject": subject, "ceiling": ceilings[s]}
+                cells.append({**cell, **told})
         self.chosen_ = _table(chosen)
-        kinds: dict[tuple[str, str | None], list[float]] = {}
-        for row in rows:
-            kinds.setdefault((row["representation"], row["layer"]), []).append(row["score"])
-        defined = {kind: [x for x in scores if not np.isnan(x)] for kind, scores in kinds.items()}
-        self.summary_ = _table(
-            [
-                {
-                    "representation": representation,
-                    "layer": layer,
-                    "mean_score": float(np.mean(scores)) if scores else float("nan"),
-                    "n": len(scores),
-                }
-                for (representation, layer), scores in defined.items()
-            ]
+        self.scores_ = self._table_of_cells(cells)
+        kinds: dict[tuple[str, str | None], list[Array]] = {}
+        for cell in cells:
+            score = np.asarray(cell["score"])
+            kinds.setdefault((cell["representation"], cell["layer"]), []).append(score[~np.isnan(score)])
+        means = {kind: np.concatenate(scores) for kind, scores in kinds.items()}
+        self.summary_ = Table(
+            {
+                "representation": [representation for representation, _ in means],
+                "layer": [layer for _, layer in means],
+                "mean_score": [float(scores.mean()) if scores.size else np.nan for scores in means.values()],
+                "n": [scores.size for scores in means.values()],
+            }
         )
         return notes
+
+    def _table_of_cells(self, cells: list[dict[str, Any]]) -> Table:
+        """One row per cell and ROI, column by column: there may be many ROIs."""
+        n_rois = len(self.roi_names_)
+
+        def text(values: list[Any]) -> Array:
+            return np.repeat(np.array(values, dtype=object), n_rois)
+
+        def numbers(name: str) -> Array:
+            return np.concatenate([np.asarray(cell[name], dtype=np.float64) for cell in cells])
+
+        r, score, n_eff = numbers("r"), numbers("score"), numbers("n_eff")
+        status = np.full(len(r), "ok", dtype=object)
+        status[np.isnan(score)] = "no ceiling" if self.score == "ceiling" else "no effective samples"
+        status[np.isnan(r)] = "constant response or prediction"
+        return Table(
+            {
+                "representation": text([cell["representation"] for cell in cells]),
+                "layer": text([cell["layer"] for cell in cells]),
+                "subject": text([cell["subject"] for cell in cells]),
+                "roi": np.tile(np.array(self.roi_names_, dtype=object), len(cells)),
+                "r": r,
+                "r_lower": numbers("r_lower"),
+                "r_upper": numbers("r_upper"),
+                "score": score,
+                "score_kind": text([self.score] * len(cells)),
+                "ceiling": numbers("ceiling"),
+                "chance": np.divide(1.0, n_eff, out=np.full(len(r), np.nan), where=n_eff > 0),
+                "n": np.repeat(np.array([cell["n"] for cell in cells]), n_rois),
+                "n_eff": n_eff,
+                "p": numbers("p"),
+                "alpha": numbers("alpha"),
+                "status": status,
+            }
+        )
 
     def _bands(self, representations: list[dict[str, Any]], bands: list[str]) -> Table:
         return _table(
