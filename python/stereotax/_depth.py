@@ -85,6 +85,10 @@ class DepthDMD(Estimator):
     centring : {"stimuli", "none"}
         Whether the mean over samples is taken out of every unit. Centring over depth is refused: it makes
         the eigenvalues roots of unity for any data.
+    reduction : {"auto", "gram", "tsqr"}
+        "gram" works on the products of layers, in which directions below 1e-7 of the largest are lost;
+        "tsqr" reads the arrays once more and keeps them by QR; "auto" does so where the fit leans on
+        directions below 1e-6. Of moments, what they hold counts (`DepthMoments(triangles=True)`).
     layer_map : {"identity", "procrustes", "pca", "kernel", "random_projection"}
         How layers come to share one state. "identity" needs equal widths; "procrustes" reduces every layer
         to principal components and rotates each onto the one before it; "pca" fixes signs only; "kernel"
@@ -196,6 +200,7 @@ class DepthDMD(Estimator):
         amplitude: str = "optimal",
         scale: str = "frobenius",
         centring: str = "stimuli",
+        reduction: str = "auto",
         layer_map: str = "identity",
         max_width: int = 256,
         tikhonov: float = 0.0,
@@ -215,6 +220,7 @@ class DepthDMD(Estimator):
         self.amplitude = amplitude
         self.scale = scale
         self.centring = centring
+        self.reduction = reduction
         self.layer_map = layer_map
         self.max_width = max_width
         self.tikhonov = tikhonov
@@ -230,8 +236,8 @@ class DepthDMD(Estimator):
     def _params(self) -> _core.DmdParams:
         whole(self.max_width, "max_width", COUNT, 1)
         names = (
-            "estimator", "select", "modes", "amplitude", "scale", "centring", "layer_map", "max_width",
-            "tikhonov",
+            "estimator", "select", "modes", "amplitude", "scale", "centring", "reduction", "layer_map",
+            "max_width", "tikhonov",
         )  # fmt: skip
         words = {name: getattr(self, name) for name in names}
         return _core.DmdParams(
@@ -286,10 +292,17 @@ class DepthDMD(Estimator):
         if self.layer_map == "identity":
             if train is not None:
                 arrays = [array[_rows(train, arrays)] for array in arrays]
+            unit_sample = self.scale == "unit_sample"
+            sharp = self.reduction == "tsqr"
             moments = DepthMoments.from_layers(
-                arrays, layer_names=names, unit_sample=self.scale == "unit_sample"
+                arrays, layer_names=names, unit_sample=unit_sample, triangles=sharp
             )
-            self._fit_moments(moments, None, params)
+            blurred = self._fit_moments(moments, None, params)
+            if blurred and self.reduction == "auto":
+                moments = DepthMoments.from_layers(
+                    arrays, layer_names=names, unit_sample=unit_sample, triangles=True
+                )
+                self._fit_moments(moments, None, params)
             return self
         if self.centring != "stimuli" or self.scale == "unit_sample":
             raise ValueError(
@@ -304,12 +317,13 @@ class DepthDMD(Estimator):
 
     def _fit_moments(
         self, moments: DepthMoments, weights: list[float] | None, params: _core.DmdParams
-    ) -> None:
+    ) -> bool:
         fitted = _core.fit_moments(moments._core, weights, params)
         self._keep(fitted, moments.layer_names)
         means = moments.layer_means(weights)
         self.layer_means_ = means if self.centring == "stimuli" else np.zeros_like(means)
         self._map = None
+        return bool(fitted["blurred"])
 
     def _keep(self, fitted: dict[str, Any], names: list[str]) -> None:
         self.layer_names_ = names

@@ -7,7 +7,7 @@ use pyo3::types::{PyComplex, PyDict};
 use stereotax::data::TileSource;
 use stereotax::dynamics::stability::{StableGates, verdict};
 use stereotax::dynamics::{
-    DepthDmdParams, DepthSpectrum, ScaledGram, StableVerdict, UnstableReason, depth_dmd_scaled,
+    DepthDmdParams, DepthSpectrum, ScaledGram, StableVerdict, UnstableReason, depth_dmd_scaled, is_blurred,
 };
 use stereotax::pipelines::Features;
 use stereotax::pipelines::depth::{DepthParams, MappedState};
@@ -176,13 +176,15 @@ struct Fitted {
     spectrum: DepthSpectrum,
     gram: ScaledGram,
     verdict: StableVerdict,
+    blurred: bool,
 }
 
 impl Fitted {
     fn new(gram: ScaledGram, params: &DmdParams) -> CoreResult<Self> {
         let spectrum = depth_dmd_scaled(&gram, &params.depth.dmd)?;
         let verdict = verdict(std::slice::from_ref(&spectrum), gram.gram.as_ref(), &params.depth.gates)?;
-        Ok(Fitted { spectrum, gram, verdict })
+        let blurred = is_blurred(&gram, &spectrum, &params.depth.dmd)?;
+        Ok(Fitted { spectrum, gram, verdict, blurred })
     }
 
     fn to_dict<'py>(&self, py: Python<'py>) -> Result<Bound<'py, PyDict>> {
@@ -231,6 +233,7 @@ impl Fitted {
             "stable": stable,
             "reasons": reasons,
             "warnings": s.warnings.clone(),
+            "blurred": self.blurred,
         }))
     }
 }

@@ -22,23 +22,26 @@ pub struct Moments {
 impl Moments {
     /// Begin without any sample.
     #[staticmethod]
-    #[pyo3(signature = (layer_names, width, block_names, unit_sample, precision))]
+    #[pyo3(signature = (layer_names, width, block_names, unit_sample, precision, triangles))]
     fn empty(
         layer_names: Vec<String>,
         width: usize,
         block_names: Vec<String>,
         unit_sample: bool,
         precision: &str,
+        triangles: bool,
     ) -> Result<Self> {
         let precision = read_precision(precision)?;
         let layers: Vec<LayerInfo> =
             layer_names.into_iter().map(|name| LayerInfo { name, width, precision }).collect();
-        Ok(Moments { inner: DepthMoments::new(&layers, &block_names, MomentsOptions { unit_sample })? })
+        Ok(Moments {
+            inner: DepthMoments::new(&layers, &block_names, MomentsOptions { unit_sample, triangles })?,
+        })
     }
 
     /// Read all layers once; `blocks` holds the block of each sample.
     #[staticmethod]
-    #[pyo3(signature = (layers, layer_names, blocks, block_names, unit_sample))]
+    #[pyo3(signature = (layers, layer_names, blocks, block_names, unit_sample, triangles))]
     fn accumulate(
         py: Python<'_>,
         layers: Vec<Bound<'_, PyAny>>,
@@ -46,10 +49,11 @@ impl Moments {
         blocks: Vec<usize>,
         block_names: Vec<String>,
         unit_sample: bool,
+        triangles: bool,
     ) -> Result<Self> {
         let layers = Layers::new(&layer_names, &layers)?;
         let source = layers.source()?;
-        let options = MomentsOptions { unit_sample };
+        let options = MomentsOptions { unit_sample, triangles };
         let inner = watch::run(py, |monitor| {
             DepthMoments::accumulate(&source, &blocks, &block_names, options, monitor)
         })?;
@@ -152,6 +156,11 @@ impl Moments {
     #[getter]
     fn unit_sample(&self) -> bool {
         self.inner.options().unit_sample
+    }
+
+    #[getter]
+    fn triangles(&self) -> bool {
+        self.inner.options().triangles
     }
 
     #[getter]

@@ -27,7 +27,7 @@ use crate::{Options, Study, StudyError, settings};
 /// Versions of the kernels: raised whenever their numbers change (golden tests guard them).
 mod version {
     pub(super) const MOMENTS: u32 = 1;
-    pub(super) const DEPTH: u32 = 1;
+    pub(super) const DEPTH: u32 = 2;
     pub(super) const CELL: u32 = 1;
     /// Cells of the adaptive mixture.
     pub(super) const ADAPTIVE: u32 = 2;

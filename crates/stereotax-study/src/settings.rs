@@ -72,6 +72,7 @@ pub fn depth(s: &NfasSettings, seed: u64) -> DepthParams {
             config::Centring::Stimuli => Centring::Stimuli,
             config::Centring::None => Centring::None,
         },
+        reduction: s.reduction,
         fit_on_all: s.fit_on == config::FitOn::All,
         gates,
         n_shuffles: s.controls.layer_order,

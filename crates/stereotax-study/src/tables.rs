@@ -1221,6 +1221,12 @@ pub(crate) fn references(s: &NfasSettings) -> Vec<String> {
     if s.controls.multiverse {
         keys.push("steegen2016");
     }
+    if s.controls.adaptive {
+        keys.push("breiman1996");
+    }
+    if s.reduction == stereotax::dynamics::Reduction::Tsqr {
+        keys.push("demmel2012");
+    }
     keys.sort_unstable();
     keys.into_iter().map(str::to_owned).collect()
 }

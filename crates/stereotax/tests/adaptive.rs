@@ -7,7 +7,7 @@ use faer::Mat;
 use stereotax::data::{Folds, LayerArrays, Monitor, Runs};
 use stereotax::dynamics::layer_map::LayerMapParams;
 use stereotax::dynamics::stability::StableGates;
-use stereotax::dynamics::{Centring, DepthDmdParams, Scaling};
+use stereotax::dynamics::{Centring, DepthDmdParams, Reduction, Scaling};
 use stereotax::encoding::EncodingParams;
 use stereotax::pipelines::single::{Beside, SingleData, SingleModel, score_model};
 use stereotax::pipelines::{
@@ -83,6 +83,7 @@ fn run(truth: Truth, seed: u64) -> SingleModel {
         align_all: false,
         scaling: Scaling::Frobenius,
         centring: Centring::Stimuli,
+        reduction: Reduction::Auto,
         fit_on_all: false,
         gates: StableGates::default(),
         n_shuffles: 0,

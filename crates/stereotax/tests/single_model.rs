@@ -4,7 +4,7 @@ use faer::{Mat, MatRef};
 use stereotax::data::{Folds, LayerArrays, Monitor, Runs};
 use stereotax::dynamics::layer_map::LayerMapParams;
 use stereotax::dynamics::stability::StableGates;
-use stereotax::dynamics::{Centring, DepthDmdParams, Scaling};
+use stereotax::dynamics::{Centring, DepthDmdParams, Reduction, Scaling};
 use stereotax::encoding::EncodingParams;
 use stereotax::pipelines::ceilings::{CeilingData, CeilingRule, ceilings};
 use stereotax::pipelines::single::{Beside, SingleData, SingleModel, score_model};
@@ -49,6 +49,7 @@ fn depth(multiverse: bool) -> DepthParams {
         align_all: false,
         scaling: Scaling::Frobenius,
         centring: Centring::Stimuli,
+        reduction: Reduction::Auto,
         fit_on_all: false,
         gates: StableGates::default(),
         n_shuffles: 2,

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use stereotax::dynamics::{Amplitude, Estimator, ModeForm, RankRule, Selection};
+use stereotax::dynamics::{Amplitude, Estimator, ModeForm, RankRule, Reduction, Selection};
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
@@ -59,6 +59,7 @@ const NFAS: &[&str] = &[
     "max_width",
     "align_all",
     "centring",
+    "reduction",
     "scale",
     "estimator",
     "rank",
@@ -524,6 +525,7 @@ fn read_choices(t: &Reader<'_>, s: &mut NfasSettings, place: &str) {
     t.count("max_width", &mut s.max_width, 1, 65_536);
     t.flag("align_all", &mut s.align_all);
     read_centring(t, &mut s.centring);
+    t.form("reduction", &mut s.reduction, REDUCTION);
     t.form("scale", &mut s.scale, SCALE);
     if s.trajectory == Trajectory::Pooled {
         // Noise of layers shrinks the eigenvalues of least squares; over many pairs this can be undone.
@@ -944,6 +946,11 @@ const LAYER_MAP: &[Form<LayerMap>] = &[
 ];
 const CENTRING: &[Form<Centring>] =
     &[word("stimuli", |_| Centring::Stimuli), word("none", |_| Centring::None)];
+const REDUCTION: &[Form<Reduction>] = &[
+    word("auto", |_| Reduction::Auto),
+    word("gram", |_| Reduction::Gram),
+    word("tsqr", |_| Reduction::Tsqr),
+];
 const SCALE: &[Form<Scale>] = &[
     word("frobenius", |_| Scale::Frobenius),
     word("none", |_| Scale::None),
@@ -1390,7 +1397,7 @@ activations = { file = "silero.npz", layers = ["conv1", "lstm"], stimuli = "soun
 
     const GOLDEN: &str = concat!(
         r#"{"trajectory":"stacked","layer_map":"procrustes","max_width":256,"align_all":false,"centri"#,
-        r#"ng":"stimuli","scale":"frobenius","estimator":"standard","rank":{"energy":0.99},"modes":"p"#,
+        r#"ng":"stimuli","reduction":"auto","scale":"frobenius","estimator":"standard","rank":{"energy":0.99},"modes":"p"#,
         r#"rojected","amplitude":"optimal","tikhonov":0.0,"select":"closest_to_one","gates":{"action""#,
         r#":"exclude","min_energy":0.1,"max_residual":0.5,"warn_residual":0.3,"max_depth_gain":2.0,""#,
         r#"max_depth_rotation_deg":45.0,"min_fold_correlation":0.95},"fit_on":"train","clock":"tr","resample":"auto","h"#,

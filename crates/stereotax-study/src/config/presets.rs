@@ -5,7 +5,7 @@
 //! reconstruction from the public description, never a replication: what the description leaves open
 //! takes the register's default.
 
-use stereotax::dynamics::{Amplitude, Estimator, ModeForm, RankRule, Selection};
+use stereotax::dynamics::{Amplitude, Estimator, ModeForm, RankRule, Reduction, Selection};
 
 use super::study::{
     Alphas, Benchmarks, CeilingKind, Centring, Controls, Derivatives, Distance, DmdClock, Drift, Embedding,
@@ -55,6 +55,7 @@ fn robust() -> NfasSettings {
         max_width: 256,
         align_all: false,
         centring: Centring::Stimuli,
+        reduction: Reduction::Auto,
         scale: Scale::Frobenius,
         estimator: Estimator::Standard,
         rank: RankRule::Energy(0.99),

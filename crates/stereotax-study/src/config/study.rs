@@ -7,7 +7,7 @@
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
-use stereotax::dynamics::{Amplitude, Estimator, ModeForm, RankRule, Selection};
+use stereotax::dynamics::{Amplitude, Estimator, ModeForm, RankRule, Reduction, Selection};
 
 /// A whole study.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -326,6 +326,8 @@ pub struct NfasSettings {
     pub align_all: bool,
     /// D3: what is subtracted from each unit.
     pub centring: Centring,
+    /// How a stacked trajectory is reduced to its L × L numbers.
+    pub reduction: Reduction,
     /// D4: how layers are scaled.
     pub scale: Scale,
     /// D5: how the map from one layer to the next is estimated.

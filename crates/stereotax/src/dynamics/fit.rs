@@ -9,13 +9,13 @@ use faer::{Mat, MatRef};
 
 use super::bagged::bagged_dmd;
 use super::forward_backward::forward_backward_dmd;
-use super::hankel::{HankelSettings, hankel_dmd};
+use super::hankel::{HankelSettings, hankel_dmd, hankel_gram, hankel_snapshots};
 use super::modes::{RawModes, finish};
 use super::moments::ScaledGram;
 use super::operator::{Pairs, Pod};
 use super::optimised::optimised_dmd;
 use super::rank::{choose_rank, rank_cap};
-use super::reduce::{Reduced, reduce};
+use super::reduce::{Reduced, reduce, reduce_triangle};
 use super::restricted::{symmetric_dmd, unitary_dmd};
 use super::segments::search_windows;
 use super::spectrum::{DepthDmdParams, DepthSpectrum, Estimator, ModeForm, RankConsensus, RankRule};
@@ -40,7 +40,32 @@ pub fn depth_dmd(gram: MatRef<f64>, epsilon: f64, params: &DepthDmdParams) -> Re
 /// Fit from a scaled Gram matrix, obeying its `pair` scaling and using its state size.
 pub fn depth_dmd_scaled(scaled: &ScaledGram, params: &DepthDmdParams) -> Result<DepthSpectrum> {
     let setup = Setup { by_length: scaled.pair, state_size: scaled.state_size };
-    fit(scaled.gram.as_ref(), scaled.epsilon, &setup, params)
+    match &scaled.triangle {
+        None => fit(scaled.gram.as_ref(), scaled.epsilon, &setup, params),
+        Some(triangle) => {
+            check_depth(triangle.ncols())?;
+            let reduced = reduce_triangle(triangle.as_ref(), scaled.epsilon)?;
+            fit_reduced(&reduced, None, scaled.epsilon, &setup, params)
+        }
+    }
+}
+
+/// Whether a fit from the Gram matrix alone leans on directions that squaring has blurred, or has lost
+/// some that its rank asks for: fit again from moments with triangular factors.
+pub fn is_blurred(scaled: &ScaledGram, spectrum: &DepthSpectrum, params: &DepthDmdParams) -> Result<bool> {
+    if scaled.triangle.is_some() {
+        return Ok(false);
+    }
+    let reduced = reduce(scaled.gram.as_ref(), scaled.epsilon)?;
+    let asked = match params.rank {
+        RankRule::Fixed(rank) => rank,
+        RankRule::Full => reduced.n_layers() - 1,
+        _ => 0,
+    };
+    // Directions below the precision of the activations cannot be recovered by any reduction.
+    let cut = reduce_triangle(reduced.snapshots.as_ref(), scaled.epsilon)?.relative_cut;
+    let could_know_more = cut < reduced.relative_cut;
+    Ok(reduced.needs_tsqr(spectrum.rank) || (could_know_more && asked > reduced.numerical_rank))
 }
 
 /// Fit from snapshots reduced by other means (`reduce_tsqr`).
@@ -83,8 +108,7 @@ fn fit_reduced(
     check_depth(reduced.n_layers())?;
     check_settings(params)?;
     if let Estimator::Segments { n_segments } = params.estimator {
-        let own = crate::linalg::gram(reduced.snapshots.as_ref());
-        return windowed(gram.unwrap_or(own.as_ref()), epsilon, n_segments, setup, params);
+        return windowed(reduced, gram, epsilon, n_segments, setup, params);
     }
     let mut spectrum = match params.rank {
         RankRule::Consensus => consensus(reduced, gram, epsilon, setup, params)?,
@@ -113,14 +137,16 @@ fn fit_once(
 ) -> Result<DepthSpectrum> {
     if let Estimator::Hankel { delays } = params.estimator {
         let settings = HankelSettings {
-            delays,
             rank: params.rank,
             form: params.modes,
             tikhonov: params.tikhonov,
             by_length: setup.by_length,
         };
-        let own = crate::linalg::gram(reduced.snapshots.as_ref());
-        let raw = hankel_dmd(gram.unwrap_or(own.as_ref()), epsilon, &settings)?;
+        let delayed = match gram {
+            Some(gram) => reduce(hankel_gram(gram, delays)?.as_ref(), epsilon)?,
+            None => reduce_triangle(hankel_snapshots(reduced.snapshots.as_ref(), delays)?.as_ref(), epsilon)?,
+        };
+        let raw = hankel_dmd(reduced.n_layers(), &delayed, &settings)?;
         return finish(reduced, raw, params);
     }
     if matches!(params.estimator, Estimator::Optimised | Estimator::Bagged { .. }) {
@@ -147,22 +173,30 @@ fn fit_once(
 /// their stable parts, weighted by their numbers of layers, S = Σ_w (L_w / L) · S_w. Energies become
 /// shares of the whole trajectory.
 fn windowed(
-    gram: MatRef<f64>,
+    reduced: &Reduced,
+    gram: Option<MatRef<f64>>,
     epsilon: f64,
     n_segments: usize,
     setup: &Setup,
     params: &DepthDmdParams,
 ) -> Result<DepthSpectrum> {
-    let n_layers = gram.ncols();
+    let n_layers = reduced.n_layers();
     let inside = DepthDmdParams { estimator: Estimator::Standard, ..*params };
-    let unsplit = fit(gram, epsilon, setup, &inside)?;
+    // The layers of one window, from the Gram matrix where that is all there is.
+    let fit_layers = |w: Range<usize>| match gram {
+        Some(gram) => fit(gram.submatrix(w.start, w.start, w.len(), w.len()), epsilon, setup, &inside),
+        None => {
+            let part = reduce_triangle(reduced.snapshots.get(.., w), epsilon)?;
+            fit_reduced(&part, None, epsilon, setup, &inside)
+        }
+    };
+    let own = crate::linalg::gram(reduced.snapshots.as_ref());
+    let unsplit = fit_layers(0..n_layers)?;
+    let gram = gram.unwrap_or(own.as_ref());
     let (windows, mut warnings) = search_windows(gram, n_segments, unsplit.rank)?;
     let trace = |layers: &Range<usize>| layers.clone().map(|l| gram[(l, l)]).sum::<f64>();
     let total = trace(&(0..n_layers));
-    let fitted = windows
-        .iter()
-        .map(|w| fit(gram.submatrix(w.start, w.start, w.len(), w.len()), epsilon, setup, &inside))
-        .collect::<Result<Vec<_>>>()?;
+    let fitted = windows.iter().map(|w| fit_layers(w.clone())).collect::<Result<Vec<_>>>()?;
     let n_modes: usize = fitted.iter().map(|s| s.eigenvalues.len()).sum();
     let mut joined = DepthSpectrum {
         eigenvalues: Vec::with_capacity(n_modes),
@@ -631,6 +665,7 @@ mod tests {
             gram,
             divisors: vec![1.0; 9],
             pair: true,
+            triangle: None,
             epsilon: f64::EPSILON,
             state_size: Some(200),
         };
@@ -728,6 +763,7 @@ mod tests {
                 gram: g.clone(),
                 divisors: vec![1.0; 13],
                 pair: true,
+                triangle: None,
                 epsilon: f64::EPSILON,
                 state_size: None,
             };

@@ -17,7 +17,7 @@ use faer::{Mat, MatRef, c64};
 use super::modes::RawModes;
 use super::operator::{Pairs, Pod};
 use super::rank::choose_rank;
-use super::reduce::reduce;
+use super::reduce::Reduced;
 use super::spectrum::{ModeForm, RankRule};
 use super::standard::standard_dmd;
 use crate::data::{Error, Result};
@@ -26,7 +26,11 @@ use crate::data::{Error, Result};
 ///
 /// Errors: no delay, or so many that fewer than 4 states remain.
 pub fn hankel_gram(gram: MatRef<f64>, delays: usize) -> Result<Mat<f64>> {
-    let n_layers = gram.nrows();
+    let n_states = n_states(gram.nrows(), delays)?;
+    Ok(Mat::from_fn(n_states, n_states, |i, j| (0..delays).map(|q| gram[(i + q, j + q)]).sum()))
+}
+
+fn n_states(n_layers: usize, delays: usize) -> Result<usize> {
     if delays == 0 || n_layers + 1 < delays + 4 {
         return Err(Error::Invalid {
             what: "delays".into(),
@@ -35,32 +39,44 @@ pub fn hankel_gram(gram: MatRef<f64>, delays: usize) -> Result<Mat<f64>> {
             hint: "stack fewer layers; at least 4 delayed states must remain".into(),
         });
     }
-    let n_states = n_layers - delays + 1;
-    Ok(Mat::from_fn(n_states, n_states, |i, j| (0..delays).map(|q| gram[(i + q, j + q)]).sum()))
+    Ok(n_layers - delays + 1)
+}
+
+/// The stacked states themselves, from an isometric image of the layers (ρ × L): (d·ρ) × (L − d + 1).
+///
+/// Errors: as [`hankel_gram`].
+pub(super) fn hankel_snapshots(snapshots: MatRef<f64>, delays: usize) -> Result<Mat<f64>> {
+    let n_states = n_states(snapshots.ncols(), delays)?;
+    let height = snapshots.nrows();
+    Ok(Mat::from_fn(delays * height, n_states, |i, l| snapshots[(i % height, l + i / height)]))
 }
 
 pub(super) struct HankelSettings {
-    pub delays: usize,
     pub rank: RankRule,
     pub form: ModeForm,
     pub tikhonov: f64,
     pub by_length: bool,
 }
 
-pub(super) fn hankel_dmd(gram: MatRef<f64>, epsilon: f64, settings: &HankelSettings) -> Result<RawModes> {
-    let n_layers = gram.nrows();
-    let delayed = reduce(hankel_gram(gram, settings.delays)?.as_ref(), epsilon)?;
-    let pairs = Pairs::new(&delayed, settings.by_length);
+/// Fit `delayed`, the reduced states of `n_layers` layers stacked.
+pub(super) fn hankel_dmd(n_layers: usize, delayed: &Reduced, settings: &HankelSettings) -> Result<RawModes> {
+    let pairs = Pairs::new(delayed, settings.by_length);
     let singular_values = Pod::full(pairs.x.as_ref())?.s;
     let choice = choose_rank(settings.rank, &singular_values, delayed.relative_cut, None)?;
-    let raw = standard_dmd(&delayed, &pairs, choice.rank, settings.form, settings.tikhonov)?;
+    let raw = standard_dmd(delayed, &pairs, choice.rank, settings.form, settings.tikhonov)?;
     let mut warnings = choice.warnings;
     warnings.extend(raw.warnings);
     let n_states = delayed.n_layers();
     let coefficients = Mat::from_fn(n_layers, raw.eigenvalues.len(), |l, k| {
         if l < n_states { raw.coefficients[(l, k)] } else { c64::new(0.0, 0.0) }
     });
-    Ok(RawModes { coefficients, warnings, ..raw })
+    let mut clusters = raw.clusters;
+    for cluster in &mut clusters {
+        let short = &cluster.coefficients;
+        cluster.coefficients =
+            Mat::from_fn(n_layers, short.ncols(), |l, j| if l < n_states { short[(l, j)] } else { 0.0 });
+    }
+    Ok(RawModes { coefficients, warnings, clusters, ..raw })
 }
 
 #[cfg(test)]

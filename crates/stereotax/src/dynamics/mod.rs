@@ -26,8 +26,9 @@ pub mod stability;
 mod standard;
 mod total_least_squares;
 
-pub use fit::{depth_dmd, depth_dmd_reduced, depth_dmd_scaled, refuse_depth_centring};
+pub use fit::{depth_dmd, depth_dmd_reduced, depth_dmd_scaled, is_blurred, refuse_depth_centring};
 pub use moments::{Centring, DepthGram, DepthMoments, MomentsOptions, ScaledGram, Scaling};
+pub use reduce::Reduction;
 pub use spectrum::{
     Amplitude, DepthDmdParams, DepthSpectrum, Estimator, ModeForm, RankConsensus, RankRule, Selection,
     StableVerdict, Unstable, UnstableReason,

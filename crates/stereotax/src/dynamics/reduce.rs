@@ -26,6 +26,19 @@ use crate::linalg::{eigh, svd, thin_qr};
 /// Smallest σ ratio among the retained directions that the Gram route is trusted with.
 pub const GRAM_TRUST: f64 = 1e-6;
 
+/// How the layers are reduced to L numbers each.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Reduction {
+    /// From the Gram matrix; where a fit leans on what squaring blurs, by QR in a second pass.
+    #[default]
+    Auto,
+    /// From the Gram matrix alone, with a warning where it is blurred.
+    Gram,
+    /// By QR of the activations, in a second pass.
+    Tsqr,
+}
+
 /// An isometric image of the snapshots of a depth trajectory.
 #[derive(Debug, Clone)]
 pub struct Reduced {

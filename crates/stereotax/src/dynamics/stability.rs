@@ -311,10 +311,14 @@ pub fn shuffled(scaled: &ScaledGram, order: &[usize], params: &DepthDmdParams) -
     Ok(spectrum)
 }
 
-/// The Gram matrix of the given layers, in the given order.
+/// The trajectory of the given layers, in the given order.
 fn arranged(scaled: &ScaledGram, layers: &[usize]) -> ScaledGram {
     ScaledGram {
         gram: Mat::from_fn(layers.len(), layers.len(), |i, j| scaled.gram[(layers[i], layers[j])]),
+        triangle: scaled
+            .triangle
+            .as_ref()
+            .map(|r| Mat::from_fn(r.nrows(), layers.len(), |i, l| r[(i, layers[l])])),
         divisors: layers.iter().map(|&l| scaled.divisors[l]).collect(),
         ..scaled.clone()
     }

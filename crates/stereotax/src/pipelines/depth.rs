@@ -20,7 +20,7 @@ use crate::dynamics::stability::{
 };
 use crate::dynamics::{
     Amplitude, Centring, DepthDmdParams, DepthGram, DepthMoments, DepthSpectrum, Estimator, MomentsOptions,
-    RankRule, ScaledGram, Scaling, Selection, StableVerdict, depth_dmd_scaled,
+    RankRule, Reduction, ScaledGram, Scaling, Selection, StableVerdict, depth_dmd_scaled, is_blurred,
 };
 use crate::linalg::eigh;
 use crate::stats::resampling::ResamplingPlan;
@@ -52,6 +52,8 @@ pub struct DepthParams {
     pub align_all: bool,
     /// Scaling of layers of a shared state.
     pub scaling: Scaling,
+    /// How a stacked trajectory of layers that share their state is reduced.
+    pub reduction: Reduction,
     /// Centring over stimuli, or none.
     pub centring: Centring,
     /// Fit layer weights on all rows once, instead of on each fold's training rows.
@@ -257,13 +259,41 @@ pub fn depth_moments(
     params: &DepthParams,
     monitor: &Monitor,
 ) -> Result<DepthMoments> {
-    let options = MomentsOptions { unit_sample: params.scaling == Scaling::UnitSample };
+    accumulate(source, pieces, params, false, monitor)
+}
+
+fn accumulate(
+    source: &dyn TileSource,
+    pieces: &Pieces,
+    params: &DepthParams,
+    triangles: bool,
+    monitor: &Monitor,
+) -> Result<DepthMoments> {
+    let options = MomentsOptions { unit_sample: params.scaling == Scaling::UnitSample, triangles };
     DepthMoments::accumulate(source, &pieces.of_sample, &pieces.names, options, monitor)
+}
+
+/// Whether the Gram matrix of all rows or of one fold is too blurred for its fit.
+fn needs_triangles(moments: &DepthMoments, pieces: &Pieces, params: &DepthParams) -> Result<bool> {
+    match params.reduction {
+        Reduction::Gram => return Ok(false),
+        Reduction::Tsqr => return Ok(true),
+        Reduction::Auto => {}
+    }
+    let whole = moments.gram(None, params.centring)?;
+    for gram in std::iter::once(whole).chain(fold_grams(moments, pieces, params)?) {
+        let scaled = gram.scaled(params.scaling)?;
+        if is_blurred(&scaled, &depth_dmd_scaled(&scaled, &params.dmd)?, &params.dmd)? {
+            return Ok(true);
+        }
+    }
+    Ok(false)
 }
 
 /// Fit a model by the trajectory that the parameters name.
 ///
-/// `moments` are those of [`depth_moments`] where the layers share their state, else `None`.
+/// `moments` are those of [`depth_moments`] where the layers share their state, else `None`. Where the
+/// Gram matrix is too blurred for the stacked fit, the source is read once more ([`Reduction`]).
 pub fn fit_depth(
     source: &dyn TileSource,
     moments: Option<(&DepthMoments, &Pieces)>,
@@ -273,7 +303,18 @@ pub fn fit_depth(
 ) -> Result<DepthResult> {
     match (params.trajectory, moments) {
         (Trajectory::Stacked, Some((moments, pieces))) => {
-            depth_of_moments(moments, pieces, design, params, monitor)
+            if !needs_triangles(moments, pieces, params)? {
+                return depth_of_moments(moments, pieces, design, params, monitor);
+            }
+            let sharp = accumulate(source, pieces, params, true, monitor)?;
+            let mut result = depth_of_moments(&sharp, pieces, design, params, monitor)?;
+            if params.reduction == Reduction::Auto {
+                result.whole.warnings.push(
+                    "the fit uses directions that the Gram matrix blurs, so the layers were reduced by QR"
+                        .to_owned(),
+                );
+            }
+            Ok(result)
         }
         (Trajectory::Stacked, None) => depth_of_mapped(source, design, params, monitor),
         _ => depth_of_trajectories(source, moments, design, params, monitor),
@@ -522,6 +563,7 @@ impl MappedState {
             }
         };
         Ok(ScaledGram {
+            triangle: None,
             divisors: vec![1.0; order.len()],
             pair: params.scaling == Scaling::Pair,
             epsilon: f64::EPSILON,

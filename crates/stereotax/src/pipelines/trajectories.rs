@@ -350,8 +350,8 @@ mod tests {
     use crate::data::{Folds, LayerArrays, Runs};
     use crate::dynamics::layer_map::LayerMapParams;
     use crate::dynamics::{
-        Amplitude, Centring, DepthDmdParams, Estimator, RankRule, Scaling, StableVerdict, UnstableReason,
-        depth_dmd,
+        Amplitude, Centring, DepthDmdParams, Estimator, RankRule, Reduction, Scaling, StableVerdict,
+        UnstableReason, depth_dmd,
     };
     use crate::linalg::{product, thin_qr};
     use crate::pipelines::Clock;
@@ -390,6 +390,7 @@ mod tests {
             align_all: false,
             scaling: Scaling::Frobenius,
             centring: Centring::Stimuli,
+            reduction: Reduction::Auto,
             fit_on_all: false,
             gates: StableGates::default(),
             n_shuffles: 2,
