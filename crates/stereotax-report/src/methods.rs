@@ -419,6 +419,7 @@ fn snci(v: &str) -> Option<Sentence> {
         "debiased" => "mean² / (mean² + variance) over models, the mean² less its noise floor",
         "tstat" => "mean over models divided by its standard error",
         "profile" => "mean correlation between the ROI profiles of a modality’s models",
+        "profile_icc" => "ICC(3,1) between the ROI profiles of a modality’s models",
         "profile_snr" => {
             "variance over ROIs of the modality’s mean profile divided by the variance between models"
         }

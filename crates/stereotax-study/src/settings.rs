@@ -10,7 +10,9 @@ use stereotax::pipelines::ceilings::CeilingRule;
 use stereotax::pipelines::group::{Consistency, CoordinateKind, GroupParams, Multiplicity, Restriction};
 use stereotax::pipelines::{Clock, DepthParams, EvaluateParams, InnerRule, SampleDesign, Trajectory};
 use stereotax::signal::{self, Drift, Hrf};
+use stereotax::stats::convergence::ConvergenceScale;
 use stereotax::stats::distance::DistanceKind;
+use stereotax::stats::permdisp::Centre;
 use stereotax::stats::score::ScoreKind;
 use stereotax::stats::snci::{Interval, SignPolicy, SnciKind};
 use stereotax_io::Pooling;
@@ -241,6 +243,15 @@ pub fn group(s: &NfasSettings, seed: u64) -> GroupParams {
             config::Distance::Cosine => DistanceKind::Cosine,
             config::Distance::EuclideanRaw => DistanceKind::EuclideanRaw,
         },
+        convergence_scale: match s.convergence_scale {
+            config::ConvergenceScale::Snci => ConvergenceScale::Snci,
+            config::ConvergenceScale::ZScore => ConvergenceScale::ZScore,
+        },
+        convergence_threshold: s.convergence_threshold,
+        dispersion_centre: match s.dispersion_centre {
+            config::DispersionCentre::SpatialMedian => Centre::SpatialMedian,
+            config::DispersionCentre::Centroid => Centre::Centroid,
+        },
         n_permutations: s.permutations,
         exact: s.exact,
         restricted: match s.restricted {
@@ -259,6 +270,7 @@ pub fn group(s: &NfasSettings, seed: u64) -> GroupParams {
                 config::SnciKind::Debiased => Consistency::Index(SnciKind::Debiased),
                 config::SnciKind::Tstat => Consistency::Index(SnciKind::TStat),
                 config::SnciKind::Profile => Consistency::Profile,
+                config::SnciKind::ProfileIcc => Consistency::ProfileIcc,
                 config::SnciKind::ProfileSnr => Consistency::ProfileSnr,
             })
             .collect(),

@@ -92,7 +92,10 @@ const NFAS: &[&str] = &[
     "embedding",
     "benchmarks",
     "snci",
+    "convergence_scale",
+    "convergence_threshold",
     "distance",
+    "dispersion_centre",
     "permutations",
     "exact",
     "restricted",
@@ -564,7 +567,10 @@ fn read_choices(t: &Reader<'_>, s: &mut NfasSettings, place: &str) {
     t.form("embedding", &mut s.embedding, EMBEDDING);
     t.form("benchmarks", &mut s.benchmarks, BENCHMARKS);
     read_snci(t, &mut s.snci);
+    t.form("convergence_scale", &mut s.convergence_scale, CONVERGENCE_SCALE);
+    t.number("convergence_threshold", &mut s.convergence_threshold, 0.0, 1e6, "a number from 0 to 1e6");
     t.form("distance", &mut s.distance, DISTANCE);
+    t.form("dispersion_centre", &mut s.dispersion_centre, DISPERSION_CENTRE);
     t.count("permutations", &mut s.permutations, 99, 10_000_000);
     t.flag("exact", &mut s.exact);
     t.form("restricted", &mut s.restricted, RESTRICTED);
@@ -1076,6 +1082,7 @@ const SNCI: &[Form<SnciKind>] = &[
     word("debiased", |_| SnciKind::Debiased),
     word("tstat", |_| SnciKind::Tstat),
     word("profile", |_| SnciKind::Profile),
+    word("profile_icc", |_| SnciKind::ProfileIcc),
     word("profile_snr", |_| SnciKind::ProfileSnr),
 ];
 const DISTANCE: &[Form<Distance>] = &[
@@ -1088,6 +1095,12 @@ const RESTRICTED: &[Form<Restricted>] = &[
     word("free", |_| Restricted::Free),
     word("family", |_| Restricted::Family),
     word("strata", |_| Restricted::Strata),
+];
+const CONVERGENCE_SCALE: &[Form<ConvergenceScale>] =
+    &[word("snci", |_| ConvergenceScale::Snci), word("z_score", |_| ConvergenceScale::ZScore)];
+const DISPERSION_CENTRE: &[Form<DispersionCentre>] = &[
+    word("spatial_median", |_| DispersionCentre::SpatialMedian),
+    word("centroid", |_| DispersionCentre::Centroid),
 ];
 const INTERVAL: &[Form<IntervalKind>] =
     &[word("percentile", |_| IntervalKind::Percentile), word("bca", |_| IntervalKind::Bca)];
@@ -1405,7 +1418,7 @@ activations = { file = "silero.npz", layers = ["conv1", "lstm"], stimuli = "soun
         r#"s_hz":0.01}},"project_features":false,"encoder":"ridge","band_candidates":20,"alphas":{"grid":{"from":0.001,"to":1000000.0,"count":19}},"#,
         r#""alpha_per_roi":true,"equalize_dim":true,"max_dim":256,"inner_folds":8,"outer_folds":"auto"#,
         r#"","purge_s":12.0,"score":"debiased","ceiling":"auto","min_ceiling":0.1,"subjects":"each",""#,
-        r#"embedding":"score","benchmarks":"average","snci":["snr","debiased"],"distance":"euclidean","permutations":9999,"e"#,
+        r#"embedding":"score","benchmarks":"average","snci":["snr","debiased"],"convergence_scale":"snci","convergence_threshold":1.0,"distance":"euclidean","dispersion_centre":"spatial_median","permutations":9999,"e"#,
         r#"xact":true,"restricted":"family","bootstraps":2000,"interval":"percentile","sign_policy":"zero","shifts":1000,"multiplicity":"max_t","networks":"network","con"#,
         r#"trols":{"layer_order":20,"layer_mean":true,"first_last":true,"best_layer":true,"untrained""#,
         r#":true,"nuisance":true,"multiverse":true,"leave_one_family_out":true,"adaptive":true}}"#,

@@ -8,9 +8,10 @@
 use stereotax::dynamics::{Amplitude, Estimator, ModeForm, RankRule, Reduction, Selection};
 
 use super::study::{
-    Alphas, Benchmarks, CeilingKind, Centring, Controls, Derivatives, Distance, DmdClock, Drift, Embedding,
-    Encoder, FitOn, Folds, GateAction, Gates, Hrf, IntervalKind, LayerMap, Multiplicity, NfasSettings,
-    Preset, Resample, Restricted, Scale, Score, SecondsRange, SignPolicy, SnciKind, SubjectMode, Trajectory,
+    Alphas, Benchmarks, CeilingKind, Centring, Controls, ConvergenceScale, Derivatives, DispersionCentre,
+    Distance, DmdClock, Drift, Embedding, Encoder, FitOn, Folds, GateAction, Gates, Hrf, IntervalKind,
+    LayerMap, Multiplicity, NfasSettings, Preset, Resample, Restricted, Scale, Score, SecondsRange,
+    SignPolicy, SnciKind, SubjectMode, Trajectory,
 };
 
 impl Preset {
@@ -96,7 +97,10 @@ fn robust() -> NfasSettings {
         embedding: Embedding::Score,
         benchmarks: Benchmarks::Average,
         snci: vec![SnciKind::Snr, SnciKind::Debiased],
+        convergence_scale: ConvergenceScale::Snci,
+        convergence_threshold: 1.0,
         distance: Distance::Euclidean,
+        dispersion_centre: DispersionCentre::SpatialMedian,
         permutations: 9999,
         exact: true,
         restricted: Restricted::Family,

@@ -392,8 +392,14 @@ pub struct NfasSettings {
     pub benchmarks: Benchmarks,
     /// D15: which consistency indices are computed; the first is the main one.
     pub snci: Vec<SnciKind>,
+    /// What the convergence map takes the least of over modalities.
+    pub convergence_scale: ConvergenceScale,
+    /// What all modalities must exceed on that scale for an ROI to converge.
+    pub convergence_threshold: f64,
     /// D16: distance between models.
     pub distance: Distance,
+    /// Centre of the groups in PERMDISP.
+    pub dispersion_centre: DispersionCentre,
     /// D17: permutations of group tests.
     pub permutations: usize,
     /// Enumerate all relabellings where they are few.
@@ -743,8 +749,30 @@ pub enum SnciKind {
     Tstat,
     /// Mean correlation between the ROI profiles of models.
     Profile,
+    /// ICC(3,1) between the ROI profiles of models.
+    ProfileIcc,
     /// Variance over ROIs of the mean profile over the mean variance between models.
     ProfileSnr,
+}
+
+/// What the convergence map takes the least of (specs: nfas-dmd section 10).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ConvergenceScale {
+    /// The first index of consistency.
+    Snci,
+    /// The same, standardised over the ROIs of each modality.
+    ZScore,
+}
+
+/// Centre of a group in PERMDISP (specs: nfas-dmd 11.3).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum DispersionCentre {
+    /// The point of least total distance.
+    SpatialMedian,
+    /// The mean.
+    Centroid,
 }
 
 /// Distance between the coordinates of two models (specs: nfas-dmd 11.1).

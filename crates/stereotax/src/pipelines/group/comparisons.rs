@@ -451,7 +451,11 @@ fn spread_rows(
     let permutations = permutations(groups, params)?;
     let mut row = blank(table, "permdisp", MODALITY, groups.models.len());
     row.statistic_name = "F".into();
-    let settings = PermdispParams { permutations: permutations.params.clone(), ..PermdispParams::default() };
+    let settings = PermdispParams {
+        centre: params.dispersion_centre,
+        permutations: permutations.params.clone(),
+        ..PermdispParams::default()
+    };
     let mut notes = permutations.notes(groups);
     match settle(permdisp(&measured.distances, &groups.modality, &settings, monitor))? {
         Ok(test) => {

@@ -9,7 +9,7 @@ use faer::Mat;
 use super::table::Table;
 use super::{Consistency, ConvergenceRow, GroupParams, InfluenceRow, SnciRow, settle, status_of};
 use crate::data::{Labels, Monitor, Result};
-use crate::stats::convergence::{ConvergenceScale, ModalityScores, convergence};
+use crate::stats::convergence::{ModalityScores, convergence};
 use crate::stats::snci::{Estimate, Snci, SnciKind, SnciParams, network_means, profile_consistency, snci};
 use crate::stats::summary::median;
 
@@ -289,7 +289,7 @@ fn profile_row(
             });
         }
     } else {
-        row.value = found.profile_snr;
+        row.value = if kind == Consistency::ProfileIcc { found.icc31 } else { found.profile_snr };
         notes.push("no interval is computed for this kind".into());
     }
     if row.value.is_nan() && notes.is_empty() {
@@ -330,7 +330,7 @@ fn convergence_rows(
             })
             .collect();
         let snci = snci_params(table, index, params);
-        settle(convergence(&scores, ConvergenceScale::Snci, params.convergence_threshold, &snci))?
+        settle(convergence(&scores, params.convergence_scale, params.convergence_threshold, &snci))?
     };
     let rows = space.rois.iter().enumerate().map(|(k, &j)| {
         let mut row = ConvergenceRow {

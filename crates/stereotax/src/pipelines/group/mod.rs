@@ -33,7 +33,9 @@ use std::sync::Arc;
 use faer::Mat;
 
 use crate::data::{Error, Monitor, Result};
+use crate::stats::convergence::ConvergenceScale;
 use crate::stats::distance::DistanceKind;
+use crate::stats::permdisp::Centre;
 use crate::stats::score::ScoreKind;
 use crate::stats::snci::{Interval, SignPolicy, SnciKind};
 pub use space::{ModelScores, ScoredModel, SpaceRois, space_of};
@@ -187,6 +189,8 @@ pub enum Consistency {
     Index(SnciKind),
     /// Mean correlation between the ROI profiles of models: one number per modality.
     Profile,
+    /// ICC(3,1) between the ROI profiles of models (Shrout & Fleiss 1979): one number per modality.
+    ProfileIcc,
     /// Variance over ROIs of the mean profile over the mean variance between models: one number per
     /// modality.
     ProfileSnr,
@@ -203,6 +207,7 @@ impl Consistency {
             Consistency::Index(SnciKind::Debiased) => "debiased",
             Consistency::Index(SnciKind::TStat) => "tstat",
             Consistency::Profile => "profile",
+            Consistency::ProfileIcc => "profile_icc",
             Consistency::ProfileSnr => "profile_snr",
         }
     }
@@ -275,6 +280,10 @@ pub struct GroupParams {
     /// What an index must exceed in all modalities, on the scale of the first index (default 1: for the
     /// signal-to-noise ratio, the mean exceeds the spread).
     pub convergence_threshold: f64,
+    /// What the convergence map takes the least of (default the index itself).
+    pub convergence_scale: ConvergenceScale,
+    /// Centre of PERMDISP (default the spatial median).
+    pub dispersion_centre: Centre,
     /// Repeat PERMANOVA without each family in turn (default true).
     pub leave_one_family_out: bool,
     /// Shuffles of the layer order that were asked for; fewer are reported (default 0: not known).
@@ -301,6 +310,8 @@ impl Default for GroupParams {
             level: 0.95,
             min_models: 2,
             convergence_threshold: 1.0,
+            convergence_scale: ConvergenceScale::Snci,
+            dispersion_centre: Centre::SpatialMedian,
             leave_one_family_out: true,
             expected_n_shuffles: 0,
             seed: 0,

@@ -454,6 +454,29 @@ fn benchmarks_are_put_side_by_side() {
 }
 
 #[test]
+fn convergence_and_dispersion_follow_their_choices() {
+    let space = plant(&plan());
+    let base = params();
+    let found = run(&space, &base);
+    let z = run(&space, &GroupParams { convergence_scale: ConvergenceScale::ZScore, ..base.clone() });
+    let rows = |r: &GroupResult| -> Vec<f64> {
+        let of = r.convergence.iter().filter(|row| row.representation == "stable_mode");
+        of.map(|row| row.convergence).filter(|c| !c.is_nan()).collect()
+    };
+    assert_eq!(rows(&z).len(), 11);
+    // The least of three standardised maps: its mean over ROIs lies below 0, that of the index above.
+    let mean = |x: Vec<f64>| x.iter().sum::<f64>() / x.len() as f64;
+    assert!(mean(rows(&z)) < 0.0 && mean(rows(&found)) > 0.0);
+    let centroid = run(&space, &GroupParams { dispersion_centre: Centre::Centroid, ..base.clone() });
+    let f = |r: &GroupResult| test(r, "stable_mode", "permdisp", "modality").statistic;
+    assert!(f(&centroid) != f(&found) && f(&centroid).is_finite());
+    let icc = run(&space, &GroupParams { snci: vec![Consistency::ProfileIcc, Consistency::Profile], ..base });
+    let of = |kind: &str| icc.snci.iter().find(|r| r.modality == "audio" && r.kind == kind).unwrap().value;
+    // Levels and spreads of the planted models are alike: the two agree nearly.
+    assert!((of("profile_icc") - of("profile")).abs() < 0.1 && of("profile_icc") != of("profile"));
+}
+
+#[test]
 fn influence_is_what_a_model_adds() {
     let space = plant(&plan());
     let found = run(&space, &params());
