@@ -75,7 +75,6 @@ fn snci_params(table: &Table, kind: SnciKind, params: &GroupParams) -> SnciParam
         level: params.level,
         included: Some(space.rois.iter().map(|&j| !space.input.masked[j]).collect()),
         seed: params.seed,
-        ..SnciParams::default()
     }
 }
 
