@@ -876,6 +876,11 @@ fn a_surface_is_checked_and_its_maps_are_drawn() {
     );
     assert!(said.contains("3 of 5 ROIs have no vertex and are on no map: `roi2`, `roi3`, `roi4`"), "{said}");
     assert!(told(&check).contains("2 warning(s)"), "{}", told(&check));
+    let mirrored = fs::read_to_string(folder.path().join("v.csv")).unwrap().replace("\n-", "\n");
+    fs::write(folder.path().join("v.csv"), mirrored).unwrap();
+    let check = stereotax(&["check", study.to_str().unwrap()]);
+    let said = String::from_utf8_lossy(&check.stdout).into_owned();
+    assert!(said.contains("the left hemisphere lies at x = 18 mm on average"), "{said}");
 
     let out = folder.path().join("out");
     let first = run(&study, &out, &[]);

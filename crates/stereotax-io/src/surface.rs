@@ -94,6 +94,15 @@ pub fn read_mesh(vertices: &Path, faces: Option<&Path>) -> Result<Mesh> {
             format!("{}", points[at]),
         ));
     }
+    if faces_in == vertices && keys(vertices)?.len() < 2 {
+        let expected = "vertices and triangles";
+        return Err(no_mesh_in(
+            vertices,
+            expected,
+            "one array".into(),
+            "name the file of the triangles with `faces = …`",
+        ));
+    }
     let flat = (0..3).filter(|axis| points.chunks_exact(3).all(|p| p[*axis] == points[*axis])).count();
     if flat > 1 {
         return Err(no_mesh(vertices, "vertices", "vertices on one line or in one point".into()));
@@ -130,13 +139,28 @@ fn no_mesh(path: &Path, what: &str, found: String) -> IoError {
     IoError::shape(path, what, "at least one triangle in space", found, hint)
 }
 
+fn no_mesh_in(path: &Path, expected: &str, found: String, hint: &str) -> IoError {
+    IoError::shape(path, "mesh", expected, found, hint)
+}
+
 /// The key of the array that is meant, where a file has names for its arrays.
 fn key_of(path: &Path, names: &[&str]) -> Result<Option<String>> {
     match FileFormat::of(path)? {
         FileFormat::Npy | FileFormat::Csv => Ok(None),
         _ => {
             let there = keys(path)?;
-            Ok(names.iter().find(|n| there.iter().any(|k| k == *n)).map(|n| (*n).to_owned()))
+            match names.iter().find(|n| there.iter().any(|k| k == *n)) {
+                Some(name) => Ok(Some((*name).to_owned())),
+                None if there.len() == 1 => Ok(None),
+                None => Err(IoError::new(
+                    IoErrorKind::NoSuchKey,
+                    path,
+                    "array",
+                    format!("one array, or one named `{}`", names[0]),
+                    format!("{} arrays: {}", there.len(), crate::names::list(&there)),
+                    format!("save the array as `{}`, or by itself in a file of its own", names[0]),
+                )),
+            }
         }
     }
 }

@@ -152,6 +152,12 @@ fn meshes_that_contradict_themselves_are_refused() {
     let huge = npy("<i4", "(900000, 3)", &vec![0; 900_000 * 12]);
     refused(mesh(&good, &f.write("huge.npy", &huge)), TooLarge, "coarser mesh");
     refused(read_mesh(&good, None), Shape, "faces = …");
+    // A label file is no mesh, and has no triangles of its own.
+    refused(read_mesh(&fixture("octahedron.label.gii"), None), Shape, "n × 3");
+    let only_points = std::fs::read_to_string(fixture("octahedron_ascii_row.surf.gii")).unwrap();
+    let cut = only_points.rfind("<DataArray").unwrap();
+    let points = f.write("p.surf.gii", format!("{}</GIFTI>", &only_points[..cut]).as_bytes());
+    refused(read_mesh(&points, None), Shape, "name the file of the triangles");
     refused(mesh(&f.0.path().join("wid.npy"), &face), NotFound, "did you mean `wide.npy`?");
 }
 

@@ -377,6 +377,17 @@ fn load_surfaces(
         let faces = surface.faces.as_ref().map(|f| study.path(f));
         let labels = study.path(&surface.labels);
         let mesh = read_mesh(&vertices, faces.as_deref())?;
+        let n = mesh.vertices.len() as f64;
+        let side = mesh.vertices.iter().map(|p| p[0]).sum::<f64>() / n;
+        if (hemisphere == "left" && side > 10.0) || (hemisphere == "right" && side < -10.0) {
+            findings.push(Finding::caution(
+                "surface_on_the_other_side",
+                format!(
+                    "surface of `{}`: the {hemisphere} hemisphere lies at x = {side:.0} mm on average, which is the other side; is it the right file?",
+                    benchmark.id
+                ),
+            ));
+        }
         let mut find = |name: String, index: Option<usize>| {
             match index {
                 Some(j) => shown[j] = true,
