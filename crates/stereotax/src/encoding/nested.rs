@@ -791,7 +791,8 @@ mod tests {
         };
         let (strict, loose) = (fit(Some(drift)), fit(None));
         assert!(residual(&strict) < 0.13, "{}", residual(&strict));
-        assert!(residual(&loose) > 0.4, "{}", residual(&loose));
+        // With a trend of variance 0.74 left in both features, the best slopes miss by √0.075.
+        assert!(residual(&loose) > 0.2, "{}", residual(&loose));
     }
 
     #[test]
