@@ -18,7 +18,7 @@ def main():
     rng = np.random.default_rng(SEED)
     cases = []
     for sizes, shifts in [([6, 6, 6], [0, 0.5, 2]), ([3, 9, 5, 7], [0, 1, 0, 1.5]), ([2, 4], [0, 1])]:
-        groups = [(shift + rng.standard_normal(n)).round(6) for n, shift in zip(sizes, shifts)]
+        groups = [(shift + rng.standard_normal(n)).round(6) for n, shift in zip(sizes, shifts, strict=True)]
         found = tukey_hsd(*groups)
         pairs = [(i, j) for i in range(len(groups)) for j in range(i + 1, len(groups))]
         cases.append(

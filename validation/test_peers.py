@@ -50,3 +50,88 @@ def test_permanova_of_scikit_bio():
     assert ours.f == pytest.approx(peer["test statistic"], rel=1e-10)
     # Two Monte Carlo estimates of one p-value.
     assert abs(ours.p_value - peer["p-value"]) < 0.03
+
+
+@pytest.mark.parametrize("n_features", [20, 120])
+def test_ridge_of_himalaya(n_features):
+    """The same folds and absolute penalties: the same choices, and predictions to 1e-8 (float64)."""
+    from himalaya.ridge import RidgeCV
+    from sklearn.model_selection import KFold
+
+    rng = np.random.default_rng(7)
+    x = rng.normal(size=(100, n_features))
+    x[:, 1] = x[:, 0] + 0.1 * x[:, 1]
+    noise = np.array([0.1, 0.5, 1.0, 2.0, 20.0, 5.0])
+    y = x @ rng.normal(size=(n_features, 6)) / np.sqrt(n_features) + noise * rng.normal(size=(100, 6))
+    alphas = np.logspace(-2, 5, 15)
+    peer = RidgeCV(alphas=alphas, fit_intercept=False, cv=KFold(4)).fit(x[:80], y[:80])
+    ours = sx.RidgeCV(alphas, alpha_scale="absolute", fit_intercept=False, cv=4).fit(x[:80], y[:80])
+    np.testing.assert_allclose(ours.alpha_, np.asarray(peer.best_alphas_), rtol=1e-12)
+    np.testing.assert_allclose(ours.predict(x[80:]), np.asarray(peer.predict(x[80:])), atol=1e-8)
+
+
+@pytest.mark.parametrize("n_features", [10, 150])
+def test_ridge_of_scikit_learn(n_features):
+    """One penalty, with an intercept: the same weights."""
+    from sklearn.linear_model import Ridge
+
+    rng = np.random.default_rng(8)
+    x = rng.normal(size=(90, n_features)) + 3.0
+    y = x @ rng.normal(size=(n_features, 3)) + rng.normal(size=(90, 3))
+    for alpha in (1e-2, 1.0, 1e3):
+        peer = Ridge(alpha=alpha).fit(x, y)
+        ours = sx.RidgeCV([alpha], alpha_scale="absolute", cv=3).fit(x, y)
+        np.testing.assert_allclose(ours.coef_, peer.coef_.T, atol=1e-9)
+        np.testing.assert_allclose(ours.intercept_, peer.intercept_, atol=1e-8)
+
+
+def test_distances_and_silhouette_of_scipy_and_scikit_learn():
+    from scipy.spatial.distance import cdist
+    from sklearn.metrics import silhouette_samples
+
+    rng = np.random.default_rng(9)
+    points = rng.normal(size=(30, 7))
+    groups = np.repeat(["a", "b", "c"], 10)
+    metrics = {"euclidean_raw": "euclidean", "correlation": "correlation", "cosine": "cosine"}
+    for kind, metric in metrics.items():
+        ours = sx.distances(points, kind=kind).distances
+        theirs = cdist(points, points, metric)
+        np.testing.assert_allclose(ours, theirs, atol=1e-12)
+        np.fill_diagonal(theirs, 0.0)
+        found = sx.silhouette(ours, groups, 99)
+        assert found.mean == pytest.approx(silhouette_samples(theirs, groups, metric="precomputed").mean())
+
+
+def test_a_reduction_by_qr_keeps_what_scipy_sees():
+    """Singular values down to 1e-11 of the largest, which a Gram matrix loses."""
+    from scipy.linalg import svdvals
+
+    rng = np.random.default_rng(10)
+    basis = np.linalg.qr(rng.normal(size=(80 * 10, 4)))[0]
+    depth = np.arange(9)
+    path = np.array([0.95**depth, 0.8**depth, (-0.7) ** depth, 0.5**depth])
+    sizes = np.logspace(0, -10.5, 4)
+    snapshots = basis @ (sizes[:, None] * path)
+    layers = [column.reshape(80, 10) for column in snapshots.T]
+    settings = {"rank": "fixed:4", "scale": "none", "centring": "none", "min_energy": 0.0}
+    blurred = sx.DepthDMD(reduction="gram", **settings).fit(layers)
+    sharp = sx.DepthDMD(reduction="auto", **settings).fit(layers)
+    assert blurred.numerical_rank_ < 4 <= sharp.numerical_rank_
+    assert svdvals(snapshots)[3] / svdvals(snapshots)[0] < 1e-10
+    np.testing.assert_allclose(sorted(sharp.eigenvalues_.real), [-0.7, 0.5, 0.8, 0.95], atol=1e-2)
+
+
+def test_the_stored_numbers_of_nilearn_are_still_nilearns():
+    """`crates/stereotax/tests/signal_nilearn.rs` holds our kernels and drifts to these numbers."""
+    import json
+    from pathlib import Path
+
+    from make_signal_fixture import make
+
+    stored = json.loads((Path(__file__).parent / "fixtures" / "signal_nilearn.json").read_text())
+    live = make()
+    for ours, theirs in zip(stored["kernels"], live["kernels"], strict=True):
+        for a, b in zip(ours["kernels"], theirs["kernels"], strict=True):
+            np.testing.assert_allclose(a, b, atol=1e-12)
+    for ours, theirs in zip(stored["drifts"], live["drifts"], strict=True):
+        np.testing.assert_allclose(ours["basis"], theirs["basis"], atol=1e-14)

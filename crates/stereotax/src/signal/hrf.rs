@@ -160,7 +160,8 @@ pub fn tr_kernels(shape: HrfShape, derivatives: Derivatives, tr_s: f64) -> Resul
 /// The kernels that nilearn computes, for comparison with its designs.
 ///
 /// The grid is `linspace(0, time_length_s, round(time_length_s / dt))` with `dt = tr_s / oversampling`,
-/// the densities start at `dt`, and the SPM ratio is 0.167. The response sums to 1 over its grid.
+/// the densities start at `dt`, the SPM ratio is 0.167, and the derivative by dispersion is of a response
+/// whose undershoot has dispersion 1. The response sums to 1 over its grid.
 /// Errors: a TR, length or oversampling that leaves fewer than 2 points.
 pub fn nilearn_kernel(
     shape: HrfShape,
@@ -182,7 +183,14 @@ pub fn nilearn_kernel(
     }
     let n = n as usize;
     let times: Vec<f64> = (0..n).map(|i| time_length_s * i as f64 / (n - 1) as f64).collect();
-    Ok(DoubleGamma::nilearn(shape).kernels(&times, step_s, derivatives))
+    let response = DoubleGamma::nilearn(shape);
+    let mut kernels = response.kernels(&times, step_s, derivatives);
+    if let Some(dispersion) = kernels.get_mut(2) {
+        // nilearn widens a response whose undershoot has dispersion 1, whatever the shape.
+        let widened = DoubleGamma { undershoot_dispersion: 1.0, ..response };
+        *dispersion = widened.kernels(&times, step_s, derivatives).swap_remove(2);
+    }
+    Ok(kernels)
 }
 
 /// Convolve every column with each kernel, run by run: column `k · n_columns + j` is feature `j` with
