@@ -174,7 +174,7 @@ fn directions_that_a_gram_matrix_loses_are_kept() {
     let direct = with_source(&layers, |source| {
         let means: Vec<Vec<f64>> = moments(&layers, false, false).layer_means(None).unwrap();
         let transform = LayerTransform { means: Some(&means), rms: &[1.0; 9] };
-        reduce_tsqr(source, &[0..N], transform, &Monitor::silent()).unwrap()
+        reduce_tsqr(source, std::slice::from_ref(&(0..N)), transform, &Monitor::silent()).unwrap()
     });
     for k in 0..4 {
         assert!((direct.singular_values[k] / r[k] - 1.0).abs() < 1e-3);

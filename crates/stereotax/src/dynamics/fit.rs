@@ -398,6 +398,7 @@ mod tests {
     use faer::c64;
 
     use super::*;
+    use crate::dynamics::reduce::reduce_triangle;
     use crate::dynamics::spectrum::{Amplitude, Selection};
     use crate::linalg::{gram, product, thin_qr};
     use crate::stats::rng::Stream;
@@ -548,9 +549,7 @@ mod tests {
         let p = params(Estimator::Standard, 4);
         let by_gram = depth_dmd(gram(h.as_ref()).as_ref(), f64::EPSILON, &p).unwrap();
         let triangle = thin_qr(h.as_ref()).1;
-        let by_qr =
-            depth_dmd_reduced(&super::super::reduce::reduce_triangle(triangle.as_ref(), 0.0).unwrap(), &p)
-                .unwrap();
+        let by_qr = depth_dmd_reduced(&reduce_triangle(triangle.as_ref(), 0.0).unwrap(), &p).unwrap();
         // Slow twin: the full matrix, without any reduction.
         let x = h.get(.., ..9);
         let y = h.get(.., 1..);

@@ -119,7 +119,7 @@ impl Schur {
         let (m, e) = (end - 2, end - 1);
         let (mut trace, mut determinant) =
             (h[(m, m)] + h[(e, e)], h[(m, m)] * h[(e, e)] - h[(m, e)] * h[(e, m)]);
-        if tries % 10 == 0 {
+        if tries.is_multiple_of(10) {
             let size = h[(e, m)].abs() + h[(m, m - 1)].abs();
             (trace, determinant) = (1.5 * size, size * size);
         }
