@@ -648,7 +648,7 @@ fn a_time_series_is_cleaned_as_the_study_says() {
         number(&scores, "score", &at).unwrap()
     };
     let trims = "trim_start_s = 12";
-    let motion = ", confounds = \"motion.safetensors\"";
+    let motion = ", confounds = { file = \"motion.safetensors\" }";
     let best = score(trims, "roi_summary = \"first_pc\"", motion, "", "A");
     assert!(best > 0.7, "{best}");
     // Without the trims the settling of the scanner, without the confounds motion drowns it.

@@ -828,7 +828,8 @@ fn source(value: &Value<'_>) -> Option<ArraySource> {
         };
     }
     let text = value.text()?;
-    const SUFFIXES: [&str; 8] = [".csv", ".tsv", ".txt", ".npy", ".npz", ".h5", ".hdf5", ".parquet"];
+    const SUFFIXES: [&str; 9] =
+        [".csv", ".tsv", ".txt", ".npy", ".npz", ".h5", ".hdf5", ".parquet", ".safetensors"];
     let lower = text.to_lowercase();
     Some(if SUFFIXES.iter().any(|suffix| lower.ends_with(suffix)) {
         ArraySource::File { file: PathBuf::from(text), key: None }
