@@ -3,6 +3,9 @@
 //!
 //! A few seeds by default; STEREOTAX_CALIBRATE=1 runs many and holds the intervals to their rate.
 
+// Calibration tells its rates.
+#![allow(clippy::print_stdout)]
+
 use faer::Mat;
 use stereotax::data::{Folds, LayerArrays, Monitor, Runs};
 use stereotax::dynamics::layer_map::LayerMapParams;
