@@ -144,6 +144,7 @@ SETTINGS = {
     "amplitude": "first",
     "scale": "none",
     "centring": "none",
+    "reduction": "tsqr",
     "layer_map": "procrustes",
     "max_width": 3,
     "tikhonov": 0.1,
@@ -182,6 +183,7 @@ def test_settings_are_understood_as_they_were_meant():
         "min_energy: 0.2",
         "max_gain: 10.0",
         "seed: 3",
+        "Tsqr",
         "max_depth_change: 0.1",
         "max_rotation: 0.1",
         "max_residual: 0.1",
@@ -194,6 +196,9 @@ def test_every_argument_of_moments_arrives():
     base = sx.DepthMoments(["a", "b", "c", "d"], 3, ["x"])
     assert base.layer_names == ["a", "b", "c", "d"] and base.width == 3 and base.block_names == ["x"]
     assert sx.DepthMoments(4, 3, unit_sample=True)._core.unit_sample
+    assert sx.DepthMoments(4, 3, triangles=True)._core.triangles
+    assert sx.DepthMoments.from_layers(LAYERS, triangles=True)._core.triangles
+    assert sx.DepthMoments.from_tiles([("u", LAYERS)], triangles=True)._core.triangles
     assert sx.DepthMoments(4, 3, precision="bfloat16")._core.epsilon == 2.0**-7
     layers = LAYERS[:4]
     made = sx.DepthMoments.from_layers(
