@@ -28,10 +28,10 @@ use crate::{Options, Study, StudyError, settings};
 mod version {
     pub(super) const MOMENTS: u32 = 1;
     pub(super) const DEPTH: u32 = 2;
-    pub(super) const CELL: u32 = 1;
+    pub(super) const CELL: u32 = 2;
     /// Cells of the adaptive mixture.
-    pub(super) const ADAPTIVE: u32 = 2;
-    pub(super) const NUISANCE: u32 = 1;
+    pub(super) const ADAPTIVE: u32 = 3;
+    pub(super) const NUISANCE: u32 = 2;
     pub(super) const CEILING: u32 = 1;
 }
 

@@ -107,7 +107,7 @@ fn null_draws_keep_their_level() {
     };
     uniform("circular shifts", 0.02, |seed| {
         let scheme = NullScheme::CircularShift { min_shift: 10 };
-        let params = NullParams { scheme, n_permutations: 199, seed };
+        let params = NullParams { scheme, n_permutations: 199, seed, spread: 1.0 };
         let (p, y) = (red(seed, "calibration predictions"), red(seed, "calibration responses"));
         correlation_test(p.as_ref(), y.as_ref(), &runs, &params, &Monitor::silent()).unwrap().p_value[0]
     });
@@ -116,8 +116,12 @@ fn null_draws_keep_their_level() {
         let mut stream = Stream::new(seed, "calibration stimuli", 0);
         let p = Mat::from_fn(40, 1, |_, _| stream.normal());
         let y = Mat::from_fn(40, 1, |_, _| stream.normal());
-        let params =
-            NullParams { scheme: NullScheme::Blocks { block_ids: ids.clone() }, n_permutations: 199, seed };
+        let params = NullParams {
+            scheme: NullScheme::Blocks { block_ids: ids.clone() },
+            n_permutations: 199,
+            seed,
+            spread: 1.0,
+        };
         correlation_test(p.as_ref(), y.as_ref(), &Runs::single(40), &params, &Monitor::silent())
             .unwrap()
             .p_value[0]

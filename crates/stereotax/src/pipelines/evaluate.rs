@@ -34,7 +34,8 @@ use crate::encoding::{
 use crate::linalg::select_rows;
 use crate::stats::resampling::ResamplingPlan;
 use crate::stats::score::{
-    NullParams, NullScheme, correlation_test, effective_samples, run_weighted_correlation,
+    CROSS_VALIDATED_SPREAD, NullParams, NullScheme, correlation_test, effective_samples,
+    run_weighted_correlation,
 };
 
 /// How the training rows are divided to choose penalties and representations.
@@ -333,7 +334,12 @@ fn draw(
             NullScheme::Blocks { block_ids: blocks.iter().map(|&b| design.block_names[b].clone()).collect() }
         }
     };
-    let null = NullParams { scheme, n_permutations: params.n_shifts.max(1), seed: params.seed };
+    let null = NullParams {
+        scheme,
+        n_permutations: params.n_shifts.max(1),
+        seed: params.seed,
+        spread: CROSS_VALIDATED_SPREAD,
+    };
     let (null, p_value, note) =
         match correlation_test(predictions.as_ref(), observed.as_ref(), runs, &null, monitor) {
             Ok(test) => (test.null, test.p_value, test.support.warning),

@@ -192,8 +192,18 @@ pub enum NullScheme {
     },
 }
 
+/// What null draws of cross-validated predictions are multiplied by: √2.
+///
+/// Where every sample is predicted by a linear map fitted to the others, r is close to a quadratic form
+/// yᵀA y in the responses, A = the products of features, which is symmetric: the pair (s, t) enters
+/// twice, when s is predicted from t and when t is predicted from s. A draw moves predictions against
+/// responses and leaves these as they are, so it is a bilinear form y'ᵀA y, in which the two count as
+/// independent. For independent y the variances are 2‖A‖² and ‖A‖². Without the factor a nominal 5 % is
+/// P(z > 1.645/√2) = 12 %. For very few features the factor errs on the safe side.
+pub const CROSS_VALIDATED_SPREAD: f64 = std::f64::consts::SQRT_2;
+
 /// How null draws are made.
-#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[derive(Debug, Clone, PartialEq, serde::Serialize, serde::Deserialize)]
 pub struct NullParams {
     /// What is moved.
     pub scheme: NullScheme,
@@ -201,6 +211,9 @@ pub struct NullParams {
     pub n_permutations: usize,
     /// Seed of the draws. The same seed gives every model, subject and ROI the same moves.
     pub seed: u64,
+    /// What null correlations are multiplied by: 1 where predictions owe nothing to these responses,
+    /// [`CROSS_VALIDATED_SPREAD`] where they were fitted to them in other folds.
+    pub spread: f64,
 }
 
 /// Correlations with their null draws.
@@ -241,7 +254,7 @@ pub fn correlation_test(
                 .map(|j| {
                     let total: f64 =
                         source.iter().map(|s| dot(&p[j][s.from..][..s.len], &y[j][s.to..][..s.len])).sum();
-                    (total / observed.n_samples[j] as f64) as f32
+                    (params.spread * total / observed.n_samples[j] as f64) as f32
                 })
                 .collect())
         })
@@ -484,7 +497,7 @@ mod tests {
         let p = Mat::from_fn(90, 2, |_, _| stream.normal());
         let y = Mat::from_fn(90, 2, |_, _| stream.normal());
         let scheme = NullScheme::CircularShift { min_shift: 4 };
-        let params = NullParams { scheme, n_permutations: 20, seed: 9 };
+        let params = NullParams { scheme, n_permutations: 20, seed: 9, spread: 1.0 };
         let found = correlation_test(p.as_ref(), y.as_ref(), &runs, &params, &Monitor::silent()).unwrap();
         for draw in 0..20 {
             let shifts = circular_shifts(&runs, 4, 9, draw).unwrap();
@@ -511,7 +524,7 @@ mod tests {
             let (p, y) = (red(220, 0.8, &mut stream), red(220, 0.8, &mut stream));
             let (p, y) = (Mat::from_fn(220, 1, |i, _| p[i]), Mat::from_fn(220, 1, |i, _| y[i]));
             let scheme = NullScheme::CircularShift { min_shift: 10 };
-            let params = NullParams { scheme, n_permutations: 99, seed };
+            let params = NullParams { scheme, n_permutations: 99, seed, spread: 1.0 };
             let found = correlation_test(p.as_ref(), y.as_ref(), &runs, &params, &Monitor::silent()).unwrap();
             rare += usize::from(found.p_value[0] <= 0.05);
             half += usize::from(found.p_value[0] <= 0.5);
@@ -548,7 +561,7 @@ mod tests {
         let y = Mat::from_fn(24, 1, |i, _| p[(i, 0)] + 0.1 * stream.normal());
         let test = |p: &Mat<f64>, y: &Mat<f64>, ids: &[String]| {
             let scheme = NullScheme::Blocks { block_ids: ids.to_vec() };
-            let params = NullParams { scheme, n_permutations: 199, seed: 3 };
+            let params = NullParams { scheme, n_permutations: 199, seed: 3, spread: 1.0 };
             correlation_test(p.as_ref(), y.as_ref(), &runs, &params, &Monitor::silent()).unwrap()
         };
         let found = test(&p, &y, &ids);
@@ -559,7 +572,7 @@ mod tests {
         let turned = test(&turn(&p), &turn(&y), &turned_ids);
         assert!(found.null.iter().zip(&turned.null).all(|(a, b)| (a - b).abs() < 1e-6));
         let scattered = NullScheme::Blocks { block_ids: (0..24).map(|i| format!("c{}", i % 2)).collect() };
-        let params = NullParams { scheme: scattered, n_permutations: 9, seed: 3 };
+        let params = NullParams { scheme: scattered, n_permutations: 9, seed: 3, spread: 1.0 };
         let refused = correlation_test(p.as_ref(), y.as_ref(), &runs, &params, &Monitor::silent());
         assert!(refused.unwrap_err().to_string().contains("begins again at sample 2"));
     }
