@@ -49,7 +49,8 @@ def make_inputs(folder, n_distinct, n_layers):
 
 def study_text(arguments):
     layers = ", ".join(f'"block_{layer:02}"' for layer in range(arguments.layers))
-    hrf = f'"fir"\ndelays_s = {{ from = 2.0, to = {2.0 * arguments.delays} }}' if arguments.delays else '"none"'
+    last = 2.0 * arguments.delays
+    hrf = f'"fir"\ndelays_s = {{ from = 2.0, to = {last} }}' if arguments.delays else '"none"'
     subjects = "".join(
         f'[[brain.subjects]]\nid = "s{s}"\nresponses = "subject_{s}.npy"\n' for s in range(SUBJECTS)
     )
