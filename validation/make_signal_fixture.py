@@ -23,6 +23,21 @@ def sampled(function, tr_s, oversampling, length_s):
     return function(**{first: tr_s}, oversampling=oversampling, time_length=length_s).tolist()
 
 
+def regressors(n, tr_s):
+    """Features that change with every volume, as nilearn convolves them."""
+    feature = np.random.default_rng(n).normal(size=n)
+    # A hair early, so that rounding of the fine grid does not put a block one step late.
+    onsets = np.maximum(np.arange(n) * tr_s - 1e-9, 0)
+    condition = np.vstack([onsets, np.full(n, tr_s), feature])
+    columns = {
+        shape: models.compute_regressor(
+            condition, f"{shape} + derivative + dispersion", np.arange(n) * tr_s, oversampling=50, min_onset=0
+        )[0].T.tolist()
+        for shape in KERNELS
+    }
+    return {"tr_s": tr_s, "feature": feature.tolist(), "columns": columns}
+
+
 def make():
     kernels = [
         {
@@ -44,6 +59,7 @@ def make():
         "peer": f"nilearn {nilearn.__version__}, NumPy {np.__version__}",
         "kernels": kernels,
         "drifts": drifts,
+        "regressors": [regressors(40, 2.0), regressors(60, 0.75)],
     }
 
 

@@ -68,6 +68,16 @@ def fit_moments(moments: Moments, weights: list[float] | None, params: DmdParams
 def fit_mapped(
     layers: list[_Array], layer_names: list[str], train: list[int], params: DmdParams
 ) -> dict[str, Any]: ...
+def fit_trajectories(
+    layers: list[_Array], layer_names: list[str], train: list[int], params: DmdParams
+) -> dict[str, Any]: ...
+def follow_trajectories(
+    fitted_layers: list[_Array],
+    layers: list[_Array],
+    layer_names: list[str],
+    train: list[int],
+    params: DmdParams,
+) -> _Array: ...
 def combine_shared(
     layers: list[_Array], layer_names: list[str], coefficients: list[float], means: _Array
 ) -> _Array: ...
@@ -136,6 +146,7 @@ def nfas(
     layer_names: list[str],
     responses: list[_Array],
     repeats: list[list[_Array]],
+    confounds: list[_Array],
     nuisance: list[tuple[str, _Array]],
     untrained: list[_Array] | None,
     samples: dict[str, Any],

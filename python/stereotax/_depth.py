@@ -49,6 +49,32 @@ class RankConsensus(Result):
     spread: float
 
 
+@dataclasses.dataclass(frozen=True, repr=False, eq=False)
+class SampleSpectra(Result):
+    """The selected mode of every sample's own trajectory, in the order of the rows of `fit`."""
+
+    #: λ(t); of a pair, the member with positive imaginary part. NaN where a sample has no trajectory.
+    eigenvalues: Array
+    #: Energy share of the mode.
+    energies: Array
+    #: ‖Aφ − λφ‖/‖φ‖.
+    residuals: Array
+    #: Weights of the (centred, scaled) layers (n_samples, L); NaN under amplitude "modulus".
+    weights: Array
+    #: Rank; 0 where a sample has no trajectory.
+    ranks: list[int]
+    #: Share of the fitted samples whose own mode passes all gates.
+    share_qualifying: float
+
+
+#: What a fit of the stacked trajectory sets, and what one of other trajectories leaves None.
+_STACKED_ONLY = """
+    coefficients amplitudes divisors gram numerical_rank runner_up reconstruction_error layer_means consensus
+""".split()
+_OF_TRAJECTORIES = """
+    eigenvalues energies residuals selected selected_eigenvalue weights rank margin depth_gain depth_rotation
+    warnings
+""".split()
 _KEPT = """
     eigenvalues coefficients amplitudes energies residuals selected selected_eigenvalue weights divisors gram
     rank numerical_rank runner_up margin reconstruction_error depth_gain depth_rotation warnings
@@ -62,12 +88,19 @@ class DepthDMD(Estimator):
     ``h_{l+1} ≈ A h_l``; the modes φ_k and eigenvalues λ_k of A give ``h_l ≈ Σ_k b_k λ_k^l φ_k``. The stable
     representation is the selected mode written as a weighted sum of layers, ``S = Σ_l w_l H_l``.
 
+    That is the stacked trajectory. With `trajectory="sample"` every sample t has a trajectory and a spectrum
+    of its own, ``s(t) = Re Σ_{k selected} b_k(t) φ_k(t)``; with "pooled" one operator on units is fitted to
+    the pairs of layers of all samples, and ``s(t) = Π · mean_l h_l(t)``, Π the projector on its selected
+    modes. Layers are centred and scaled by the rows of the fit in all three.
+
     Parameters
     ----------
-    estimator : str
+    estimator : str, optional
         "standard", "total_least_squares", "forward_backward", "optimised", "bagged:100", "unitary",
         "symmetric", "hankel:DELAYS" or "segments:WINDOWS" (each window of depth with an operator of its
-        own). The short names "tls", "fb", "opt" and "bop:100" are understood.
+        own). The short names "tls", "fb", "opt" and "bop:100" are understood. By default "standard", and
+        "total_least_squares" for the pooled trajectory, which may also have "reduced_rank:1e-6". The
+        trajectories of samples have "standard" only.
     rank : str or int
         "energy:0.99" (at most min(L − 2, 12)), "fixed:4" (or just 4), "hard_threshold" ("svht"), "full",
         "consensus".
@@ -76,8 +109,9 @@ class DepthDMD(Estimator):
         "min_residual".
     modes : {"projected", "exact"}
         Combinations of layers 0…L−2, or of 1…L−1.
-    amplitude : {"optimal", "first", "mode_only"}
-        How much of each mode is in the trajectory.
+    amplitude : {"optimal", "first", "mode_only", "modulus"}
+        How much of each mode is in the trajectory. "modulus" is for samples: the entrywise modulus of the
+        unit mode. The pooled projector is applied to the mean of the layers ("optimal") or to the first.
     scale : {"frobenius", "none", "pair", "unit_sample"}
         How layers are made comparable: "frobenius" divides each by its RMS, "none" lets growth over depth
         into the eigenvalues, "pair" divides both members of a pair by the first, "unit_sample" gives every
@@ -106,11 +140,16 @@ class DepthDMD(Estimator):
     max_depth_change, max_rotation, max_residual, min_stable_energy, min_weight_correlation : float
         Gates of `verdict_`: nepers and radians over the whole depth, ‖Aφ − λφ‖/‖φ‖, energy share, and
         correlation between folds.
+    trajectory : {"stacked", "sample", "pooled"}
+        What one trajectory over depth is: all samples as one state, each by itself, or all with one
+        operator. The latter two read arrays and no moments, have ranks by energy, "fixed" or "full", and no
+        scale "pair", exact modes, Tikhonov term or layer map "kernel".
 
     Attributes
     ----------
     eigenvalues_ : complex array (n_modes,)
-        By descending modulus; the factor by which a mode changes from one layer to the next.
+        By descending modulus; the factor by which a mode changes from one layer to the next. Of samples
+        one: the median over the fitted samples of real and imaginary part.
     coefficients_ : complex array (L, n_modes)
         Unit modes as weights of the (centred, scaled) layers.
     amplitudes_ : complex array (n_modes,)
@@ -123,11 +162,15 @@ class DepthDMD(Estimator):
     selected_eigenvalue_ : complex
         Of a pair, the member with positive imaginary part.
     weights_ : float array (L,)
-        Weights of the (centred, scaled) layers in the stable representation.
+        Weights of the (centred, scaled) layers in the stable representation; of samples their mean. NaN for
+        the pooled trajectory, which weights no layers.
+    samples_ : SampleSpectra or None
+        Every sample's own selected mode, for trajectories of samples.
     divisors_ : float array (L,)
         What each layer was divided by.
     verdict_ : Verdict
-        True if the mode passes every gate; otherwise `verdict_.reasons` says which it failed.
+        True if the mode passes every gate; otherwise `verdict_.reasons` says which it failed. Of samples
+        the medians are held against the gates.
     depth_gain_, depth_rotation_ : float
         |λ|^(L−1), and the angle turned over the depth in radians.
     rank_, numerical_rank_ : int
@@ -141,10 +184,14 @@ class DepthDMD(Estimator):
     warnings_ : list of str
         What a reader must know.
 
+    `coefficients_`, `amplitudes_`, `divisors_`, `gram_`, `numerical_rank_`, `runner_up_`, `consensus_`,
+    `layer_means_` and `reconstruction_error_` are of the stacked trajectory and None for others.
+
     Errors: `ValueError` for fewer than 4 layers, layers of unequal width under "identity", a constant
     layer, NaN or infinity (with their place), settings outside their range.
 
-    Cost: one pass over the data, n·K·L²/2 multiply-adds, then O(L³).
+    Cost: one pass over the data, n·K·L²/2 multiply-adds, then O(L³). Of samples O(n·(K·L² + L³)); pooled
+    O(n·L·k² + k³) with k = min(K, `max_width`).
 
     Source: Schmid 2010; Tu et al. 2014; specs nfas-dmd 4 to 7. Differs from PyDMD: rows are samples, the
     result is a weight per layer, and the selection is part of the fit.
@@ -163,28 +210,32 @@ class DepthDMD(Estimator):
     >>> stable = depth.transform(layers)
     >>> bool(np.corrcoef(stable.ravel(), (stays - stays.mean(0)).ravel())[0, 1] > 0.999)
     True
+    >>> samples = sx.DepthDMD(trajectory="sample", rank=2, scale="none").fit(layers).samples_
+    >>> samples.eigenvalues.shape, samples.weights.shape, bool(abs(samples.eigenvalues - 1).max() < 1e-6)
+    ((200,), (200, 10), True)
     """
 
-    #: What a layer map was fitted to, and with which settings: layers, rows, an estimator. None for a
-    #: shared state.
+    #: What a layer map or trajectories of samples were fitted to, and with which settings: layers, rows, an
+    #: estimator. None for a shared, stacked state.
     _map: tuple[list[Array], list[int], DepthDMD] | None
     layer_names_: list[str]
-    layer_means_: Array
+    layer_means_: Array | None
     eigenvalues_: Array
-    coefficients_: Array
-    amplitudes_: Array
+    coefficients_: Array | None
+    amplitudes_: Array | None
     energies_: Array
     residuals_: Array
     selected_: list[int]
     selected_eigenvalue_: complex
     weights_: Array
-    divisors_: Array
-    gram_: Array
+    samples_: SampleSpectra | None
+    divisors_: Array | None
+    gram_: Array | None
     rank_: int
-    numerical_rank_: int
+    numerical_rank_: int | None
     runner_up_: int | None
     margin_: float | None
-    reconstruction_error_: float
+    reconstruction_error_: float | None
     depth_gain_: float
     depth_rotation_: float
     verdict_: Verdict
@@ -193,7 +244,7 @@ class DepthDMD(Estimator):
 
     def __init__(
         self,
-        estimator: str = "standard",
+        estimator: str | None = None,
         rank: str | int = "energy:0.99",
         select: str = "closest_to_one",
         modes: str = "projected",
@@ -212,6 +263,7 @@ class DepthDMD(Estimator):
         max_residual: float = 0.5,
         min_stable_energy: float = 0.1,
         min_weight_correlation: float = 0.95,
+        trajectory: str = "stacked",
     ) -> None:
         self.estimator = estimator
         self.rank = rank
@@ -232,12 +284,13 @@ class DepthDMD(Estimator):
         self.max_residual = max_residual
         self.min_stable_energy = min_stable_energy
         self.min_weight_correlation = min_weight_correlation
+        self.trajectory = trajectory
 
     def _params(self) -> _core.DmdParams:
         whole(self.max_width, "max_width", COUNT, 1)
         names = (
-            "estimator", "select", "modes", "amplitude", "scale", "centring", "reduction", "layer_map",
-            "max_width", "tikhonov",
+            "trajectory", "estimator", "select", "modes", "amplitude", "scale", "centring", "reduction",
+            "layer_map", "max_width", "tikhonov",
         )  # fmt: skip
         words = {name: getattr(self, name) for name in names}
         return _core.DmdParams(
@@ -282,6 +335,11 @@ class DepthDMD(Estimator):
                 raise ValueError("moments have no rows to train on\nhint: use `weights` to leave out blocks")
             if self.layer_map != "identity":
                 raise ValueError(f"`layer_map` is {self.layer_map!r}, but moments hold one shared state only")
+            if self.trajectory != "stacked":
+                raise ValueError(
+                    f"`trajectory` is {self.trajectory!r}, but moments hold no single samples\n"
+                    "hint: pass the layers as arrays"
+                )
             self._fit_moments(layers, None if weights is None else [float(w) for w in weights], params)
             return self
         if weights is not None:
@@ -289,6 +347,9 @@ class DepthDMD(Estimator):
                 "`weights` belong to the blocks of moments\nhint: use `train` to choose rows of arrays"
             )
         arrays, names = as_layers(layers, layer_names)
+        if self.trajectory != "stacked":
+            self._fit_trajectories(arrays, names, train, params)
+            return self
         if self.layer_map == "identity":
             if train is not None:
                 arrays = [array[_rows(train, arrays)] for array in arrays]
@@ -304,16 +365,37 @@ class DepthDMD(Estimator):
                 )
                 self._fit_moments(moments, None, params)
             return self
+        self._refuse_mapped_scales()
+        rows = _all_rows(train, arrays)
+        self._keep(_core.fit_mapped(arrays, names, rows, params), names)
+        self._map = (arrays, rows, copy.copy(self))
+        return self
+
+    def _refuse_mapped_scales(self) -> None:
         if self.centring != "stimuli" or self.scale == "unit_sample":
             raise ValueError(
                 f"`layer_map` is {self.layer_map!r}, which centres over stimuli and scales whole layers, but "
                 f"`centring` is {self.centring!r} and `scale` {self.scale!r}\nhint: use layer_map='identity'"
             )
-        n_samples = arrays[0].shape[0] if arrays else 0
-        rows = list(range(n_samples)) if train is None else _rows(train, arrays).tolist()
-        self._keep(_core.fit_mapped(arrays, names, rows, params), names)
+
+    def _fit_trajectories(
+        self, arrays: list[Array], names: list[str], train: Sequence[int] | None, params: _core.DmdParams
+    ) -> None:
+        if self.layer_map != "identity":
+            self._refuse_mapped_scales()
+        rows = _all_rows(train, arrays)
+        fitted = _core.fit_trajectories(arrays, names, rows, params)
+        self.layer_names_ = names
+        for name in _STACKED_ONLY:
+            setattr(self, f"{name}_", None)
+        for name in _OF_TRAJECTORIES:
+            setattr(self, f"{name}_", fitted[name])
+        self.verdict_ = Verdict(stable=fitted["stable"], reasons=fitted["reasons"])
+        of_samples = fitted["samples"]
+        self.samples_ = of_samples and SampleSpectra(
+            **of_samples, share_qualifying=fitted["share_qualifying"]
+        )
         self._map = (arrays, rows, copy.copy(self))
-        return self
 
     def _fit_moments(
         self, moments: DepthMoments, weights: list[float] | None, params: _core.DmdParams
@@ -327,6 +409,7 @@ class DepthDMD(Estimator):
 
     def _keep(self, fitted: dict[str, Any], names: list[str]) -> None:
         self.layer_names_ = names
+        self.samples_ = None
         for name in _KEPT:
             setattr(self, f"{name}_", fitted[name])
         self.verdict_ = Verdict(stable=fitted["stable"], reasons=fitted["reasons"])
@@ -343,8 +426,8 @@ class DepthDMD(Estimator):
         """The stable representation ``S = Σ_l w_l (H_l − mean_l)/divisor_l`` (n_samples × K).
 
         `layers` may hold other samples than those that were fitted: means, divisors, weights and maps are
-        those of the fit. After a fit with a layer map, the map is fitted again on the layers of `fit` (kept
-        by reference, not copied), which costs as much as the fit did.
+        those of the fit. After a fit with a layer map, or of trajectories of samples, that is fitted again on
+        the layers of `fit` (kept by reference, not copied), which costs as much as the fit did.
         """
         weights = self._fitted("weights_")
         arrays, names = as_layers(layers, None)
@@ -356,11 +439,13 @@ class DepthDMD(Estimator):
         names = self.layer_names_
         if self._map is not None:
             fitted, rows, settings = self._map
+            if settings.trajectory != "stacked":
+                return _core.follow_trajectories(fitted, arrays, names, rows, settings._params())
             return _core.combine_mapped(fitted, arrays, names, rows, settings._params(), weights.tolist())
         if self.scale == "unit_sample":
             arrays = [_unit_rows(array) for array in arrays]
-        coefficients = (weights / self.divisors_).tolist()
-        return _core.combine_shared(arrays, names, coefficients, self.layer_means_)
+        coefficients = (weights / self._fitted("divisors_")).tolist()
+        return _core.combine_shared(arrays, names, coefficients, self._fitted("layer_means_"))
 
     def fit_transform(self, layers: Iterable[Any] | Any, y: None = None) -> Array:
         """`fit(layers)`, then `transform(layers)`."""
@@ -373,6 +458,11 @@ def rank_word(rank: str | int) -> str:
     """The rank as the core reads it: a whole number is a fixed rank."""
     whole = isinstance(rank, int | np.integer) and not isinstance(rank, bool)
     return f"fixed:{rank}" if whole else str(rank)
+
+
+def _all_rows(train: Sequence[int] | None, arrays: list[Array]) -> list[int]:
+    n_samples = arrays[0].shape[0] if arrays else 0
+    return list(range(n_samples)) if train is None else [int(row) for row in _rows(train, arrays)]
 
 
 def _rows(train: Sequence[int], arrays: list[Array]) -> Array:

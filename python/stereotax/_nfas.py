@@ -37,9 +37,10 @@ class Stability(Result):
 #: Settings that go to the extension under the words of the study file.
 _WORDS = (
     "trajectory", "estimator", "select", "modes", "amplitude", "scale", "centring", "layer_map", "max_width",
-    "align_all", "tikhonov", "fit_on", "hrf", "derivatives", "drift", "project_features", "encoder",
-    "band_candidates", "alphas", "alpha_per_roi", "equalize_dim", "max_dim", "inner_folds", "purge_s",
-    "score", "ceiling", "min_ceiling", "subjects",
+    "align_all", "tikhonov", "eligible_energy", "max_gain", "fit_on", "hrf", "hrf_parity", "drop_padded",
+    "derivatives", "drift", "project_features", "encoder", "band_candidates", "alphas", "alpha_per_roi",
+    "equalize_dim", "max_dim", "inner_folds", "inner_loss", "purge_s", "score", "ceiling", "min_ceiling",
+    "subjects",
 )  # fmt: skip
 _GATES = (
     "max_depth_gain", "max_depth_rotation_deg", "max_residual", "min_energy", "min_fold_correlation",
@@ -83,6 +84,9 @@ class NFAS(Estimator):
         Largest width of that state.
     align_all : bool
         Map layers of equal width too.
+    eligible_energy, max_gain : float
+        `min_energy` and `max_gain` of `DepthDMD`: the least energy share of a mode that may be selected, and
+        the bound of the gain in optimised DMD.
     fit_on : {"train", "all"}
         "all" fits layer weights on all samples once (it looks at held-out activations, never responses).
     gate_action : {"exclude", "report"}
@@ -92,8 +96,13 @@ class NFAS(Estimator):
         ‖Aφ − λφ‖/‖φ‖, least energy share, least correlation between folds.
     hrf : {"auto", "fir", "spm", "glover", "none"}
         For time series; "auto" is "fir".
+    hrf_parity : {"none", "nilearn"}
+        Whose numerics "spm" and "glover" follow.
     delays_s : (float, float)
         Delays of "fir", in seconds, both included.
+    drop_padded : bool
+        Leave out samples whose delays reach before their run, when fitting and when scoring; they have no
+        predictions. Padded with zeros otherwise.
     derivatives : {"none", "time", "time_dispersion"}
         Extra columns of "spm" and "glover".
     drift : str
@@ -113,6 +122,8 @@ class NFAS(Estimator):
         That number at most.
     inner_folds : int
         Folds of the inner cross-validation, at most.
+    inner_loss : {"squared_error", "correlation"}
+        What the inner cross-validation compares penalties by.
     purge_s : float
         Seconds dropped on both sides of a held-out block of a time series.
     score : {"debiased", "r2", "signed", "clipped", "ceiling"}
@@ -244,6 +255,8 @@ class NFAS(Estimator):
         max_width: int = 256,
         align_all: bool = False,
         tikhonov: float = 0.0,
+        eligible_energy: float = 0.01,
+        max_gain: float = 1e3,
         fit_on: str = "train",
         gate_action: str = "exclude",
         max_depth_gain: float = 2.0,
@@ -252,7 +265,9 @@ class NFAS(Estimator):
         min_energy: float = 0.1,
         min_fold_correlation: float = 0.95,
         hrf: str = "auto",
+        hrf_parity: str = "none",
         delays_s: tuple[float, float] = (1.5, 9.0),
+        drop_padded: bool = False,
         derivatives: str = "none",
         drift: str = "dct:0.01",
         project_features: bool = False,
@@ -263,6 +278,7 @@ class NFAS(Estimator):
         equalize_dim: bool = True,
         max_dim: int = 256,
         inner_folds: int = 8,
+        inner_loss: str = "squared_error",
         purge_s: float = 12.0,
         score: str = "debiased",
         ceiling: str = "auto",
@@ -289,6 +305,8 @@ class NFAS(Estimator):
         self.max_width = max_width
         self.align_all = align_all
         self.tikhonov = tikhonov
+        self.eligible_energy = eligible_energy
+        self.max_gain = max_gain
         self.fit_on = fit_on
         self.gate_action = gate_action
         self.max_depth_gain = max_depth_gain
@@ -297,7 +315,9 @@ class NFAS(Estimator):
         self.min_energy = min_energy
         self.min_fold_correlation = min_fold_correlation
         self.hrf = hrf
+        self.hrf_parity = hrf_parity
         self.delays_s = delays_s
+        self.drop_padded = drop_padded
         self.derivatives = derivatives
         self.drift = drift
         self.project_features = project_features
@@ -308,6 +328,7 @@ class NFAS(Estimator):
         self.equalize_dim = equalize_dim
         self.max_dim = max_dim
         self.inner_folds = inner_folds
+        self.inner_loss = inner_loss
         self.purge_s = purge_s
         self.score = score
         self.ceiling = ceiling
@@ -366,6 +387,7 @@ class NFAS(Estimator):
         ceilings: Any = None,
         nuisance: Mapping[str, Any] | None = None,
         untrained: Iterable[Any] | Any | None = None,
+        confounds: Any = None,
     ) -> NFAS:
         """Fit the depth and score all representations.
 
@@ -395,6 +417,10 @@ class NFAS(Estimator):
             Low-level features of the stimuli, scored as `nuisance:NAME`.
         untrained : as `layers`, optional
             Activations of the untrained twin, scored as the control `untrained_twin`.
+        confounds : array (n_samples, n_confounds), optional
+            Motion, physiology, in any unit: taken out of the responses of every run of a time series by
+            least squares, together with the drift. For several subjects a mapping of subjects to such
+            arrays. `ValueError` without `tr_s`, or beside `repeats`.
 
         Returns
         -------
@@ -438,6 +464,12 @@ class NFAS(Estimator):
                     f"`{name}` has {found} names, but {expected} expected\nhint: name each of them once"
                 )
         features = _nuisance(nuisance)
+        cleaning = _confounds(confounds, subjects, isinstance(responses, Mapping), n_samples)
+        if cleaning and (tr_s is None or repeats is not None):
+            raise ValueError(
+                "`confounds` are taken out of the runs of a time series without repeats\n"
+                "hint: give `tr_s` and no `repeats`, or take them out of the responses beforehand"
+            )
         self._stimuli = hashlib.sha256("\0".join(ids).encode()).hexdigest()
         samples = {
             "ids": ids,
@@ -452,6 +484,7 @@ class NFAS(Estimator):
             names,
             matrices,
             _repeats(repeats, subjects, isinstance(responses, Mapping)),
+            cleaning,
             features,
             twin,
             samples,
@@ -722,6 +755,30 @@ def _presentations(repeats: Any) -> list[Array]:
     return [
         as_matrix(one, f"repeats[{i}]", axes="samples × ROIs", hint=hint) for i, one in enumerate(repeats)
     ]
+
+
+def _confounds(confounds: Any, subjects: list[str], by_name: bool, n_samples: int) -> list[Array]:
+    if confounds is None:
+        return []
+    if by_name != isinstance(confounds, Mapping) or (
+        by_name and {str(name) for name in confounds} != set(subjects)
+    ):
+        raise ValueError(
+            "`confounds` must be an array, or a mapping with the same subjects as `responses` where that is "
+            f"one\nhint: the subjects are {', '.join(subjects)}"
+        )
+    of = {str(name): values for name, values in confounds.items()} if by_name else {subjects[0]: confounds}
+    hint = "one column per confound: motion[:, None]"
+    found = []
+    for name in subjects:
+        values = as_matrix(of[name], f"confounds of {name}", axes="samples × confounds", hint=hint)
+        if values.shape[0] != n_samples:
+            raise ValueError(
+                f"`confounds` of {name} have {values.shape[0]} rows, but {n_samples} expected\n"
+                "hint: rows are the samples of `responses`, in their order"
+            )
+        found.append(values)
+    return found
 
 
 def _nuisance(nuisance: Mapping[str, Any] | None) -> list[tuple[str, Array]]:

@@ -17,6 +17,7 @@ from ._table import Table
 #: Settings that go to the extension under the words of the study file.
 _WORDS = (
     "embedding", "distance", "snci", "restricted", "exact", "interval", "sign_policy", "multiplicity",
+    "convergence_scale", "dispersion_centre", "dispersion_axes", "dispersion_bias",
 )  # fmt: skip
 _TABLES = ("coordinates", "snci", "influence", "convergence", "tests", "controls", "significance")
 
@@ -42,8 +43,8 @@ class ModelSpace(Estimator):
     distance : {"euclidean", "correlation", "cosine", "euclidean_raw"}, optional
         As in `distances`; "euclidean" by default. "response" has a distance of its own.
     snci : sequence of str
-        "snr", "bounded", "snr2", "snr_c4", "debiased", "tstat", "profile", "profile_snr"; the first is
-        that of the convergence map.
+        "snr", "bounded", "snr2", "snr_c4", "debiased", "tstat", "profile", "profile_icc",
+        "profile_snr"; the first index is that of the convergence map.
     restricted : {"family", "free", "strata"}
         Who may exchange modality labels: families as wholes, every model, models within their benchmark.
     exact : bool
@@ -56,8 +57,17 @@ class ModelSpace(Estimator):
         How `p_adj` of models × ROIs is adjusted.
     min_models : int
         Modalities with fewer models take no part in tests.
+    convergence_scale : {"snci", "z_score"}
+        What the convergence map takes the least of over modalities: the first index of `snci`, or the same
+        standardised over the ROIs of each modality.
     convergence_threshold : float
-        What the first index must exceed in all modalities.
+        What all modalities must exceed on that scale.
+    dispersion_centre : {"spatial_median", "centroid"}
+        Centres of groups in PERMDISP.
+    dispersion_axes : {"subtract", "drop"}
+        What PERMDISP makes of axes with negative eigenvalues; see `permdisp`.
+    dispersion_bias : {"none", "small_sample"}
+        Whether PERMDISP multiplies distances by √(n/(n − 1)).
     leave_one_family_out : bool
         Repeat PERMANOVA without each family.
     level : float
@@ -133,7 +143,11 @@ class ModelSpace(Estimator):
         sign_policy: str = "zero",
         multiplicity: str = "max_t",
         min_models: int = 2,
+        convergence_scale: str = "snci",
         convergence_threshold: float = 1.0,
+        dispersion_centre: str = "spatial_median",
+        dispersion_axes: str = "subtract",
+        dispersion_bias: str = "none",
         leave_one_family_out: bool = True,
         level: float = 0.95,
         n_permutations: int = 9999,
@@ -149,7 +163,11 @@ class ModelSpace(Estimator):
         self.sign_policy = sign_policy
         self.multiplicity = multiplicity
         self.min_models = min_models
+        self.convergence_scale = convergence_scale
         self.convergence_threshold = convergence_threshold
+        self.dispersion_centre = dispersion_centre
+        self.dispersion_axes = dispersion_axes
+        self.dispersion_bias = dispersion_bias
         self.leave_one_family_out = leave_one_family_out
         self.level = level
         self.n_permutations = n_permutations

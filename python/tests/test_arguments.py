@@ -156,6 +156,7 @@ SETTINGS = {
     "max_residual": 0.1,
     "min_stable_energy": 0.2,
     "min_weight_correlation": 0.5,
+    "trajectory": "pooled",
 }
 
 
@@ -172,7 +173,7 @@ def test_every_setting_of_depth_dmd_arrives(name, recorded):
 
 
 def test_settings_are_understood_as_they_were_meant():
-    text = repr(sx.DepthDMD(**SETTINGS)._params())
+    text = repr(sx.DepthDMD(**{**SETTINGS, "trajectory": "stacked"})._params())
     for word in (
         "ForwardBackward",
         "Fixed(2)",
@@ -234,6 +235,8 @@ NFAS = {
     "max_width": 3,
     "align_all": True,
     "tikhonov": 0.1,
+    "eligible_energy": 0.2,
+    "max_gain": 10.0,
     "fit_on": "all",
     "gate_action": "report",
     "max_depth_gain": 3.0,
@@ -242,7 +245,9 @@ NFAS = {
     "min_energy": 0.3,
     "min_fold_correlation": 0.2,
     "hrf": "spm",
+    "hrf_parity": "nilearn",
     "delays_s": (2.0, 6.0),
+    "drop_padded": True,
     "derivatives": "time",
     "drift": "polort:2",
     "project_features": True,
@@ -253,6 +258,7 @@ NFAS = {
     "equalize_dim": False,
     "max_dim": 5,
     "inner_folds": 3,
+    "inner_loss": "correlation",
     "purge_s": 3.0,
     "score": "signed",
     "ceiling": "none",
@@ -270,7 +276,7 @@ NFAS = {
 @pytest.mark.parametrize("name", NFAS)
 def test_every_setting_of_nfas_arrives(name):
     assert set(NFAS) == set(inspect.signature(sx.NFAS).parameters)
-    base = {"hrf": "spm"} if name == "derivatives" else {}
+    base = {"hrf": "spm"} if name in ("derivatives", "hrf_parity") else {}
     changed = sx.NFAS(**{**base, name: NFAS[name]})._params(None)
     assert repr(changed) != repr(sx.NFAS(**base)._params(None))
 
@@ -299,14 +305,17 @@ def test_every_argument_of_its_fit_arrives(monkeypatch):
         "layers": LAYERS[:5], "responses": Y * 2, "runs": ["a"] * 30 + ["b"] * 30, "tr_s": 2.0,
         "stimulus_ids": [f"c{i}" for i in range(60)], "blocks": ["x"] * 60, "layer_names": list("abcdefg"),
         "roi_names": ["A", "B"], "repeats": np.stack([Y, Y]), "ceilings": [0.5, 0.6],
-        "nuisance": {"pitch": Y[:, :1]}, "untrained": LAYERS[2:],
+        "nuisance": {"pitch": Y[:, :1]}, "untrained": LAYERS[2:], "confounds": Y[:, :1],
     }  # fmt: skip
     assert set(other) | {"self"} == set(inspect.signature(sx.NFAS.fit).parameters)
     for change in ({}, *({key: value} for key, value in other.items())):
+        series = {"tr_s": 1.0} if "confounds" in change else {}
         with pytest.raises(Stop):
-            sx.NFAS().fit(**{**base, **change})
+            sx.NFAS().fit(**{**base, **series, **change})
     for key, call in zip(other, calls[1:], strict=True):
         assert call != calls[0], f"`{key}` gets lost"
+    at = list(inspect.signature(_core.nfas).parameters).index("confounds")
+    assert calls[-1][at] and not calls[0][at]
 
 
 SPACE = {
@@ -319,7 +328,11 @@ SPACE = {
     "sign_policy": "carry",
     "multiplicity": "holm",
     "min_models": 3,
+    "convergence_scale": "z_score",
     "convergence_threshold": 0.5,
+    "dispersion_centre": "centroid",
+    "dispersion_axes": "drop",
+    "dispersion_bias": "small_sample",
     "leave_one_family_out": False,
     "level": 0.9,
     "n_permutations": 99,

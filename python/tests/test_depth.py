@@ -188,6 +188,83 @@ def test_every_estimator_finds_the_planted_mode(estimator):
     )
 
 
+def stable_part(H, rank):
+    """Of one trajectory H (units × L), by definition: the mode closest to one, at its amplitude.
+
+    A conjugate pair counts as one mode; modes with less than a hundredth of the energy are passed over.
+    """
+    X, Y, L = H[:, :-1], H[:, 1:], H.shape[1]
+    U, s, Vt = np.linalg.svd(X, full_matrices=False)
+    U, s, V = U[:, :rank], s[:rank], Vt[:rank].T
+    eigenvalues, vectors = np.linalg.eig(U.T @ Y @ V / s)
+    modes = U @ vectors / np.linalg.norm(vectors, axis=0)
+    powers = np.stack([modes * eigenvalues**k for k in range(L)])  # (L, units, modes)
+    flat = powers.reshape(-1, rank).astype(complex)
+    amplitudes = np.linalg.lstsq(flat, H.T.ravel().astype(complex), rcond=None)[0]
+    energies = np.abs(amplitudes) ** 2 * (np.abs(powers) ** 2).sum(axis=(0, 1)) / (H**2).sum()
+    pairs = {
+        tuple(j for j in range(rank) if j == k or abs(eigenvalues[j] - eigenvalues[k].conj()) < 1e-12)
+        for k in range(rank)
+    }
+    worthy = [pair for pair in pairs if energies[list(pair)].sum() >= 0.01] or list(pairs)
+    chosen = list(min(worthy, key=lambda pair: abs(eigenvalues[pair[0]] - 1)))
+    eigenvalue = max(eigenvalues[chosen], key=lambda value: value.imag)
+    return (modes[:, chosen] @ amplitudes[chosen]).real, eigenvalue, energies[chosen].sum()
+
+
+@pytest.mark.parametrize("scale", ["none", "frobenius"])
+def test_trajectories_of_samples_are_a_loop_over_numpys_dmd(scale):
+    layers, train = network(n_samples=60, width=8, n_layers=9, noise=0.3), np.arange(5, 60)
+    depth = sx.DepthDMD(trajectory="sample", rank=3, scale=scale).fit(layers, train=train)
+    ready = [x - x[train].mean(0) for x in layers]
+    if scale == "frobenius":
+        ready = [x / np.sqrt((x[train] ** 2).mean()) for x in ready]
+    H = np.stack(ready, axis=2)  # (samples, units, L)
+    stable, found = depth.transform(layers), depth.samples_
+    assert stable.shape == (60, 8) and found.weights.shape == (60, 9) and found.ranks == [3] * 60
+    expected = [stable_part(of_sample, 3) for of_sample in H]
+    for t, (part, eigenvalue, energy) in enumerate(expected):
+        np.testing.assert_allclose(stable[t], part, atol=1e-8)
+        np.testing.assert_allclose(found.eigenvalues[t], eigenvalue, atol=1e-8)
+        np.testing.assert_allclose(found.energies[t], energy, rtol=1e-7)
+        np.testing.assert_allclose(H[t] @ found.weights[t], part, atol=1e-8)
+    assert any(value.imag > 0 for _, value, _ in expected), "no pair: the rule for pairs was not tried"
+    # The model's numbers are medians and means over the samples of the fit.
+    values = np.array([expected[t][1] for t in train])
+    median = complex(np.median(values.real), np.median(values.imag))
+    assert depth.selected_eigenvalue_ == pytest.approx(median, abs=1e-8)
+    assert depth.eigenvalues_.shape == (1,) and depth.selected_ == [0] and depth.rank_ == 3
+    np.testing.assert_allclose(depth.weights_, found.weights[train].mean(0), atol=1e-12)
+    assert depth.gram_ is None and depth.coefficients_ is None and 0 <= found.share_qualifying <= 1
+
+
+def test_other_samples_have_the_rule_of_the_fit():
+    layers = network(n_samples=60, width=8)
+    settings = {"rank": 2, "select": "band:3"}
+    for trajectory in ("sample", "pooled"):
+        whole = sx.DepthDMD(trajectory=trajectory, **settings).fit(layers, train=range(40))
+        part = sx.DepthDMD(trajectory=trajectory, **settings).fit([x[:40] for x in layers])
+        new = [x[40:] for x in layers]
+        np.testing.assert_allclose(part.transform(new), whole.transform(layers)[40:], atol=1e-9)
+        np.testing.assert_allclose(part.eigenvalues_, whole.eigenvalues_, atol=1e-9)
+
+
+def test_the_pooled_operator_keeps_the_subspace_that_stays():
+    rng = np.random.default_rng(1)
+    z, mixing = rng.normal(size=(400, 3)), rng.normal(size=(3, 12))
+    law = np.array([1.0, 1.0, 0.6])
+    layers = [(z * law**k) @ mixing for k in range(8)]
+    depth = sx.DepthDMD(trajectory="pooled", scale="none", rank=3, select="band:2").fit(layers)
+    np.testing.assert_allclose(np.sort(depth.eigenvalues_.real), [0.6, 1.0, 1.0], atol=1e-8)
+    assert len(depth.selected_) == 2 and depth.verdict_ and depth.samples_ is None
+    assert np.isnan(depth.weights_).all()
+    # By definition: the part along the first two latents, which is the same in every layer.
+    kept = (z[:, :2] - z[:, :2].mean(0)) @ mixing[:2]
+    np.testing.assert_allclose(depth.transform(layers), kept, atol=1e-7)
+    mapped = sx.DepthDMD(trajectory="pooled", layer_map="procrustes", max_width=4, rank=3, select="band:2")
+    assert mapped.fit(layers).transform(layers).shape[0] == 400
+
+
 def test_consensus_tells_every_rank():
     found = sx.DepthDMD(rank="consensus").fit(network()).consensus_
     assert found.ranks == list(range(1, 9))
@@ -242,6 +319,10 @@ def test_layers_may_be_named():
         ({"min_energy": float("nan")}, "min_energy"),
         ({"amplitude": "modulus"}, "not linear in the layers"),
         ({"amplitude": ["first"]}, "one of `optimal`"),
+        ({"trajectory": "samples"}, 'did you mean `"sample"`'),
+        ({"trajectory": "sample", "estimator": "tls"}, "the standard estimator only"),
+        ({"trajectory": "pooled", "scale": "pair"}, "in the stacked trajectory only"),
+        ({"trajectory": "sample", "layer_map": "procrustes", "centring": "none"}, "layer_map='identity'"),
         ({"estimator": object()}, "a word, a number or a list"),
     ],
 )
@@ -274,6 +355,8 @@ def test_wrong_data_are_named():
         depth.transform([x[:, :3] for x in layers])
     with pytest.raises(ValueError, match="use `weights`"):
         sx.DepthDMD().fit(sx.DepthMoments.from_layers(layers), train=[1, 2])
+    with pytest.raises(ValueError, match="moments hold no single samples"):
+        sx.DepthDMD(trajectory="sample").fit(sx.DepthMoments.from_layers(layers))
     with pytest.raises(ValueError, match="use `train`"):
         sx.DepthDMD().fit(layers, weights=[1.0])
     for settings in ({"centring": "none"}, {"scale": "unit_sample"}):

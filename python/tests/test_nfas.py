@@ -149,6 +149,38 @@ def test_time_series_are_predicted_across_runs_and_delays():
     assert mean_r(still, "stable_mode") < 0.3
     drifting = sx.NFAS(drift="none", **FAST).fit(layers, responses, runs=runs, tr_s=tr)
     assert mean_r(drifting, "stable_mode") < mean_r(nfas, "stable_mode")
+    # Six delays: the first six samples of every run have no prediction.
+    dropped = sx.NFAS(drop_padded=True, **FAST).fit(layers, responses, runs=runs, tr_s=tr)
+    predictions = dropped.predictions_["stable_mode", "group"]
+    missing = np.flatnonzero(np.isnan(predictions[:, 0]))
+    np.testing.assert_array_equal(missing, [start + i for start in range(0, n, n // 4) for i in range(6)])
+    assert set(dropped.scores_["n"]) == {n - 24} and mean_r(dropped, "stable_mode") > 0.9
+
+
+def test_confounds_are_taken_out_run_by_run_as_numpy_does():
+    rng = np.random.default_rng(4)
+    n = 160
+    latent = rng.normal(size=(n, 4))
+    layers = [latent + 0.3 * rng.normal(size=(n, 4)) for _ in range(5)]
+    runs = np.repeat(["a", "b"], n // 2)
+    motion = rng.normal(size=(n, 2)).cumsum(0)
+    responses = latent @ rng.normal(size=(4, 3)) + 5 * motion @ rng.normal(size=(2, 3))
+    series = {"runs": runs, "tr_s": 2.0}
+    settings = {**FAST, "hrf": "none", "drift": "none"}
+    cleaned = responses.copy()
+    for run in "ab":
+        rows = runs == run
+        basis = np.column_stack([np.ones(rows.sum()), motion[rows]])
+        cleaned[rows] -= basis @ np.linalg.lstsq(basis, responses[rows], rcond=None)[0]
+    plain = sx.NFAS(**settings).fit(layers, responses, **series)
+    found = sx.NFAS(**settings).fit(layers, responses, confounds=motion, **series)
+    expected = sx.NFAS(**settings).fit(layers, cleaned, **series)
+    np.testing.assert_allclose(found.scores_["r"], expected.scores_["r"], atol=1e-9)
+    assert mean_r(found, "stable_mode") > 0.9 > mean_r(plain, "stable_mode") + 0.2
+    two = {"s": responses, "t": responses}
+    both = sx.NFAS(**settings).fit(layers, two, confounds={"t": 0 * motion, "s": motion}, **series)
+    r = both.scores_.where(representation="stable_mode")
+    assert r[r["subject"] == "s"]["r"].mean() > r[r["subject"] == "t"]["r"].mean() + 0.2
 
 
 def test_subjects_share_folds_and_alone_have_the_same_numbers():
@@ -396,6 +428,14 @@ def test_it_clones_and_shows_its_settings():
         ({}, {"blocks": ["x"]}, "`blocks` has 1"),
         ({}, {"tr_s": -1.0}, "tr_s"),
         ({}, {"tr_s": 50.0}, "delays_s"),
+        ({}, {"confounds": np.zeros((150, 1))}, "give `tr_s` and no `repeats`"),
+        ({}, {"tr_s": 2.0, "confounds": np.zeros((149, 1))}, "149 rows, but 150 expected"),
+        ({}, {"tr_s": 2.0, "confounds": np.zeros(150)}, "a single column is passed as"),
+        ({}, {"tr_s": 2.0, "confounds": np.full((150, 1), np.nan)}, "confounds"),
+        ({}, {"tr_s": 2.0, "confounds": {"x": np.zeros((150, 1))}}, "the same subjects as `responses`"),
+        ({"inner_loss": "r2"}, {}, "`squared_error`"),
+        ({"hrf_parity": "nilearn"}, {}, "a convolved response"),
+        ({"drop_padded": True, "hrf": "spm"}, {}, "only delays are padded"),
     ],
 )
 def test_wrong_input_is_named(settings, fit, text):

@@ -42,6 +42,34 @@ def test_planted_modalities_lie_apart_and_mixed_ones_do_not():
     assert mixed.tests_.where(test="permanova", contrast="modality")["p"][0] > 0.2
 
 
+def test_permdisp_and_the_convergence_map_follow_their_settings():
+    scores, modality = planted(n_each=5)
+    scores, modality = scores[:9], modality[:9]
+    for distance, choice, value in [
+        ("euclidean", "centre", "centroid"),
+        ("correlation", "negative_axes", "drop"),
+        ("euclidean", "bias_factor", "small_sample"),
+    ]:
+        setting = {"centre": "dispersion_centre", "negative_axes": "dispersion_axes"}.get(
+            choice, "dispersion_bias"
+        )
+        D = sx.distances(scores, distance).distances
+        of = {"restricted": "free", "distance": distance}
+        found = quick(**of, **{setting: value}).fit(scores, modality=modality)
+        f = found.tests_.where(test="permdisp", contrast="modality")["statistic"][0]
+        assert f == sx.permdisp(D, modality, **{choice: value}).f
+        assert f != sx.permdisp(D, modality).f, choice
+    # The least over modalities of the index, standardised over ROIs.
+    space = quick(convergence_scale="z_score", convergence_threshold=0.2).fit(scores, modality=modality)
+    z = []
+    for name in ("audio", "text"):
+        rows = space.snci_.where(modality=name, kind="snr")
+        index = rows[rows["roi"] != "(median)"]["value"]
+        z.append((index - index.mean()) / index.std(ddof=1))
+    np.testing.assert_allclose(space.convergence_["convergence"], np.min(z, axis=0), rtol=1e-9)
+    np.testing.assert_array_equal(space.convergence_["all_above"], np.min(z, axis=0) > 0.2)
+
+
 def test_families_are_exchanged_whole_and_networks_are_averaged():
     scores, modality = planted(n_each=6)
     family = [f"{m} {i // 2}" for i, m in enumerate(modality)]

@@ -424,6 +424,42 @@ fn frames_and_words_come_to_the_clock_before_or_after_depth() {
 }
 
 #[test]
+fn every_choice_of_numerics_reaches_its_kernel() {
+    let folder = tempfile::tempdir().unwrap();
+    let plain = write_story(folder.path(), 1, true).replace(", events = \"events.csv\"", "");
+    let delays = plain.replace("hrf = \"none\"", "delays_s = { from = 0, to = 4 }");
+    let scores_of = |out: &Path| read_parquet(&out.join("results/scores.parquet")).unwrap();
+    let stays = |t: &Table| mean_score(t, "listener", "stable_mode", "stays");
+    let base = scores_of(&run_story(folder.path(), &delays, "base", ""));
+    assert!(stays(&base) > 0.3);
+    // Delays of up to two volumes: two volumes less in each of three runs.
+    let dropped = scores_of(&run_story(folder.path(), &delays, "dropped", "drop_padded = true"));
+    assert!(matches!(dropped.column("n"), Some(Values::Integer(n)) if n.iter().all(|n| *n == Some(114))));
+    assert!((stays(&dropped) - stays(&base)).abs() < 0.1 && stays(&dropped) != stays(&base));
+    let loss = scores_of(&run_story(folder.path(), &delays, "loss", "inner_loss = \"correlation\""));
+    assert!((stays(&loss) - stays(&base)).abs() < 0.1);
+    let alphas = |t: &Table| t.numbers("alpha").unwrap().to_vec();
+    assert!(alphas(&loss) != alphas(&base));
+    // Of a response that comes at once a convolved prediction has little, but not the same little.
+    let spm = plain.replace("hrf = \"none\"", "hrf = \"spm\"");
+    let own = scores_of(&run_story(folder.path(), &spm, "spm", ""));
+    let theirs = scores_of(&run_story(folder.path(), &spm, "nilearn", "hrf_parity = \"nilearn\""));
+    let r = |t: &Table| t.numbers("r").unwrap().to_vec();
+    assert!(r(&own) != r(&theirs));
+    for (a, b) in r(&own).iter().zip(r(&theirs)) {
+        assert!((a.unwrap() - b.unwrap()).abs() < 0.05, "{a:?} {b:?}");
+    }
+    for (weights, even, told) in
+        [("raw", true, "not normalised"), ("normalised", false, "weights normalised")]
+    {
+        let text = write_story(folder.path(), 4, even);
+        let choices = format!("resample = \"lanczos\"\nlanczos_weights = \"{weights}\"");
+        let out = run_story(folder.path(), &text, weights, &choices);
+        assert!(fs::read_to_string(out.join("results/study.json")).unwrap().contains(told), "{weights}");
+    }
+}
+
+#[test]
 fn a_killed_run_goes_on_and_ends_in_the_same_bytes() {
     let folder = tempfile::tempdir().unwrap();
     let study = write_study(folder.path(), &MODELS);
@@ -676,6 +712,23 @@ fn networks_come_from_the_column_that_is_named() {
     fs::write(&study, text).unwrap();
     let refused = run(&study, &out, &[]);
     assert!(refused.status.code() == Some(2) && told(&refused).contains("yeo17"), "{}", told(&refused));
+}
+
+#[test]
+fn a_simulated_study_says_so_in_its_report() {
+    let folder = tempfile::tempdir().unwrap();
+    let study = write_study(folder.path(), &MODELS[..1]);
+    let text = fs::read_to_string(&study).unwrap();
+    let banner = |name: &str, text: &str| {
+        let file = folder.path().join(format!("{name}.toml"));
+        fs::write(&file, text).unwrap();
+        let out = folder.path().join(name);
+        assert!(run(&file, &out, &[]).status.success());
+        fs::read_to_string(out.join("report.html")).unwrap()
+    };
+    assert!(!banner("measured", &text).contains("SIMULATED DATA"));
+    let page = banner("simulated", &text.replace("seed = 3", "seed = 3\nsimulated = \"a toy <cortex>\""));
+    assert!(page.contains("SIMULATED DATA") && page.contains("a toy &lt;cortex&gt;"));
 }
 
 #[test]

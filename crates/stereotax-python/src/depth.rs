@@ -1,16 +1,17 @@
 //! Depth DMD: fit from moments or from mapped layers, and form the stable representation.
 
-use faer::Mat;
+use faer::{Mat, c64};
 use numpy::{PyArray1, PyArray2, PyArrayMethods};
 use pyo3::prelude::*;
 use pyo3::types::{PyComplex, PyDict};
 use stereotax::data::TileSource;
+use stereotax::dynamics::layer_map::LayerMap;
 use stereotax::dynamics::stability::{StableGates, verdict};
 use stereotax::dynamics::{
     DepthDmdParams, DepthSpectrum, ScaledGram, StableVerdict, UnstableReason, depth_dmd_scaled, is_blurred,
 };
-use stereotax::pipelines::Features;
 use stereotax::pipelines::depth::{DepthParams, MappedState};
+use stereotax::pipelines::{self, Features, TrajectoryFit};
 use stereotax::{Error, Result as CoreResult};
 use stereotax_study::settings;
 
@@ -47,6 +48,8 @@ impl DmdParams {
     ) -> Result<Self> {
         let mut depth = settings::depth(&choices::read(choices, "DepthDMD", false)?, seed);
         depth.dmd = DepthDmdParams { min_energy, max_gain, ..depth.dmd };
+        // A map that is named is used, for layers of equal width too.
+        depth.align_all = depth.layer_map.map != LayerMap::Identity;
         depth.gates = StableGates {
             max_depth_change,
             max_rotation,
@@ -98,6 +101,88 @@ pub fn fit_mapped<'py>(
         Fitted::new(state.gram(&order, &train, &params.depth)?, params)
     })?;
     fitted.to_dict(py)
+}
+
+/// Fit the trajectories of single samples, or one operator for all, on rows `train`.
+#[pyfunction]
+#[pyo3(signature = (layers, layer_names, train, params))]
+pub fn fit_trajectories<'py>(
+    py: Python<'py>,
+    layers: Vec<Bound<'py, PyAny>>,
+    layer_names: Vec<String>,
+    train: Vec<usize>,
+    params: &DmdParams,
+) -> Result<Bound<'py, PyDict>> {
+    let layers = Layers::new(&layer_names, &layers)?;
+    let source = layers.source()?;
+    let fit = watch::run(py, |monitor| pipelines::fit_trajectories(&source, &train, &params.depth, monitor))?;
+    tell_trajectories(py, &fit, layer_names.len())
+}
+
+/// The stable representation of the rows of `layers` by trajectories fitted on rows `train` of
+/// `fitted_layers` (samples × width of the state).
+#[pyfunction]
+#[pyo3(signature = (fitted_layers, layers, layer_names, train, params))]
+pub fn follow_trajectories<'py>(
+    py: Python<'py>,
+    fitted_layers: Vec<Bound<'py, PyAny>>,
+    layers: Vec<Bound<'py, PyAny>>,
+    layer_names: Vec<String>,
+    train: Vec<usize>,
+    params: &DmdParams,
+) -> Result<Bound<'py, PyArray2<f64>>> {
+    let fitted_layers = Layers::new(&layer_names, &fitted_layers)?;
+    let layers = Layers::new(&layer_names, &layers)?;
+    let first = fitted_layers.source()?;
+    let n_fitted = first.n_samples();
+    let source = first.then(layers.source()?)?;
+    let fit = watch::run(py, |monitor| pipelines::fit_trajectories(&source, &train, &params.depth, monitor))?;
+    Ok(to_array(py, fit.stable.as_ref().get(n_fitted.., ..))?)
+}
+
+fn tell_trajectories<'py>(
+    py: Python<'py>,
+    fit: &TrajectoryFit,
+    n_layers: usize,
+) -> Result<Bound<'py, PyDict>> {
+    let values: Vec<c64> = fit.modes.iter().map(|m| c64::new(m.re, m.im)).collect();
+    let selected: Vec<usize> = (0..values.len()).filter(|&k| fit.modes[k].selected).collect();
+    // Of a pair the member with Im > 0 comes first.
+    let lambda = selected.first().map_or(c64::new(f64::NAN, f64::NAN), |&k| values[k]);
+    let steps = n_layers as f64 - 1.0;
+    let mut weights = fit.weights.clone();
+    weights.resize(n_layers, f64::NAN);
+    let (stable, reasons) = tell_verdict(py, &fit.verdict)?;
+    let samples = match &fit.samples {
+        None => None,
+        Some(s) => Some(dict!(py, {
+            "eigenvalues": PyArray1::from_slice(py, &s.eigenvalues),
+            "energies": PyArray1::from_slice(py, &s.energies),
+            "residuals": PyArray1::from_slice(py, &s.residuals),
+            "weights": to_array(py, s.weights.as_ref())?,
+            "ranks": s.ranks.clone(),
+        })),
+    };
+    Ok(dict!(py, {
+        "eigenvalues": PyArray1::from_slice(py, &values),
+        "energies": PyArray1::from_vec(py, fit.modes.iter().map(|m| m.energy).collect()),
+        "residuals": PyArray1::from_vec(
+            py,
+            fit.modes.iter().map(|m| m.residual.unwrap_or(f64::NAN)).collect(),
+        ),
+        "selected": selected,
+        "selected_eigenvalue": PyComplex::from_doubles(py, lambda.re, lambda.im),
+        "weights": PyArray1::from_vec(py, weights),
+        "rank": fit.rank,
+        "margin": fit.margin,
+        "depth_gain": lambda.norm().powf(steps),
+        "depth_rotation": lambda.arg().abs() * steps,
+        "share_qualifying": fit.spread.map(|s| s.share_qualifying),
+        "samples": samples,
+        "stable": stable,
+        "reasons": reasons,
+        "warnings": fit.warnings.clone(),
+    }))
 }
 
 /// Σ_l coefficients[l] · (H_l − means[l]) for layers of equal width (samples × K).

@@ -28,7 +28,10 @@ mod _core {
     #[pymodule_export]
     use crate::command::run_command;
     #[pymodule_export]
-    use crate::depth::{DmdParams, combine_mapped, combine_shared, fit_mapped, fit_moments};
+    use crate::depth::{
+        DmdParams, combine_mapped, combine_shared, fit_mapped, fit_moments, fit_trajectories,
+        follow_trajectories,
+    };
     #[pymodule_export]
     use crate::error::StereotaxError;
     #[pymodule_export]

@@ -90,13 +90,16 @@ struct Fitted {
 
 /// Fit the depth in every fold and score all representations on held-out samples.
 #[pyfunction]
-#[pyo3(signature = (layers, layer_names, responses, repeats, nuisance, untrained, samples, params))]
+#[pyo3(signature = (
+    layers, layer_names, responses, repeats, confounds, nuisance, untrained, samples, params
+))]
 pub fn nfas<'py>(
     py: Python<'py>,
     layers: Vec<Bound<'py, PyAny>>,
     layer_names: Vec<String>,
     responses: Vec<Bound<'py, PyAny>>,
     repeats: Vec<Vec<Bound<'py, PyAny>>>,
+    confounds: Vec<Bound<'py, PyAny>>,
     nuisance: Vec<(String, Bound<'py, PyAny>)>,
     untrained: Option<Vec<Bound<'py, PyAny>>>,
     samples: ToldSamples,
@@ -112,6 +115,7 @@ pub fn nfas<'py>(
     };
     let responses = borrow("responses", &responses)?;
     let repeats = repeats.iter().map(|arrays| borrow("repeats", arrays)).collect::<Result<Vec<_>>>()?;
+    let confounds = borrow("confounds", &confounds)?;
     let nuisance = nuisance
         .into_iter()
         .map(|(name, array)| Ok((name, Matrix::new("nuisance", &array)?)))
@@ -121,6 +125,7 @@ pub fn nfas<'py>(
         twin: twin.as_ref(),
         responses: responses.iter().map(Matrix::view).collect(),
         repeats: repeats.iter().map(|of| of.iter().map(Matrix::view).collect()).collect(),
+        confounds: confounds.iter().map(Matrix::view).collect(),
         nuisance: nuisance.iter().map(|(name, values)| (name.clone(), values.view())).collect(),
     };
     let fitted = watch::run(py, |monitor| fit(&input, samples, params, monitor))?;
@@ -133,6 +138,8 @@ struct Input<'a> {
     twin: Option<&'a Source<'a>>,
     responses: Vec<MatRef<'a, f64>>,
     repeats: Vec<Vec<MatRef<'a, f64>>>,
+    /// Per subject; empty where there are none.
+    confounds: Vec<MatRef<'a, f64>>,
     nuisance: Vec<(String, MatRef<'a, f64>)>,
 }
 
@@ -146,18 +153,24 @@ fn fit(
     let rois = samples.rois.clone();
     let given = samples.given_ceilings.clone();
     let (design, hrf, gap) = design(samples, s, params.seed)?;
-    let cleaned = |what: &str, values: &[MatRef<'_, f64>]| -> CoreResult<Vec<Mat<f64>>> {
+    let cleaned = |what: &str,
+                   values: &[MatRef<'_, f64>],
+                   confounds: &[MatRef<'_, f64>]|
+     -> CoreResult<Vec<Mat<f64>>> {
         values
             .iter()
-            .map(|values| {
+            .enumerate()
+            .map(|(subject, values)| {
                 check_finite(what, *values)?;
-                clean_responses(*values, None, &design, settings::drift(s))
+                let confounds = confounds.get(subject).copied();
+                confounds.map(|confounds| check_finite("confounds", confounds)).transpose()?;
+                clean_responses(*values, confounds, &design, settings::drift(s))
             })
             .collect()
     };
-    let mut responses = cleaned("responses", &input.responses)?;
+    let mut responses = cleaned("responses", &input.responses, &input.confounds)?;
     let mut repeats =
-        input.repeats.iter().map(|of| cleaned("repeats", of)).collect::<CoreResult<Vec<_>>>()?;
+        input.repeats.iter().map(|of| cleaned("repeats", of, &[])).collect::<CoreResult<Vec<_>>>()?;
     if s.subjects == SubjectMode::GroupMean && responses.len() > 1 {
         let views: Vec<MatRef<'_, f64>> = responses.iter().map(Mat::as_ref).collect();
         responses = vec![group_mean(&views, &design)?];
@@ -249,7 +262,7 @@ fn design(
     };
     let hrf = settings::hrf(s, clock)?;
     let gap = settings::purge_gap(s, clock, &hrf);
-    let folds = settings::outer_folds(s.outer_folds, &ids, &runs, clock, gap, seed)?;
+    let folds = settings::outer_folds(s, &ids, &runs, clock, &hrf, gap, seed)?;
     let mut names = blocks.clone();
     names.sort();
     names.dedup();

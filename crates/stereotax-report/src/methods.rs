@@ -65,10 +65,13 @@ pub(crate) fn write(input: &ReportInput) -> Vec<Paragraph> {
                 get(&["clock"]).and_then(|v| clock(&v)),
                 get(&["resample"]).and_then(|v| resample(&v)),
                 get(&["hrf", "haemodynamics"]).and_then(|v| hrf(&v)),
+                get(&["hrf_parity"]).filter(|v| v == "nilearn").map(|_| say("The response has the numerics of nilearn: 50 steps per volume, its grid and its constants.", &[])),
                 find(&settings, "delays_s").and_then(delays),
+                get(&["drop_padded"]).filter(|v| v == "yes").map(|_| say("Samples whose delays reach before their run are left out, when fitting and when scoring.", &[])),
                 get(&["drift"]).and_then(|v| drift(&v)),
                 get(&["encoder", "encoding"]).and_then(|v| encoder(&v)),
                 find(&settings, "alphas").map(penalties),
+                get(&["inner_loss"]).filter(|v| v == "correlation").map(|_| say("Penalties are compared by the correlation within inner folds instead of the squared error.", &[])),
                 get(&["outer_folds"]).map(|v| say(format!("Scores are of held-out responses. Held out: {}. Everything that is fitted, the layer weights{} included, sees the other rows only.", outer_folds(&v), if get(&["fit_on"]).as_deref() == Some("all") { " not" } else { "" }), &[])),
                 get(&["folds", "cv", "cross_validation"]).map(|v| say(format!("Held-out predictions come from these folds: {v}. Everything that is fitted, the depth decomposition included, sees training stimuli only."), &[])),
                 get(&["adaptive"]).filter(|v| v == "yes").map(|_| say("The row adaptive mixes the predictions of the stable mode, the layer mean, the first orthogonal mode and at most five single layers, with weights from the simplex chosen per ROI in the inner folds of each training set.", &["breiman1996"])),
@@ -77,6 +80,7 @@ pub(crate) fn write(input: &ReportInput) -> Vec<Paragraph> {
                 ceiling(input, get(&["ceiling", "ceilings"])),
                 get(&["mask_below", "ceiling_mask", "min_ceiling"]).map(|v| say(format!("ROIs with a ceiling below {v} are masked before any group statistic."), &[])),
                 get(&["shifts"]).map(|v| say(format!("p-values of single scores come from {v} circular shifts of each run, or permutations of blocks where rows are single stimuli."), &[])),
+                get(&["shifts"]).map(|_| say("Correlations of these draws are widened by √2: under cross-validation a pair of samples adds to a chance correlation twice, once with either of them held out, and draws that move predictions against responses count the two as independent.", &[])),
             ],
         ),
         (
@@ -85,6 +89,9 @@ pub(crate) fn write(input: &ReportInput) -> Vec<Paragraph> {
                 get(&["embedding"]).map(|v| say(format!("The coordinates of a model are {}; planes are for display, tests use the full space.", coordinates(&v)), &[])),
                 get(&["snci"]).and_then(|v| snci(&v)),
                 get(&["distance"]).map(|v| say(format!("The distance between models is {}.", distance(&v)), &[])),
+                get(&["dispersion_centre"]).filter(|v| v == "centroid").map(|_| say("Groups are centred at their centroids in PERMDISP.", &[])),
+                get(&["dispersion_axes"]).filter(|v| v == "drop").map(|_| say("Axes with negative eigenvalues are left out of PERMDISP.", &[])),
+                get(&["dispersion_bias"]).filter(|v| v == "small_sample").map(|_| say("Distances to the centre of n models are multiplied by √(n/(n − 1)) in PERMDISP.", &[])),
             ],
         ),
         (
@@ -624,7 +631,9 @@ mod tests {
                 "fit_on": "train", "snci": ["snr", "debiased"], "restricted": "family", "subjects": "each",
                 "estimator": "total_least_squares", "rank": "hard_threshold", "score": "ceiling",
                 "embedding": "score", "distance": "euclidean", "ceiling": "auto",
-                "controls": { "layer_order": 20 },
+                "controls": { "layer_order": 20 }, "shifts": 1000, "hrf_parity": "nilearn", "drop_padded": true,
+                "inner_loss": "correlation", "dispersion_axes": "drop", "dispersion_bias": "small_sample",
+                "dispersion_centre": "centroid",
             } }),
             "robust",
         );
@@ -645,6 +654,13 @@ mod tests {
             "z-scored over models",
             "Noise ceiling: auto",
             "shuffled 20 times",
+            "widened by √2",
+            "numerics of nilearn",
+            "Samples whose delays reach before their run are left out",
+            "the correlation within inner folds",
+            "at their centroids",
+            "negative eigenvalues are left out",
+            "√(n/(n − 1))",
         ] {
             assert!(some.contains(words), "{words}\n{some}");
         }

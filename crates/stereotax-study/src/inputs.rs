@@ -19,8 +19,8 @@ use stereotax_io::{
 };
 
 use crate::config::{
-    self, ArraySource, Axis, Benchmark, Blocks, Repeats, Resample, RoiSummary, StimulusSet, SubjectMode,
-    Voxels,
+    self, ArraySource, Axis, Benchmark, Blocks, LanczosWeights, NfasSettings, Repeats, Resample, RoiSummary,
+    StimulusSet, SubjectMode, Voxels,
 };
 use crate::digests::Digests;
 use crate::error::StudyError;
@@ -260,9 +260,9 @@ fn load_benchmark(
     };
     let hrf = settings::hrf(analysis, clock).map_err(in_context)?;
     let gap = settings::purge_gap(analysis, clock, &hrf);
-    let rule = analysis.outer_folds;
+    let seed = study.file.seed;
     let folds =
-        settings::outer_folds(rule, &table.ids, &runs, clock, gap, study.file.seed).map_err(in_context)?;
+        settings::outer_folds(analysis, &table.ids, &runs, clock, &hrf, gap, seed).map_err(in_context)?;
     let set = study.file.stimuli.iter().find(|s| s.id == benchmark.stimuli);
     let (blocks, block_names) =
         blocks(set.map_or(Blocks::Stimulus, |s| s.blocks), table, &runs, clock, &benchmark.id)?;
@@ -740,11 +740,11 @@ fn load_model(
         let layers = if in_order { whole } else { open(Some(rows))? };
         let mut on_clock = BTreeMap::new();
         if let Some(events) = &events {
-            let rule = study.file.analysis.resample;
+            let analysis = &study.file.analysis;
             for (index, benchmark) in benchmarks.iter().enumerate() {
                 if benchmark.stimuli == entry.stimuli {
                     let mapped =
-                        bring_to_clock(&events.table, &volumes.table, benchmark, rule, &what, findings)?;
+                        bring_to_clock(&events.table, &volumes.table, benchmark, analysis, &what, findings)?;
                     on_clock.insert(index, mapped);
                 }
             }
@@ -759,7 +759,7 @@ fn bring_to_clock(
     events: &StimulusTable,
     volumes: &StimulusTable,
     benchmark: &BenchmarkInput,
-    rule: Resample,
+    analysis: &NfasSettings,
     what: &str,
     findings: &mut Vec<Finding>,
 ) -> Result<OnClock, StudyError> {
@@ -810,8 +810,17 @@ fn bring_to_clock(
         ));
     }
     let even = event_runs.ranges().all(|range| is_even(&times[range]));
-    let boxes = rule == Resample::Box || (rule == Resample::Auto && even);
-    let normalise = if even { Normalise::Sum } else { Normalise::None };
+    let boxes = match analysis.resample {
+        Resample::Box => true,
+        Resample::Lanczos => false,
+        Resample::Auto => even,
+    };
+    let normalise = match analysis.lanczos_weights {
+        LanczosWeights::Normalised => Normalise::Sum,
+        LanczosWeights::Raw => Normalise::None,
+        LanczosWeights::Auto if even => Normalise::Sum,
+        LanczosWeights::Auto => Normalise::None,
+    };
     let params = LanczosParams { normalise, ..LanczosParams::default() };
     let mut volume_of = vec![None; times.len()];
     let mut of_run: BTreeMap<&str, Range<usize>> = BTreeMap::new();

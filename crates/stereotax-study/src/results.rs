@@ -50,7 +50,7 @@ pub fn read(out: &Path) -> Result<(BTreeMap<String, Table>, Value), StudyError> 
     Ok((tables, manifest))
 }
 
-/// Add fields to the manifest of finished results: that they are a simulation, and what was planted.
+/// Add fields to the manifest of finished results, such as what was planted.
 pub fn annotate(out: &Path, fields: serde_json::Map<String, Value>) -> Result<(), StudyError> {
     let (tables, mut manifest) = read(out)?;
     if let Some(known) = manifest.as_object_mut() {

@@ -5,14 +5,16 @@ use stereotax::data::{Folds, Runs};
 use stereotax::dynamics::layer_map::{LayerMap, LayerMapParams};
 use stereotax::dynamics::stability::StableGates;
 use stereotax::dynamics::{Centring, DepthDmdParams, Scaling};
-use stereotax::encoding::{AlphaChoice, AlphaGrid, AlphaScale, EncodingParams, ReduceParams, Solver};
+use stereotax::encoding::{
+    AlphaChoice, AlphaGrid, AlphaScale, EncodingParams, InnerLoss, ReduceParams, Solver,
+};
 use stereotax::pipelines::ceilings::CeilingRule;
 use stereotax::pipelines::group::{Consistency, CoordinateKind, GroupParams, Multiplicity, Restriction};
 use stereotax::pipelines::{Clock, DepthParams, EvaluateParams, InnerRule, SampleDesign, Trajectory};
-use stereotax::signal::{self, Drift, Hrf};
+use stereotax::signal::{self, Drift, Hrf, HrfShape};
 use stereotax::stats::convergence::ConvergenceScale;
 use stereotax::stats::distance::DistanceKind;
-use stereotax::stats::permdisp::Centre;
+use stereotax::stats::permdisp::{BiasFactor, Centre, NegativeAxes};
 use stereotax::stats::score::ScoreKind;
 use stereotax::stats::snci::{Interval, SignPolicy, SnciKind};
 use stereotax_io::Pooling;
@@ -60,8 +62,9 @@ pub fn depth(s: &NfasSettings, seed: u64) -> DepthParams {
             amplitude: s.amplitude,
             select: s.select,
             tikhonov: s.tikhonov,
+            min_energy: s.eligible_energy,
+            max_gain: s.max_gain,
             seed,
-            ..DepthDmdParams::default()
         },
         layer_map: LayerMapParams {
             map,
@@ -107,8 +110,14 @@ pub fn hrf(s: &NfasSettings, clock: Clock) -> Result<Hrf, Error> {
             }
             Hrf::Fir { delays }
         }
-        config::Hrf::Spm => Hrf::Spm { derivatives },
-        config::Hrf::Glover => Hrf::Glover { derivatives },
+        config::Hrf::Spm | config::Hrf::Glover => {
+            let shape = if s.hrf == config::Hrf::Spm { HrfShape::Spm } else { HrfShape::Glover };
+            match (s.hrf_parity, shape) {
+                (config::HrfParity::Nilearn, shape) => Hrf::Nilearn { shape, derivatives },
+                (config::HrfParity::None, HrfShape::Spm) => Hrf::Spm { derivatives },
+                (config::HrfParity::None, HrfShape::Glover) => Hrf::Glover { derivatives },
+            }
+        }
         config::Hrf::None => Hrf::None,
     })
 }
@@ -123,27 +132,30 @@ pub fn purge_gap(s: &NfasSettings, clock: Clock, hrf: &Hrf) -> usize {
     }
 }
 
-/// What is held out: `rule`, with "auto" decided by runs and clock.
+/// What is held out, with "auto" decided by runs and clock. Samples whose delays are padded are in no fold
+/// where they are to be dropped.
 pub fn outer_folds(
-    rule: config::Folds,
+    s: &NfasSettings,
     ids: &[String],
     runs: &Runs,
     clock: Clock,
+    hrf: &Hrf,
     gap: usize,
     seed: u64,
 ) -> stereotax::Result<Folds> {
     use config::Folds as Rule;
-    let rule = match rule {
+    let rule = match s.outer_folds {
         Rule::Auto if runs.n_runs() >= 2 => Rule::LeaveRunOut,
         Rule::Auto if clock == Clock::Stimulus => Rule::KFold { folds: 10 },
         Rule::Auto => Rule::Blocks { blocks: 5 },
         chosen => chosen,
     };
-    match rule {
+    let folds = match rule {
         Rule::KFold { folds } => Folds::k_fold(ids, folds, seed),
         Rule::Blocks { blocks } => Folds::contiguous(ids.len(), blocks, gap),
         Rule::LeaveRunOut | Rule::Auto => Folds::leave_one_run_out(runs),
-    }
+    }?;
+    if s.drop_padded { folds.without(&signal::padded_rows(runs, hrf)) } else { Ok(folds) }
 }
 
 /// Drift of responses.
@@ -185,6 +197,11 @@ pub fn evaluate(s: &NfasSettings, seed: u64, design: &SampleDesign, hrf: &Hrf, g
                 config::Encoder::Banded => Solver::Banded { n_candidates: s.band_candidates, seed },
             },
             alphas: AlphaGrid { values: s.alphas.values(), scale: AlphaScale::MeanSquare },
+            drop_padded: s.drop_padded,
+            loss: match s.inner_loss {
+                config::InnerLoss::SquaredError => InnerLoss::SquaredError,
+                config::InnerLoss::Correlation => InnerLoss::Correlation,
+            },
             alpha_choice: if s.alpha_per_roi { AlphaChoice::PerTarget } else { AlphaChoice::Shared },
             project: match design.clock {
                 Clock::Tr { .. } => s.project_features.then(|| drift(s)),
@@ -252,6 +269,14 @@ pub fn group(s: &NfasSettings, seed: u64) -> GroupParams {
             config::DispersionCentre::SpatialMedian => Centre::SpatialMedian,
             config::DispersionCentre::Centroid => Centre::Centroid,
         },
+        dispersion_axes: match s.dispersion_axes {
+            config::DispersionAxes::Subtract => NegativeAxes::Subtract,
+            config::DispersionAxes::Drop => NegativeAxes::Drop,
+        },
+        dispersion_bias: match s.dispersion_bias {
+            config::DispersionBias::None => BiasFactor::None,
+            config::DispersionBias::SmallSample => BiasFactor::SmallSample,
+        },
         n_permutations: s.permutations,
         exact: s.exact,
         restricted: match s.restricted {
@@ -294,5 +319,52 @@ pub fn group(s: &NfasSettings, seed: u64) -> GroupParams {
         expected_n_shuffles: s.controls.layer_order,
         seed,
         ..GroupParams::default()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn chosen(lines: &str) -> NfasSettings {
+        config::parse_choices(lines, "choices", false).unwrap_or_else(|e| panic!("{e}"))
+    }
+
+    #[test]
+    fn numbers_of_the_depth_fit_arrive() {
+        let dmd = depth(&chosen("eligible_energy = 0.05\nmax_gain = 20"), 4).dmd;
+        assert_eq!((dmd.min_energy, dmd.max_gain, dmd.seed), (0.05, 20.0, 4));
+        // Left alone they are the core's own, so that the choice changes no stored result.
+        assert_eq!(depth(&chosen(""), 0).dmd, DepthDmdParams::default());
+    }
+
+    #[test]
+    fn padded_samples_are_dropped_from_every_fold_or_from_none() {
+        let clock = Clock::Tr { tr_s: 2.0 };
+        let runs = Runs::from_lengths(&["a".into(), "b".into()], &[10, 8]).unwrap();
+        let ids: Vec<String> = (0..18).map(|i| i.to_string()).collect();
+        let folds = |lines: &str| {
+            let s = chosen(lines);
+            outer_folds(&s, &ids, &runs, clock, &hrf(&s, clock).unwrap(), 0, 0).unwrap()
+        };
+        let all = folds("");
+        assert_eq!((all[0].test.len(), all[0].train.len()), (10, 8));
+        // 1.5–9 s at 2 s: delays of 1 to 4 volumes.
+        let dropped = folds("drop_padded = true");
+        assert_eq!(dropped[0].test, (4..10).collect::<Vec<_>>());
+        assert_eq!(dropped[0].train, (14..18).collect::<Vec<_>>());
+        let none = folds("drop_padded = true\ndelays_s = { from = 0, to = 0 }");
+        assert_eq!(none, all);
+    }
+
+    #[test]
+    fn nilearns_numerics_are_those_of_the_response_asked_for() {
+        let clock = Clock::Tr { tr_s: 2.0 };
+        let of = |lines: &str| hrf(&chosen(lines), clock).unwrap();
+        let derivatives = signal::Derivatives::Time;
+        let lines = "hrf = \"glover\"\nderivatives = \"time\"";
+        assert_eq!(of(lines), Hrf::Glover { derivatives });
+        let shape = HrfShape::Glover;
+        assert_eq!(of(&format!("{lines}\nhrf_parity = \"nilearn\"")), Hrf::Nilearn { shape, derivatives });
     }
 }

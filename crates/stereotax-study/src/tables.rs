@@ -1181,7 +1181,7 @@ fn manifest(study: &Study, inputs: &Inputs, findings: &[Finding]) -> Value {
         "inputs": files,
         "warnings": findings,
         "references": references(&study.file.analysis),
-        "simulation": null,
+        "simulation": study.file.simulated,
     })
 }
 

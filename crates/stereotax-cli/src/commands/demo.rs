@@ -25,16 +25,17 @@ pub(crate) fn run(args: &DemoArgs) -> Result<(), Failure> {
     let options = options(&args.resources, false);
     let confounded = args.out.join("confounded");
     let main = simulate(&CortexParams::crossed(args.seed));
-    let study = write_study(&args.out, "simulated-cortex", args.seed, &main, SMALL_MODELS)?;
+    let what = "a cortex with planted truth; every model meets the same stimuli";
+    let study = write_study(&args.out, "simulated-cortex", what, args.seed, &main, SMALL_MODELS)?;
     study_to_report(&study, &args.out, &options)?;
     let truth = planted_beside_found(&args.out, &main)?;
-    annotate(&args.out, "a cortex with planted truth; every model meets the same stimuli", truth)?;
+    results::annotate(&args.out, Map::from_iter([("truth".to_owned(), Value::Array(truth))]))?;
+    super::report::write(&args.out)?;
 
     let second = simulate(&CortexParams::confounded(args.seed));
-    let study = write_study(&confounded, "simulated-confound", args.seed, &second, FEW_CONTROLS)?;
+    let what = "all models have the same true profile; only their benchmarks differ";
+    let study = write_study(&confounded, "simulated-confound", what, args.seed, &second, FEW_CONTROLS)?;
     study_to_report(&study, &confounded, &options)?;
-    let text = "all models have the same true profile; only their benchmarks differ";
-    annotate(&confounded, text, Vec::new())?;
     eprintln!("\nThis is a simulation. Open {} in a browser.", args.out.join("report.html").display());
     Ok(())
 }
@@ -49,21 +50,21 @@ const SUBDIVISIONS: usize = 5;
 const FEW_CONTROLS: &str =
     "\n[analysis.nfas.controls]\nlayer_order = 0\nbest_layer = false\nadaptive = false\nmultiverse = false\n";
 
-/// Mark results as simulated and write their report again.
-fn annotate(out: &Path, text: &str, truth: Vec<Value>) -> Result<(), Failure> {
-    let fields =
-        Map::from_iter([("simulation".to_owned(), json!(text)), ("truth".to_owned(), Value::Array(truth))]);
-    results::annotate(out, fields)?;
-    super::report::write(out)
-}
-
-/// Write activations, responses, tables and study.toml, where they are not there already.
-fn write_study(out: &Path, name: &str, seed: u64, cortex: &Cortex, settings: &str) -> Result<Study, Failure> {
+/// Write activations, responses, tables and study.toml, where they are not there already. `what` is
+/// simulated.
+fn write_study(
+    out: &Path,
+    name: &str,
+    what: &str,
+    seed: u64,
+    cortex: &Cortex,
+    settings: &str,
+) -> Result<Study, Failure> {
     let data = out.join("data");
     std::fs::create_dir_all(&data).map_err(|e| StudyError::write(&data, &e))?;
     let mut toml = format!(
         "# Written by `stereotax demo`: a simulation with planted truth, not a recording.\n\
-         [study]\nname = \"{name}\"\nseed = {seed}\npreset = \"robust\"\n"
+         [study]\nname = \"{name}\"\nseed = {seed}\npreset = \"robust\"\nsimulated = \"{what}\"\n"
     );
     put(&data.join("rois.csv"), rois_csv(cortex).as_bytes())?;
     let surfaces = globes(&cortex.rois, SUBDIVISIONS);
@@ -279,4 +280,23 @@ fn mean_maps(scores: &Table) -> BTreeMap<String, BTreeMap<String, f64>> {
     sums.into_iter()
         .map(|(m, rois)| (m, rois.into_iter().map(|(roi, (sum, n))| (roi, sum / n)).collect()))
         .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The report's banner must not hang on the command that ran the study.
+    #[test]
+    fn the_study_of_the_demo_says_itself_that_it_is_a_simulation() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut cortex = simulate(&CortexParams {
+            design: Design::Clips { n_clips: 20, n_repeats: 1 },
+            ..CortexParams::crossed(1)
+        });
+        cortex.models.truncate(1);
+        let study = write_study(folder.path(), "toy", "a cortex", 1, &cortex, SMALL_MODELS)
+            .unwrap_or_else(|_| panic!());
+        assert_eq!(study.file.simulated.as_deref(), Some("a cortex"));
+    }
 }

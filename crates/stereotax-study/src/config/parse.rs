@@ -29,7 +29,7 @@ pub const KNOWN_KEYS: &[(&str, &[&str])] = &[
 ];
 
 const TOP: &[&str] = &["study", "stimuli", "brain", "model", "analysis"];
-const STUDY: &[&str] = &["name", "seed", "preset"];
+const STUDY: &[&str] = &["name", "seed", "preset", "simulated"];
 const STIMULI: &[&str] = &["id", "ids", "blocks", "trim_start_s", "trim_end_s"];
 const BRAIN: &[&str] = &[
     "benchmark",
@@ -67,12 +67,17 @@ const NFAS: &[&str] = &[
     "amplitude",
     "tikhonov",
     "select",
+    "eligible_energy",
+    "max_gain",
     "gates",
     "fit_on",
     "clock",
     "resample",
+    "lanczos_weights",
     "hrf",
+    "hrf_parity",
     "delays_s",
+    "drop_padded",
     "derivatives",
     "drift",
     "project_features",
@@ -83,6 +88,7 @@ const NFAS: &[&str] = &[
     "equalize_dim",
     "max_dim",
     "inner_folds",
+    "inner_loss",
     "outer_folds",
     "purge_s",
     "score",
@@ -96,6 +102,8 @@ const NFAS: &[&str] = &[
     "convergence_threshold",
     "distance",
     "dispersion_centre",
+    "dispersion_axes",
+    "dispersion_bias",
     "permutations",
     "exact",
     "restricted",
@@ -182,10 +190,12 @@ fn read_study<'a>(document: &'a Spanned<DeTable<'a>>, sink: &'a Sink<'a>) -> Stu
     let mut name = String::new();
     let mut seed = 0;
     let mut preset = Preset::Robust;
+    let mut simulated = None;
     if let Some(head) = &head {
         name = head.text("name", "name = \"my-study\"");
         seed = head.get("seed").and_then(|v| v.count(0, i64::MAX as u64)).unwrap_or(0);
         head.form("preset", &mut preset, PRESET);
+        simulated = head.get("simulated").and_then(|v| v.text());
     }
 
     let stimuli = read_stimuli(&top);
@@ -193,7 +203,7 @@ fn read_study<'a>(document: &'a Spanned<DeTable<'a>>, sink: &'a Sink<'a>) -> Stu
     let brain = read_brain(&top, &stimuli, &stimulus_ids);
     let models = read_models(&top, &stimulus_ids);
     let analysis = read_analysis(&top, preset, &brain);
-    Study { name, seed, preset, stimuli, brain, models, analysis }
+    Study { name, seed, preset, simulated, stimuli, brain, models, analysis }
 }
 
 fn read_stimuli(top: &Reader<'_>) -> Vec<StimulusSet> {
@@ -540,14 +550,19 @@ fn read_choices(t: &Reader<'_>, s: &mut NfasSettings, place: &str) {
     t.form("amplitude", &mut s.amplitude, AMPLITUDE);
     t.number("tikhonov", &mut s.tikhonov, 0.0, 1e6, "a number from 0 to 1e6");
     t.form("select", &mut s.select, SELECT);
+    t.number("eligible_energy", &mut s.eligible_energy, 0.0, 1.0, "a share from 0 to 1");
+    t.number("max_gain", &mut s.max_gain, 1.01, 1e12, "a factor from 1.01 to 1e12");
     if let Some(gates) = t.get("gates").and_then(|v| v.table(&within("gates"), GATES)) {
         read_gates(&gates, &mut s.gates);
     }
     t.form("fit_on", &mut s.fit_on, FIT_ON);
     t.form("clock", &mut s.clock, DMD_CLOCK);
     t.form("resample", &mut s.resample, RESAMPLE);
+    t.form("lanczos_weights", &mut s.lanczos_weights, LANCZOS_WEIGHTS);
     t.form("hrf", &mut s.hrf, HRF);
+    t.form("hrf_parity", &mut s.hrf_parity, HRF_PARITY);
     read_delays(t, &mut s.delays_s);
+    t.flag("drop_padded", &mut s.drop_padded);
     t.form("derivatives", &mut s.derivatives, DERIVATIVES);
     t.form("drift", &mut s.drift, DRIFT);
     t.flag("project_features", &mut s.project_features);
@@ -558,6 +573,7 @@ fn read_choices(t: &Reader<'_>, s: &mut NfasSettings, place: &str) {
     t.flag("equalize_dim", &mut s.equalize_dim);
     t.count("max_dim", &mut s.max_dim, 1, 65_536);
     t.count("inner_folds", &mut s.inner_folds, 2, 1000);
+    t.form("inner_loss", &mut s.inner_loss, INNER_LOSS);
     t.form("outer_folds", &mut s.outer_folds, OUTER_FOLDS);
     t.number("purge_s", &mut s.purge_s, 0.0, 3600.0, "a number of seconds from 0 to 3600");
     t.form("score", &mut s.score, SCORE);
@@ -571,6 +587,8 @@ fn read_choices(t: &Reader<'_>, s: &mut NfasSettings, place: &str) {
     t.number("convergence_threshold", &mut s.convergence_threshold, 0.0, 1e6, "a number from 0 to 1e6");
     t.form("distance", &mut s.distance, DISTANCE);
     t.form("dispersion_centre", &mut s.dispersion_centre, DISPERSION_CENTRE);
+    t.form("dispersion_axes", &mut s.dispersion_axes, DISPERSION_AXES);
+    t.form("dispersion_bias", &mut s.dispersion_bias, DISPERSION_BIAS);
     t.count("permutations", &mut s.permutations, 99, 10_000_000);
     t.flag("exact", &mut s.exact);
     t.form("restricted", &mut s.restricted, RESTRICTED);
@@ -734,6 +752,18 @@ fn check_combinations(t: &Reader<'_>, s: &NfasSettings, preset: Preset, bare: Op
     if s.derivatives != Derivatives::None && !matches!(s.hrf, Hrf::Spm | Hrf::Glover) {
         let reason = "derivatives belong to a convolved response";
         contradict("derivatives", "hrf", reason, "set `hrf = \"spm\"` or `hrf = \"glover\"`");
+    }
+    if s.hrf_parity == HrfParity::Nilearn && !matches!(s.hrf, Hrf::Spm | Hrf::Glover) {
+        let reason = "nilearn's numerics are those of a convolved response";
+        contradict("hrf_parity", "hrf", reason, "set `hrf = \"spm\"` or `hrf = \"glover\"`");
+    }
+    if s.drop_padded && !matches!(s.hrf, Hrf::Auto | Hrf::Fir) {
+        let reason = "only delays are padded";
+        contradict("drop_padded", "hrf", reason, "set `hrf = \"fir\"`, or leave `drop_padded` out");
+    }
+    if s.lanczos_weights != LanczosWeights::Auto && s.resample == Resample::Box {
+        let reason = "box averages have no such weights";
+        contradict("lanczos_weights", "resample", reason, "set `resample = \"lanczos\"`");
     }
     if let (Encoder::Banded, Some(bare)) = (s.encoder, bare) {
         t.problem(
@@ -1017,6 +1047,13 @@ const RESAMPLE: &[Form<Resample>] = &[
     word("box", |_| Resample::Box),
     word("lanczos", |_| Resample::Lanczos),
 ];
+const LANCZOS_WEIGHTS: &[Form<LanczosWeights>] = &[
+    word("auto", |_| LanczosWeights::Auto),
+    word("raw", |_| LanczosWeights::Raw),
+    word("normalised", |_| LanczosWeights::Normalised),
+];
+const HRF_PARITY: &[Form<HrfParity>] =
+    &[word("none", |_| HrfParity::None), word("nilearn", |_| HrfParity::Nilearn)];
 const HRF: &[Form<Hrf>] = &[
     word("auto", |_| Hrf::Auto),
     word("fir", |_| Hrf::Fir),
@@ -1038,6 +1075,8 @@ const DRIFT: &[Form<Drift>] = &[
 ];
 const ENCODER: &[Form<Encoder>] =
     &[word("ridge", |_| Encoder::Ridge), word("ols", |_| Encoder::Ols), word("banded", |_| Encoder::Banded)];
+const INNER_LOSS: &[Form<InnerLoss>] =
+    &[word("squared_error", |_| InnerLoss::SquaredError), word("correlation", |_| InnerLoss::Correlation)];
 const OUTER_FOLDS: &[Form<Folds>] = &[
     word("auto", |_| Folds::Auto),
     word("leave_run_out", |_| Folds::LeaveRunOut),
@@ -1103,6 +1142,10 @@ const DISPERSION_CENTRE: &[Form<DispersionCentre>] = &[
     word("spatial_median", |_| DispersionCentre::SpatialMedian),
     word("centroid", |_| DispersionCentre::Centroid),
 ];
+const DISPERSION_AXES: &[Form<DispersionAxes>] =
+    &[word("subtract", |_| DispersionAxes::Subtract), word("drop", |_| DispersionAxes::Drop)];
+const DISPERSION_BIAS: &[Form<DispersionBias>] =
+    &[word("none", |_| DispersionBias::None), word("small_sample", |_| DispersionBias::SmallSample)];
 const INTERVAL: &[Form<IntervalKind>] =
     &[word("percentile", |_| IntervalKind::Percentile), word("bca", |_| IntervalKind::Bca)];
 const SIGN_POLICY: &[Form<SignPolicy>] =
@@ -1245,6 +1288,34 @@ activations = { file = "silero.npz", layers = ["conv1", "lstm"], stimuli = "soun
     }
 
     #[test]
+    fn choices_of_numerics_are_read_and_kept_where_they_belong() {
+        let found = settings(
+            "hrf = \"glover\"\nhrf_parity = \"nilearn\"\ninner_loss = \"correlation\"\n\
+             eligible_energy = 0.05\nmax_gain = 20\ndispersion_axes = \"drop\"\n\
+             dispersion_bias = \"small_sample\"\nlanczos_weights = \"raw\"",
+        );
+        assert_eq!((found.hrf_parity, found.inner_loss), (HrfParity::Nilearn, InnerLoss::Correlation));
+        assert_eq!((found.eligible_energy, found.max_gain), (0.05, 20.0));
+        let dispersion = (found.dispersion_axes, found.dispersion_bias);
+        assert_eq!(dispersion, (DispersionAxes::Drop, DispersionBias::SmallSample));
+        assert_eq!(found.lanczos_weights, LanczosWeights::Raw);
+        assert!(settings("drop_padded = true").drop_padded);
+        for (lines, words) in [
+            ("hrf_parity = \"nilearn\"", "those of a convolved response"),
+            ("drop_padded = true\nhrf = \"spm\"", "only delays are padded"),
+            ("lanczos_weights = \"raw\"\nresample = \"box\"", "box averages have no such weights"),
+            ("inner_loss = \"r2\"", "one of `squared_error`, `correlation` expected"),
+            ("dispersion_axes = \"keep\"", "`subtract`, `drop`"),
+            ("dispersion_bias = true", "`small_sample`"),
+            ("eligible_energy = 1.5", "a share from 0 to 1"),
+            ("max_gain = 0.5", "a factor from 1.01 to 1e12"),
+        ] {
+            let message = told(&format!("{BASE}{lines}"));
+            assert!(message.contains(words), "{lines}: {message}");
+        }
+    }
+
+    #[test]
     fn centring_over_depth_is_refused_with_the_reason() {
         let message = told(&format!("{BASE}centring = \"depth\""));
         assert!(message.contains("study.toml:24:12: `centring = \"depth\"` is refused"), "{message}");
@@ -1351,6 +1422,15 @@ activations = { file = "silero.npz", layers = ["conv1", "lstm"], stimuli = "soun
     }
 
     #[test]
+    fn a_simulation_says_what_is_simulated() {
+        assert_eq!(parse(BASE, "s").unwrap_or_else(|e| panic!("{e}")).simulated, None);
+        let told_so = BASE.replace("seed = 7", "seed = 7\nsimulated = \"a toy cortex\"");
+        let study = parse(&told_so, "s").unwrap_or_else(|e| panic!("{e}"));
+        assert_eq!(study.simulated.as_deref(), Some("a toy cortex"));
+        assert!(told(&told_so.replace("\"a toy cortex\"", "true")).contains("a text in quotes"));
+    }
+
+    #[test]
     fn presets_give_defaults_and_choices_override_them() {
         assert_eq!(settings(""), Preset::Robust.settings());
         let literal = BASE.replace("\"robust\"", "\"paper_literal\"") + "permutations = 999\n";
@@ -1412,14 +1492,14 @@ activations = { file = "silero.npz", layers = ["conv1", "lstm"], stimuli = "soun
     const GOLDEN: &str = concat!(
         r#"{"trajectory":"stacked","layer_map":"procrustes","max_width":256,"align_all":false,"centri"#,
         r#"ng":"stimuli","reduction":"auto","scale":"frobenius","estimator":"standard","rank":{"energy":0.99},"modes":"p"#,
-        r#"rojected","amplitude":"optimal","tikhonov":0.0,"select":"closest_to_one","gates":{"action""#,
+        r#"rojected","amplitude":"optimal","tikhonov":0.0,"select":"closest_to_one","eligible_energy":0.01,"max_gain":1000.0,"gates":{"action""#,
         r#":"exclude","min_energy":0.1,"max_residual":0.5,"warn_residual":0.3,"max_depth_gain":2.0,""#,
-        r#"max_depth_rotation_deg":45.0,"min_fold_correlation":0.95},"fit_on":"train","clock":"tr","resample":"auto","h"#,
-        r#"rf":"auto","delays_s":{"from":1.5,"to":9.0},"derivatives":"none","drift":{"dct":{"high_pas"#,
+        r#"max_depth_rotation_deg":45.0,"min_fold_correlation":0.95},"fit_on":"train","clock":"tr","resample":"auto","lanczos_weights":"auto","h"#,
+        r#"rf":"auto","hrf_parity":"none","delays_s":{"from":1.5,"to":9.0},"drop_padded":false,"derivatives":"none","drift":{"dct":{"high_pas"#,
         r#"s_hz":0.01}},"project_features":false,"encoder":"ridge","band_candidates":20,"alphas":{"grid":{"from":0.001,"to":1000000.0,"count":19}},"#,
-        r#""alpha_per_roi":true,"equalize_dim":true,"max_dim":256,"inner_folds":8,"outer_folds":"auto"#,
+        r#""alpha_per_roi":true,"equalize_dim":true,"max_dim":256,"inner_folds":8,"inner_loss":"squared_error","outer_folds":"auto"#,
         r#"","purge_s":12.0,"score":"debiased","ceiling":"auto","min_ceiling":0.1,"subjects":"each",""#,
-        r#"embedding":"score","benchmarks":"average","snci":["snr","debiased"],"convergence_scale":"snci","convergence_threshold":1.0,"distance":"euclidean","dispersion_centre":"spatial_median","permutations":9999,"e"#,
+        r#"embedding":"score","benchmarks":"average","snci":["snr","debiased"],"convergence_scale":"snci","convergence_threshold":1.0,"distance":"euclidean","dispersion_centre":"spatial_median","dispersion_axes":"subtract","dispersion_bias":"none","permutations":9999,"e"#,
         r#"xact":true,"restricted":"family","bootstraps":2000,"interval":"percentile","sign_policy":"zero","shifts":1000,"multiplicity":"max_t","networks":"network","con"#,
         r#"trols":{"layer_order":20,"layer_mean":true,"first_last":true,"best_layer":true,"untrained""#,
         r#":true,"nuisance":true,"multiverse":true,"leave_one_family_out":true,"adaptive":true}}"#,

@@ -8,10 +8,11 @@
 use stereotax::dynamics::{Amplitude, Estimator, ModeForm, RankRule, Reduction, Selection};
 
 use super::study::{
-    Alphas, Benchmarks, CeilingKind, Centring, Controls, ConvergenceScale, Derivatives, DispersionCentre,
-    Distance, DmdClock, Drift, Embedding, Encoder, FitOn, Folds, GateAction, Gates, Hrf, IntervalKind,
-    LayerMap, Multiplicity, NfasSettings, Preset, Resample, Restricted, Scale, Score, SecondsRange,
-    SignPolicy, SnciKind, SubjectMode, Trajectory,
+    Alphas, Benchmarks, CeilingKind, Centring, Controls, ConvergenceScale, Derivatives, DispersionAxes,
+    DispersionBias, DispersionCentre, Distance, DmdClock, Drift, Embedding, Encoder, FitOn, Folds,
+    GateAction, Gates, Hrf, HrfParity, InnerLoss, IntervalKind, LanczosWeights, LayerMap, Multiplicity,
+    NfasSettings, Preset, Resample, Restricted, Scale, Score, SecondsRange, SignPolicy, SnciKind,
+    SubjectMode, Trajectory,
 };
 
 impl Preset {
@@ -64,6 +65,8 @@ fn robust() -> NfasSettings {
         amplitude: Amplitude::Optimal,
         tikhonov: 0.0,
         select: Selection::ClosestToOne,
+        eligible_energy: 0.01,
+        max_gain: 1e3,
         gates: Gates {
             action: GateAction::Exclude,
             min_energy: 0.1,
@@ -76,8 +79,11 @@ fn robust() -> NfasSettings {
         fit_on: FitOn::Train,
         clock: DmdClock::Tr,
         resample: Resample::Auto,
+        lanczos_weights: LanczosWeights::Auto,
         hrf: Hrf::Auto,
+        hrf_parity: HrfParity::None,
         delays_s: SecondsRange { from: 1.5, to: 9.0 },
+        drop_padded: false,
         derivatives: Derivatives::None,
         drift: Drift::Dct { high_pass_hz: 0.01 },
         project_features: false,
@@ -88,6 +94,7 @@ fn robust() -> NfasSettings {
         equalize_dim: true,
         max_dim: 256,
         inner_folds: 8,
+        inner_loss: InnerLoss::SquaredError,
         outer_folds: Folds::Auto,
         purge_s: 12.0,
         score: Score::Debiased,
@@ -101,6 +108,8 @@ fn robust() -> NfasSettings {
         convergence_threshold: 1.0,
         distance: Distance::Euclidean,
         dispersion_centre: DispersionCentre::SpatialMedian,
+        dispersion_axes: DispersionAxes::Subtract,
+        dispersion_bias: DispersionBias::None,
         permutations: 9999,
         exact: true,
         restricted: Restricted::Family,

@@ -18,6 +18,9 @@ pub struct Study {
     pub seed: u64,
     /// Where the defaults of `analysis` come from. Default `robust`.
     pub preset: Preset,
+    /// What is simulated, if the data are no recordings; the report shows it on top of every page.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub simulated: Option<String>,
     /// What was shown or played.
     pub stimuli: Vec<StimulusSet>,
     /// What brains did.
@@ -342,6 +345,10 @@ pub struct NfasSettings {
     pub tikhonov: f64,
     /// D7: which mode is the stable one.
     pub select: Selection,
+    /// Least energy share of a mode that may be selected; where none has it, all may.
+    pub eligible_energy: f64,
+    /// Largest gain over the whole depth that optimised and bagged fits may reach (≥ 1).
+    pub max_gain: f64,
     /// When the selected mode deserves the name.
     pub gates: Gates,
     /// Rows from which layer weights are fitted.
@@ -350,10 +357,16 @@ pub struct NfasSettings {
     pub clock: DmdClock,
     /// How events come to the scanner's clock.
     pub resample: Resample,
+    /// Whether the weights of a Lanczos filter are normalised.
+    pub lanczos_weights: LanczosWeights,
     /// D10: how features become haemodynamic predictors.
     pub hrf: Hrf,
+    /// Whose numerics `spm` and `glover` follow.
+    pub hrf_parity: HrfParity,
     /// Delays of `fir`, in seconds.
     pub delays_s: SecondsRange,
+    /// Leave out samples whose delays reach before their run.
+    pub drop_padded: bool,
     /// Extra columns of `spm` and `glover`.
     pub derivatives: Derivatives,
     /// Slow drift removed from each run of a time series.
@@ -374,6 +387,8 @@ pub struct NfasSettings {
     pub max_dim: usize,
     /// Most folds of the inner cross-validation.
     pub inner_folds: usize,
+    /// What the inner cross-validation compares penalties by.
+    pub inner_loss: InnerLoss,
     /// What is held out.
     pub outer_folds: Folds,
     /// Seconds dropped on both sides of a held-out block of a time series.
@@ -400,6 +415,10 @@ pub struct NfasSettings {
     pub distance: Distance,
     /// Centre of the groups in PERMDISP.
     pub dispersion_centre: DispersionCentre,
+    /// What PERMDISP makes of axes with negative eigenvalues.
+    pub dispersion_axes: DispersionAxes,
+    /// Whether PERMDISP makes up for centres fitted to few models.
+    pub dispersion_bias: DispersionBias,
     /// D17: permutations of group tests.
     pub permutations: usize,
     /// Enumerate all relabellings where they are few.
@@ -538,6 +557,18 @@ pub enum Resample {
     Lanczos,
 }
 
+/// Weights of a Lanczos filter (specs: nfas-dmd 8.2).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum LanczosWeights {
+    /// `normalised` for events at even times, `raw` for others.
+    Auto,
+    /// As they are: the rate of the events enters every feature.
+    Raw,
+    /// Divided by their sum: a constant feature stays constant.
+    Normalised,
+}
+
 /// How features become haemodynamic predictors (specs: nfas-dmd 8.3).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -552,6 +583,16 @@ pub enum Hrf {
     Glover,
     /// Features as they are.
     None,
+}
+
+/// Whose numerics a convolved response follows (specs: nfas-dmd 8.3).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum HrfParity {
+    /// Our own: 16 steps per TR, the densities where their formula has them.
+    None,
+    /// nilearn's: 50 steps per TR, its grid, its shift by one step and its constants.
+    Nilearn,
 }
 
 /// From … to …, in seconds, both included.
@@ -605,6 +646,16 @@ pub enum Encoder {
     /// Ridge with one penalty for the features and one per nuisance set of the benchmark. A score is
     /// then what the features' part of the prediction explains beyond the nuisance's part.
     Banded,
+}
+
+/// What the inner cross-validation compares penalties by (specs: nfas-dmd 8.5).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum InnerLoss {
+    /// The squared error over all inner held-out rows.
+    SquaredError,
+    /// The correlation within each inner fold, weighted by its rows.
+    Correlation,
 }
 
 /// Ridge penalties to choose from.
@@ -773,6 +824,26 @@ pub enum DispersionCentre {
     SpatialMedian,
     /// The mean.
     Centroid,
+}
+
+/// Axes on which squared distances are negative, in PERMDISP (specs: nfas-dmd 11.3).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum DispersionAxes {
+    /// Squared distances on them are subtracted.
+    Subtract,
+    /// They are left out.
+    Drop,
+}
+
+/// Factor on the distances to a centre, in PERMDISP (specs: nfas-dmd 11.3).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum DispersionBias {
+    /// None.
+    None,
+    /// √(n/(n − 1)) for a group of n models.
+    SmallSample,
 }
 
 /// Distance between the coordinates of two models (specs: nfas-dmd 11.1).

@@ -220,6 +220,29 @@ impl Folds {
         Ok(Folds { folds, n_samples: whole_of.len() })
     }
 
+    /// The same folds without `dropped`, which are then neither trained on nor held out.
+    ///
+    /// Errors: a fold that is left without training or held-out samples.
+    pub fn without(&self, dropped: &[usize]) -> Result<Self> {
+        let mut gone = vec![false; self.n_samples];
+        dropped.iter().filter(|&&i| i < self.n_samples).for_each(|&i| gone[i] = true);
+        let kept = |samples: &[usize]| samples.iter().copied().filter(|&i| !gone[i]).collect::<Vec<_>>();
+        let folds: Vec<Fold> = self
+            .folds
+            .iter()
+            .map(|f| Fold { name: f.name.clone(), train: kept(&f.train), test: kept(&f.test) })
+            .collect();
+        if let Some(empty) = folds.iter().find(|f| f.train.is_empty() || f.test.is_empty()) {
+            return Err(Error::TooFew {
+                what: empty.name.clone(),
+                needed: "training and held-out samples beside the dropped ones".into(),
+                found: format!("{} and {}", empty.train.len(), empty.test.len()),
+                hint: "drop fewer samples, or ask for fewer folds".into(),
+            });
+        }
+        Ok(Folds { folds, n_samples: self.n_samples })
+    }
+
     /// The folds, in order.
     pub fn iter(&self) -> std::slice::Iter<'_, Fold> {
         self.folds.iter()
@@ -262,6 +285,16 @@ mod tests {
         assert_eq!((parts[1].train.clone(), parts[1].test.clone()), (vec![0, 1], vec![3, 4, 6]));
         assert_eq!(parts.n_samples(), 7);
         assert!(folds.of_parts(&[Some(8)]).is_err());
+    }
+
+    #[test]
+    fn dropped_samples_are_in_no_fold() {
+        let folds = Folds::contiguous(8, 2, 1).unwrap().without(&[0, 1, 7]).unwrap();
+        assert_eq!((folds[0].train.clone(), folds[0].test.clone()), (vec![5, 6], vec![2, 3]));
+        assert_eq!((folds[1].train.clone(), folds[1].test.clone()), (vec![2], vec![4, 5, 6]));
+        assert_eq!(folds.n_samples(), 8);
+        let refused = folds.without(&[2, 3]).unwrap_err().to_string();
+        assert!(refused.contains("`block 1`") || refused.contains("block 1"), "{refused}");
     }
 
     #[test]

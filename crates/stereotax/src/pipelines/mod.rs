@@ -24,3 +24,4 @@ pub use evaluate::{Cell, Draws, EvaluateParams, InnerRule, Split, held_out_order
 pub use model::{CellRequest, ModelData, Native, evaluate_model};
 pub use represent::{Features, single_layer, weighted_sums};
 pub use representation::Representation;
+pub use trajectories::{TrajectoryFit, fit_trajectories};

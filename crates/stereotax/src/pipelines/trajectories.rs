@@ -34,6 +34,54 @@ use crate::dynamics::{DepthGram, DepthMoments, Selection, StableVerdict};
 use crate::linalg::{centre_columns, column_means, cross};
 use crate::stats::summary::quantile;
 
+/// The trajectories of one model, without a brain: fitted on some rows, applied to all.
+#[derive(Debug, Clone)]
+pub struct TrajectoryFit {
+    /// Stable representation of all rows (samples × units of the state); a sample without a trajectory is 0.
+    pub stable: Mat<f64>,
+    /// The modes of the pooled operator by descending |λ|; of single samples one, the medians over them.
+    pub modes: Vec<Mode>,
+    /// Mean weight of each (centred, scaled) layer; empty where the representation is no weighting.
+    pub weights: Vec<f64>,
+    /// Every row's own fit; `None` for the pooled operator.
+    pub samples: Option<PerSampleDmd>,
+    /// How the spectra of the fitted rows are distributed; `None` for the pooled operator.
+    pub spread: Option<SampleSpread>,
+    /// Modes of the operator; of single samples the median.
+    pub rank: usize,
+    /// How much worse the second choice of the pooled operator is.
+    pub margin: Option<f64>,
+    /// Whether the gates are passed, by the medians over samples or by the modes selected.
+    pub verdict: StableVerdict,
+    /// What a reader must know.
+    pub warnings: Vec<String>,
+}
+
+/// Fit the trajectories that `params` names on the rows `train` and represent all rows of `source`.
+///
+/// Errors: the stacked trajectory (fit that from moments), and those of [`fit_depth`](super::depth::fit_depth).
+pub fn fit_trajectories(
+    source: &dyn TileSource,
+    train: &[usize],
+    params: &DepthParams,
+    monitor: &Monitor,
+) -> Result<TrajectoryFit> {
+    let states = States::fit(source, train, params, monitor)?;
+    let order: Vec<usize> = (0..source.layers().len()).collect();
+    let fitted = fit_order(&states, &order, train, params, monitor)?;
+    Ok(TrajectoryFit {
+        stable: fitted.stable,
+        modes: fitted.modes,
+        weights: fitted.weights,
+        samples: fitted.samples,
+        spread: fitted.spread,
+        rank: fitted.rank,
+        margin: fitted.margin,
+        verdict: judge(&fitted.gates, &params.gates),
+        warnings: fitted.warnings,
+    })
+}
+
 /// One fit in one order of the layers.
 pub(super) struct FittedOrder {
     /// Stable representation of all rows; a sample without a trajectory is 0.
@@ -43,6 +91,7 @@ pub(super) struct FittedOrder {
     weights: Vec<f64>,
     gates: GateNumbers,
     spread: Option<SampleSpread>,
+    samples: Option<PerSampleDmd>,
     rank: usize,
     margin: Option<f64>,
     warnings: Vec<String>,
@@ -58,7 +107,7 @@ pub(super) fn fit_order(
 ) -> Result<FittedOrder> {
     let mut fitted = match params.trajectory {
         Trajectory::Sample => {
-            of_samples(&states.per_sample(order, &params.dmd, monitor)?, order, train, &params.gates)?
+            of_samples(states.per_sample(order, &params.dmd, monitor)?, order, train, &params.gates)?
         }
         Trajectory::Pooled => {
             let (spectrum, stable) = states.pooled(order, &params.dmd, monitor)?;
@@ -78,7 +127,7 @@ pub(super) fn fit_order(
 }
 
 fn of_samples(
-    found: &PerSampleDmd,
+    found: PerSampleDmd,
     order: &[usize],
     train: &[usize],
     gates: &StableGates,
@@ -148,6 +197,7 @@ fn of_samples(
         rank: median(&|t| found.ranks[t] as f64).round() as usize,
         margin: None,
         warnings,
+        samples: Some(found),
     })
 }
 
@@ -197,6 +247,7 @@ fn of_pooled(found: &PooledSpectrum, stable: Mat<f64>, n_layers: usize, params: 
             correlation: 1.0,
         },
         spread: None,
+        samples: None,
         rank: found.rank,
         margin: found.runner_up.map(|(_, margin)| margin).and_then(defined),
         warnings,

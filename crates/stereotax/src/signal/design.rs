@@ -3,7 +3,7 @@
 use faer::{Mat, MatRef};
 
 use super::delays::{delay, padded_samples};
-use super::hrf::{Derivatives, HrfShape, check_rows, convolve, tr_kernels};
+use super::hrf::{Derivatives, HrfShape, check_rows, convolve, nilearn_tr_kernels, tr_kernels};
 use crate::data::{Result, Runs};
 
 /// How the response follows the stimulus (specs: nfas-dmd 8.3).
@@ -28,6 +28,13 @@ pub enum Hrf {
         /// Extra regressors.
         derivatives: Derivatives,
     },
+    /// Either double gamma with the numerics of nilearn.
+    Nilearn {
+        /// Which one.
+        shape: HrfShape,
+        /// Extra regressors.
+        derivatives: Derivatives,
+    },
 }
 
 /// Expand `features` (n × q) to the design (n × p), run by run; p is q times [`n_columns`].
@@ -43,6 +50,9 @@ pub fn expand(features: MatRef<f64>, runs: &Runs, tr_s: f64, hrf: &Hrf) -> Resul
         Hrf::Glover { derivatives } => {
             convolve(features, runs, &tr_kernels(HrfShape::Glover, *derivatives, tr_s)?)
         }
+        Hrf::Nilearn { shape, derivatives } => {
+            convolve(features, runs, &nilearn_tr_kernels(*shape, *derivatives, tr_s)?)
+        }
     }
 }
 
@@ -51,7 +61,9 @@ pub fn n_columns(hrf: &Hrf) -> usize {
     match hrf {
         Hrf::None => 1,
         Hrf::Fir { delays } => delays.len(),
-        Hrf::Spm { derivatives } | Hrf::Glover { derivatives } => derivatives.n_kernels(),
+        Hrf::Spm { derivatives } | Hrf::Glover { derivatives } | Hrf::Nilearn { derivatives, .. } => {
+            derivatives.n_kernels()
+        }
     }
 }
 
@@ -60,7 +72,7 @@ pub fn max_delay_s(hrf: &Hrf, tr_s: f64) -> f64 {
     match hrf {
         Hrf::None => 0.0,
         Hrf::Fir { delays } => delays.iter().copied().max().unwrap_or(0) as f64 * tr_s,
-        Hrf::Spm { .. } | Hrf::Glover { .. } => 12.0,
+        Hrf::Spm { .. } | Hrf::Glover { .. } | Hrf::Nilearn { .. } => 12.0,
     }
 }
 
@@ -86,6 +98,7 @@ mod tests {
             Hrf::Fir { delays: vec![1, 3] },
             Hrf::Spm { derivatives },
             Hrf::Glover { derivatives: Derivatives::Time },
+            Hrf::Nilearn { shape: HrfShape::Spm, derivatives },
         ] {
             let design = expand(x.as_ref(), &runs, 2.0, &hrf).unwrap();
             assert_eq!(design.ncols(), 3 * n_columns(&hrf));

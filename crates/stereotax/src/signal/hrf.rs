@@ -15,7 +15,7 @@
 //!
 //! Source: Friston et al. 1998 (SPM), Glover 1999 with nilearn's constants; specs: nfas-dmd 8.3.
 //! Differs from nilearn: no shift by one fine step, no linspace grid that ends on the last time point,
-//! and a ratio of 1/6 where nilearn has 0.167. [`nilearn_kernel`] follows nilearn's numerics instead.
+//! and a ratio of 1/6 where nilearn has 0.167. [`nilearn_tr_kernels`] follows nilearn's numerics instead.
 //! Cost: O(n · 32/TR) per column.
 
 use faer::{Mat, MatRef};
@@ -24,6 +24,8 @@ use crate::data::{Error, Result, Runs};
 
 /// Fine grid steps per TR.
 const STEPS_PER_TR: usize = 16;
+/// The same in nilearn.
+const NILEARN_STEPS_PER_TR: usize = 50;
 /// Length of the response in seconds.
 const SUPPORT_S: f64 = 32.0;
 /// Shift of the onset (seconds) and of the dispersion that the derivatives are differences over.
@@ -141,20 +143,25 @@ pub fn tr_kernels(shape: HrfShape, derivatives: Derivatives, tr_s: f64) -> Resul
     let step_s = tr_s / STEPS_PER_TR as f64;
     let n_fine = (SUPPORT_S / step_s).floor() as usize + 1;
     let times: Vec<f64> = (0..n_fine).map(|i| i as f64 * step_s).collect();
-    let fine = DoubleGamma::own(shape).kernels(&times, 0.0, derivatives);
-    let n_tr = (n_fine - 1).div_ceil(STEPS_PER_TR) + 1;
-    Ok(fine
-        .iter()
-        .map(|h| {
-            (0..n_tr)
-                .map(|d| {
-                    (0..STEPS_PER_TR)
-                        .filter_map(|j| (d * STEPS_PER_TR).checked_sub(j).and_then(|at| h.get(at)))
-                        .sum()
-                })
-                .collect()
-        })
-        .collect())
+    Ok(on_tr_clock(&DoubleGamma::own(shape).kernels(&times, 0.0, derivatives), STEPS_PER_TR))
+}
+
+/// Hold a feature for `steps` fine steps, convolve, read at the start of each TR: one kernel per response.
+fn on_tr_clock(fine: &[Vec<f64>], steps: usize) -> Vec<Vec<f64>> {
+    let held = |h: &Vec<f64>, d: usize| -> f64 {
+        (0..steps).filter_map(|j| (d * steps).checked_sub(j).and_then(|at| h.get(at))).sum()
+    };
+    fine.iter().map(|h| (0..=(h.len() - 1).div_ceil(steps)).map(|d| held(h, d)).collect()).collect()
+}
+
+/// As [`tr_kernels`], with the numerics of nilearn's `compute_regressor` ([`nilearn_kernel`], 50 steps per
+/// TR, 32 s) for a condition that begins and ends with a TR. Derivatives are not made orthogonal to the
+/// response, which nilearn does afterwards over all samples of a design.
+///
+/// Errors: `tr_s` not in (0, 32).
+pub fn nilearn_tr_kernels(shape: HrfShape, derivatives: Derivatives, tr_s: f64) -> Result<Vec<Vec<f64>>> {
+    let fine = nilearn_kernel(shape, derivatives, tr_s, NILEARN_STEPS_PER_TR, SUPPORT_S)?;
+    Ok(on_tr_clock(&fine, NILEARN_STEPS_PER_TR))
 }
 
 /// The kernels that nilearn computes, for comparison with its designs.

@@ -14,5 +14,5 @@ pub use drift::{
     ConstantColumn, ConstantRule, Drift, ZScored, dct_basis, dct_order, legendre_basis, project_out,
     remove_confounds, remove_drift, z_score_runs,
 };
-pub use hrf::{Derivatives, HrfShape, convolve, nilearn_kernel, tr_kernels};
+pub use hrf::{Derivatives, HrfShape, convolve, nilearn_kernel, nilearn_tr_kernels, tr_kernels};
 pub use resample::{LanczosParams, Normalise, Resampling, box_average, box_of, lanczos};

@@ -409,6 +409,35 @@ mod tests {
     }
 
     #[test]
+    fn forty_five_models_in_three_groups_agree_with_the_slow_definition() {
+        // Distances that fit in no Euclidean space: 1 − correlation of five coordinates.
+        let mut x = cloud(45, 5, 3);
+        (0..15).for_each(|i| x[(i, 1)] += 0.6);
+        let d = object_distances(x.as_ref(), DistanceKind::Correlation).unwrap().distances;
+        let groups: Vec<&str> = (0..45).map(|i| ["vision", "audio", "language"][i / 15]).collect();
+        let params = PermutationParams { n_permutations: 99, ..Default::default() };
+        let found = permanova(&d, &Labels::new(&groups), &params, &Monitor::silent()).unwrap();
+        // Anderson 2001, eq. 1 and 2, pair by pair.
+        let (mut total, mut within) = (0.0, 0.0);
+        for i in 0..45 {
+            for j in i + 1..45 {
+                let squared = d.matrix()[(i, j)] * d.matrix()[(i, j)];
+                total += squared / 45.0;
+                if groups[i] == groups[j] {
+                    within += squared / 15.0;
+                }
+            }
+        }
+        let f = ((total - within) / 2.0) / (within / 42.0);
+        assert!((found.f / f - 1.0).abs() < 1e-12, "{} {f}", found.f);
+        assert!((found.r2 - (total - within) / total).abs() < 1e-13, "{}", found.r2);
+        // F = R²/(1 − R²) · (N − a)/(a − 1), and MS_W has N − a = 42 degrees of freedom, not N − a − 1.
+        let from_r2 = found.r2 / (1.0 - found.r2) * 42.0 / 2.0;
+        assert!((found.f / from_r2 - 1.0).abs() < 1e-12, "{} {from_r2}", found.f);
+        assert_eq!(found.group_sizes, [15, 15, 15]);
+    }
+
+    #[test]
     fn exact_p_values_agree_with_the_slow_definition() {
         let x = cloud(6, 2, 1);
         let d = euclidean(&x);

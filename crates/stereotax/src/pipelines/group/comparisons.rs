@@ -453,8 +453,9 @@ fn spread_rows(
     row.statistic_name = "F".into();
     let settings = PermdispParams {
         centre: params.dispersion_centre,
+        negative_axes: params.dispersion_axes,
+        bias_factor: params.dispersion_bias,
         permutations: permutations.params.clone(),
-        ..PermdispParams::default()
     };
     let mut notes = permutations.notes(groups);
     match settle(permdisp(&measured.distances, &groups.modality, &settings, monitor))? {

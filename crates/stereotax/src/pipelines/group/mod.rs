@@ -35,7 +35,7 @@ use faer::Mat;
 use crate::data::{Error, Monitor, Result};
 use crate::stats::convergence::ConvergenceScale;
 use crate::stats::distance::DistanceKind;
-use crate::stats::permdisp::Centre;
+use crate::stats::permdisp::{BiasFactor, Centre, NegativeAxes};
 use crate::stats::score::ScoreKind;
 use crate::stats::snci::{Interval, SignPolicy, SnciKind};
 pub use space::{ModelScores, ScoredModel, SpaceRois, space_of};
@@ -284,6 +284,10 @@ pub struct GroupParams {
     pub convergence_scale: ConvergenceScale,
     /// Centre of PERMDISP (default the spatial median).
     pub dispersion_centre: Centre,
+    /// Negative axes of PERMDISP (default subtracted).
+    pub dispersion_axes: NegativeAxes,
+    /// Bias factor of PERMDISP (default none).
+    pub dispersion_bias: BiasFactor,
     /// Repeat PERMANOVA without each family in turn (default true).
     pub leave_one_family_out: bool,
     /// Shuffles of the layer order that were asked for; fewer are reported (default 0: not known).
@@ -312,6 +316,8 @@ impl Default for GroupParams {
             convergence_threshold: 1.0,
             convergence_scale: ConvergenceScale::Snci,
             dispersion_centre: Centre::SpatialMedian,
+            dispersion_axes: NegativeAxes::Subtract,
+            dispersion_bias: BiasFactor::None,
             leave_one_family_out: true,
             expected_n_shuffles: 0,
             seed: 0,

@@ -470,6 +470,13 @@ fn convergence_and_dispersion_follow_their_choices() {
     let centroid = run(&space, &GroupParams { dispersion_centre: Centre::Centroid, ..base.clone() });
     let f = |r: &GroupResult| test(r, "stable_mode", "permdisp", "modality").statistic;
     assert!(f(&centroid) != f(&found) && f(&centroid).is_finite());
+    // Correlation distances fit in no Euclidean space, so that dropping negative axes changes F.
+    let correlation = GroupParams { distance: DistanceKind::Correlation, ..base.clone() };
+    let dropped = GroupParams { dispersion_axes: NegativeAxes::Drop, ..correlation.clone() };
+    assert!(f(&run(&space, &correlation)) != f(&run(&space, &dropped)));
+    // Groups of unequal size: each is enlarged by a factor of its own.
+    let biased = run(&space, &GroupParams { dispersion_bias: BiasFactor::SmallSample, ..base.clone() });
+    assert!(f(&biased) != f(&found) && f(&biased).is_finite());
     let icc = run(&space, &GroupParams { snci: vec![Consistency::ProfileIcc, Consistency::Profile], ..base });
     let of = |kind: &str| icc.snci.iter().find(|r| r.modality == "audio" && r.kind == kind).unwrap().value;
     // Levels and spreads of the planted models are alike: the two agree nearly.
