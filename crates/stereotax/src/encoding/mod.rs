@@ -5,6 +5,7 @@
 mod alphas;
 mod banded;
 mod nested;
+mod projection;
 mod reduce;
 mod ridge;
 mod select;
@@ -18,6 +19,7 @@ pub use nested::{
     BandParts, EncodingParams, FoldFeatures, FoldPrediction, InnerPredictions, InnerScheme, Solver,
     inner_folds, predict_fold, predict_fold_banded, predict_fold_with_inner, purge_gap,
 };
+pub use projection::{Element, ProjectionKind, RandomProjection, johnson_lindenstrauss_size};
 pub use reduce::{ReduceParams, Reduced, reduce};
 pub use ridge::{AlphaChoice, InnerLoss, Intercept, RidgeFit, RidgeParams, RidgePlan, RidgeWeights, Space};
 pub use select::{Candidate, Choice, RoiChoice, choose, choose_per_target};
