@@ -7,6 +7,8 @@ shallow to deep. Time is in seconds.
 - `NFAS`: how well representations of a network predict brain responses, with ceilings and controls.
 - `ModelSpace`: many models as points in the coordinates of the brain, and tests between their groups.
 - `RidgeCV`: encoding models of many targets, a penalty for each.
+- `SparseRandomProjection`, `GaussianRandomProjection`, `johnson_lindenstrauss_size`: fewer features, the
+  same distances.
 - `distances`, `permanova`, `pairwise_permanova`, `permdisp`, `silhouette`: tests between groups of models.
 - `snci`, `profile_consistency`: how consistently the models of a modality score.
 - `Study`: a whole study file, planned, computed and kept; the same as the command `stereotax`.
@@ -26,6 +28,7 @@ from ._core import StereotaxError, __version__
 from ._depth import DepthDMD
 from ._moments import DepthMoments
 from ._nfas import NFAS
+from ._projection import GaussianRandomProjection, SparseRandomProjection, johnson_lindenstrauss_size
 from ._ridge import RidgeCV
 from ._space import ModelSpace
 from ._stats import (
@@ -43,14 +46,17 @@ from ._table import Table
 __all__ = [
     "DepthDMD",
     "DepthMoments",
+    "GaussianRandomProjection",
     "ModelSpace",
     "NFAS",
     "RidgeCV",
+    "SparseRandomProjection",
     "StereotaxError",
     "Study",
     "Table",
     "__version__",
     "distances",
+    "johnson_lindenstrauss_size",
     "pairwise_permanova",
     "permanova",
     "permdisp",

@@ -16,18 +16,32 @@ use stereotax::{Error, Result as CoreResult};
 
 use crate::error::Result;
 
-/// A matrix of f64 (C, Fortran, strided or reversed) that stays borrowed from Python.
-pub struct Matrix<'py>(PyReadonlyArray2<'py, f64>);
+/// A matrix of f64 or f32 (C, Fortran, strided or reversed) that stays borrowed from Python.
+pub struct Matrix<'py, T: Element = f64>(PyReadonlyArray2<'py, T>);
 
 impl<'py> Matrix<'py> {
-    /// Borrow an array; `name` is for the message.
+    /// Borrow an array of f64; `name` is for the message.
     pub fn new(name: &str, array: &Bound<'py, PyAny>) -> Result<Self> {
         check_layout(name, array)?;
         Ok(Matrix(borrow(name, array, "2-dimensional float64")?))
     }
+}
 
+impl<'py> Matrix<'py, f32> {
+    /// Borrow an array if it is one of f32.
+    pub fn single(name: &str, array: &Bound<'py, PyAny>) -> Option<Result<Self>> {
+        array.cast::<PyArray2<f32>>().ok()?;
+        Some(
+            check_layout(name, array)
+                .map_err(Into::into)
+                .and_then(|()| Ok(Matrix(borrow(name, array, "2-dimensional float32")?))),
+        )
+    }
+}
+
+impl<T: Element> Matrix<'_, T> {
     /// The view.
-    pub fn view(&self) -> MatRef<'_, f64> {
+    pub fn view(&self) -> MatRef<'_, T> {
         let view = self.0.as_array();
         // SAFETY: pointer, shape and strides are those of a live array that is borrowed for reading for
         // as long as `self`; ndarray has put the pointer at the first element, also of reversed axes.

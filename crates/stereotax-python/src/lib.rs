@@ -13,6 +13,7 @@ mod error;
 mod moments;
 mod nfas;
 mod options;
+mod projection;
 mod ridge;
 mod space;
 mod stats;
@@ -38,6 +39,8 @@ mod _core {
     use crate::moments::Moments;
     #[pymodule_export]
     use crate::nfas::{NfasParams, nfas};
+    #[pymodule_export]
+    use crate::projection::{johnson_lindenstrauss_size, projection_matrix, random_projection};
     #[pymodule_export]
     use crate::ridge::ridge_cv;
     #[pymodule_export]

@@ -90,7 +90,7 @@ pub fn johnson_lindenstrauss_size(n_samples: usize, eps: f64) -> Result<usize> {
 }
 
 /// Numbers that can be projected: f64 and f32. Sums are in the same precision.
-pub trait Element: Sized {
+pub trait Element: Copy + Default + Send + Sync {
     /// Used by [`RandomProjection::project`].
     #[doc(hidden)]
     fn run(map: &RandomProjection, x: MatRef<Self>, out: &mut [Self], monitor: &Monitor<'_>) -> Result<()>;
@@ -109,7 +109,7 @@ impl Element for f32 {
 }
 
 /// What the two precisions share.
-trait Number: faer::traits::RealField + Copy + Default + std::ops::Add<Output = Self> + Send + Sync {
+trait Number: faer::traits::RealField + Copy + Default {
     fn from_f64(value: f64) -> Self;
     fn as_f64(self) -> f64;
 }
@@ -170,11 +170,7 @@ impl RandomProjection {
     ///
     /// Rows may come in any tiles: each has its own bits. Errors: another number of features, a value that is
     /// not finite, a stop on request.
-    pub fn project<T: Element + Clone + Default>(
-        &self,
-        x: MatRef<T>,
-        monitor: &Monitor<'_>,
-    ) -> Result<Vec<T>> {
+    pub fn project<T: Element>(&self, x: MatRef<T>, monitor: &Monitor<'_>) -> Result<Vec<T>> {
         if x.ncols() != self.n_features {
             return Err(Error::Shape {
                 what: "X".into(),
