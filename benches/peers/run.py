@@ -86,6 +86,54 @@ def ridge(np, sx):
     return about | {"difference_is": "log10 of the chosen penalty"}, seconds, peers, difference
 
 
+def projection(np, sx):
+    """The largest difference is that of the spread of squared distances, against theory's √(2/k)."""
+    from sklearn.random_projection import SparseRandomProjection
+
+    rng = np.random.default_rng(4)
+    features = rng.normal(size=(1000, 150_528)).astype(np.float32)
+    ours, found = timed(lambda: sx.SparseRandomProjection(5960).fit_transform(features), 3)
+    peer_map = SparseRandomProjection(5960, dense_output=True, random_state=0)
+    peers, peer = timed(lambda: peer_map.fit_transform(features), 1)
+    before = ((features[::2] - features[1::2]) ** 2).sum(axis=1)
+    spreads = [(((z[::2] - z[1::2]) ** 2).sum(axis=1) / before).std() for z in (found, peer)]
+    about = {"workload": "sparse projection/1000x150528/5960/f32", "peer": "scikit-learn SparseRandomProjection"}
+    about |= {"difference_is": "spread of squared distances"}
+    return about, ours, peers, abs(spreads[0] - spreads[1])
+
+
+def pls(np, sx):
+    """Ten splits of 90 %; the peer as it comes, and the difference to it with its iteration converged."""
+    import warnings
+
+    from sklearn.cross_decomposition import PLSRegression
+    from sklearn.model_selection import ShuffleSplit
+
+    rng = np.random.default_rng(5)
+    n, p, m = 2304, 1000, 168
+    hidden = rng.normal(size=(n, 100)) / np.sqrt(1 + np.arange(100))
+    features = hidden @ rng.normal(size=(100, p)) + 0.3 * rng.normal(size=(n, p))
+    responses = hidden @ rng.normal(size=(100, m)) + 2 * rng.normal(size=(n, m))
+    splits = list(ShuffleSplit(10, test_size=0.1, random_state=1).split(features))
+
+    def theirs(splits=splits, **settings):
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            return [
+                PLSRegression(25, scale=False, **settings)
+                .fit(features[train], responses[train])
+                .predict(features[test])
+                for train, test in splits
+            ]
+
+    ours, found = timed(lambda: sx.PLSRegression(25).predict_splits(features, responses, splits), 3)
+    peers, _ = timed(theirs, 1)
+    converged = theirs(splits[:1], tol=1e-24, max_iter=20_000)[0]
+    about = {"workload": "pls-25/2304x1000/168/10 splits/f64", "peer": "scikit-learn PLSRegression"}
+    about |= {"difference_is": "predictions of the first split, the peer carried to tol = 1e-24"}
+    return about, ours, peers, np.abs(found[0] - converged).max()
+
+
 def main():
     arguments = argparse.ArgumentParser(description=__doc__)
     arguments.add_argument("--threads", type=int, default=1)
@@ -96,7 +144,7 @@ def main():
     import numpy as np
     import stereotax as sx
 
-    for bench in (depth_dmd, permanova, ridge):
+    for bench in (depth_dmd, permanova, ridge, projection, pls):
         about, ours, peers, difference = bench(np, sx)
         about |= {
             "threads": threads,

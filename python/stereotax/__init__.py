@@ -6,7 +6,7 @@ shallow to deep. Time is in seconds.
 - `DepthMoments`, `DepthDMD`: the depth of a network as a dynamical trajectory, and its stable mode.
 - `NFAS`: how well representations of a network predict brain responses, with ceilings and controls.
 - `ModelSpace`: many models as points in the coordinates of the brain, and tests between their groups.
-- `RidgeCV`: encoding models of many targets, a penalty for each.
+- `RidgeCV`, `PLSRegression`: encoding models of many targets.
 - `SparseRandomProjection`, `GaussianRandomProjection`, `johnson_lindenstrauss_size`: fewer features, the
   same distances.
 - `distances`, `permanova`, `pairwise_permanova`, `permdisp`, `silhouette`: tests between groups of models.
@@ -28,6 +28,7 @@ from ._core import StereotaxError, __version__
 from ._depth import DepthDMD
 from ._moments import DepthMoments
 from ._nfas import NFAS
+from ._pls import PLSRegression
 from ._projection import GaussianRandomProjection, SparseRandomProjection, johnson_lindenstrauss_size
 from ._ridge import RidgeCV
 from ._space import ModelSpace
@@ -49,6 +50,7 @@ __all__ = [
     "GaussianRandomProjection",
     "ModelSpace",
     "NFAS",
+    "PLSRegression",
     "RidgeCV",
     "SparseRandomProjection",
     "StereotaxError",

@@ -13,6 +13,7 @@ mod error;
 mod moments;
 mod nfas;
 mod options;
+mod pls;
 mod projection;
 mod ridge;
 mod space;
@@ -39,6 +40,8 @@ mod _core {
     use crate::moments::Moments;
     #[pymodule_export]
     use crate::nfas::{NfasParams, nfas};
+    #[pymodule_export]
+    use crate::pls::{pls, pls_folds};
     #[pymodule_export]
     use crate::projection::{johnson_lindenstrauss_size, projection_matrix, random_projection};
     #[pymodule_export]

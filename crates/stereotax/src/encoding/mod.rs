@@ -5,6 +5,7 @@
 mod alphas;
 mod banded;
 mod nested;
+mod pls;
 mod projection;
 mod reduce;
 mod ridge;
@@ -19,6 +20,7 @@ pub use nested::{
     BandParts, EncodingParams, FoldFeatures, FoldPrediction, InnerPredictions, InnerScheme, Solver,
     inner_folds, predict_fold, predict_fold_banded, predict_fold_with_inner, purge_gap,
 };
+pub use pls::{PlsFit, PlsParams, PlsPrediction, pls, pls_of_folds};
 pub use projection::{Element, ProjectionKind, RandomProjection, johnson_lindenstrauss_size};
 pub use reduce::{ReduceParams, Reduced, reduce};
 pub use ridge::{AlphaChoice, InnerLoss, Intercept, RidgeFit, RidgeParams, RidgePlan, RidgeWeights, Space};

@@ -339,7 +339,8 @@ impl Part {
                 let mut b = wide_cross(x.as_ref(), found.coefficients.as_ref());
                 for k in 0..b.ncols() {
                     let total: f64 = found.coefficients.col_as_slice(k).iter().sum();
-                    (0..b.nrows()).for_each(|j| b[(j, k)] = (b[(j, k)] - self.x_shift[j] * total) / self.x_scale[j]);
+                    (0..b.nrows())
+                        .for_each(|j| b[(j, k)] = (b[(j, k)] - self.x_shift[j] * total) / self.x_scale[j]);
                 }
                 b
             }
@@ -370,7 +371,8 @@ impl Part {
                 let of = |i: usize| self.train.iter().map(|&j| k[(i, j)]).sum::<f64>() / n;
                 let own: Vec<f64> = self.train.iter().map(|&i| of(i)).collect();
                 let grand = own.iter().sum::<f64>() / n;
-                let mut cross = Mat::from_fn(test.len(), self.train.len(), |i, j| k[(test[i], self.train[j])]);
+                let mut cross =
+                    Mat::from_fn(test.len(), self.train.len(), |i, j| k[(test[i], self.train[j])]);
                 for i in 0..test.len() {
                     let level = of(test[i]);
                     (0..own.len()).for_each(|j| cross[(i, j)] += grand - level - own[j]);
@@ -396,7 +398,12 @@ impl Part {
 }
 
 /// Components in the space of units, from G = XᵀX and S = XᵀY.
-fn by_units(g: &Mat<f64>, s_all: &Mat<f64>, n_components: usize, monitor: &Monitor<'_>) -> Result<Components> {
+fn by_units(
+    g: &Mat<f64>,
+    s_all: &Mat<f64>,
+    n_components: usize,
+    monitor: &Monitor<'_>,
+) -> Result<Components> {
     let p = g.nrows();
     let mut s = compressed(s_all);
     let largest = (0..p).map(|i| g[(i, i)]).sum::<f64>();
@@ -404,11 +411,8 @@ fn by_units(g: &Mat<f64>, s_all: &Mat<f64>, n_components: usize, monitor: &Monit
     let (mut rotations, mut loadings, mut sizes) = (Vec::<Mat<f64>>::new(), Vec::<Mat<f64>>::new(), vec![]);
     for _ in 0..n_components {
         monitor.check()?;
-        let v = dominant(
-            s.ncols(),
-            || gram(s.as_ref()),
-            |v| cross(s.as_ref(), product(s.as_ref(), v).as_ref()),
-        )?;
+        let v =
+            dominant(s.ncols(), || gram(s.as_ref()), |v| cross(s.as_ref(), product(s.as_ref(), v).as_ref()))?;
         let mut w = product(s.as_ref(), v.as_ref());
         if ends.no_covariance(w.norm_l2(), p) {
             break;
@@ -441,7 +445,12 @@ fn by_units(g: &Mat<f64>, s_all: &Mat<f64>, n_components: usize, monitor: &Monit
 }
 
 /// The same in the space of samples, from K = XXᵀ and Y: coefficients of training rows.
-fn by_samples(k: &Mat<f64>, y_all: &Mat<f64>, n_components: usize, monitor: &Monitor<'_>) -> Result<Components> {
+fn by_samples(
+    k: &Mat<f64>,
+    y_all: &Mat<f64>,
+    n_components: usize,
+    monitor: &Monitor<'_>,
+) -> Result<Components> {
     let n = k.nrows();
     let mut y = compressed(y_all);
     let largest = (0..n).map(|i| k[(i, i)]).sum::<f64>();
@@ -729,11 +738,16 @@ mod tests {
                     .map(|f| Fold {
                         name: f.to_string(),
                         // The last one trains on less than half of the rows.
-                        train: (0..n).filter(|i| (i * 7 + f) % (if f < 3 { 10 } else { 3 }) > if f < 3 { 0 } else { 1 }).collect(),
+                        train: (0..n)
+                            .filter(|i| {
+                                (i * 7 + f) % (if f < 3 { 10 } else { 3 }) > if f < 3 { 0 } else { 1 }
+                            })
+                            .collect(),
                         test: (0..n).filter(|i| (i * 7 + f) % 10 == 0).collect(),
                     })
                     .collect();
-                let found = pls_of_folds(x.as_ref(), y.as_ref(), &folds, &params, &Monitor::silent()).unwrap();
+                let found =
+                    pls_of_folds(x.as_ref(), y.as_ref(), &folds, &params, &Monitor::silent()).unwrap();
                 for (fold, found) in folds.iter().zip(&found) {
                     let part = |a: &Mat<f64>, rows: &[usize]| select_rows(a.as_ref(), rows);
                     let slow = nipals(&part(&x, &fold.train), &part(&y, &fold.train), &params);
@@ -807,7 +821,8 @@ mod tests {
     #[test]
     fn the_leading_vector_is_found_also_among_equals() {
         for (size, gap) in [(1, 0.1), (9, 0.1), (700, 1e-3), (700, 0.0)] {
-            let values: Vec<f64> = (0..size).map(|i| if i == 0 { 1.0 + gap } else { 1.0 / i as f64 }).collect();
+            let values: Vec<f64> =
+                (0..size).map(|i| if i == 0 { 1.0 + gap } else { 1.0 / i as f64 }).collect();
             let axes = thin_qr(data(size, size, 1, 9).0.as_ref()).0;
             let scaled = Mat::from_fn(size, size, |i, j| axes[(i, j)] * values[j]);
             let a = product(scaled.as_ref(), axes.transpose());
@@ -832,7 +847,9 @@ mod tests {
     fn wrong_input_is_named() {
         let (x, y) = data(20, 5, 2, 11);
         let (params, silent) = (PlsParams::default(), Monitor::silent());
-        let refused = |x: &Mat<f64>, y: &Mat<f64>| pls(x.as_ref(), y.as_ref(), &params, &silent).unwrap_err().to_string();
+        let refused = |x: &Mat<f64>, y: &Mat<f64>| {
+            pls(x.as_ref(), y.as_ref(), &params, &silent).unwrap_err().to_string()
+        };
         assert!(refused(&x, &data(19, 5, 2, 11).1).contains("20 rows"));
         assert!(refused(&Mat::full(20, 5, 1.1), &y).contains("does not vary"));
         let mut bad = x.clone();

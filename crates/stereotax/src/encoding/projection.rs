@@ -310,9 +310,14 @@ impl RandomProjection {
                 monitor.check()?;
                 let rows = lines.len() / k;
                 let part = x.get(group * GAUSSIAN_ROWS..group * GAUSSIAN_ROWS + rows, begin..begin + width);
-                let tile = Mat::from_fn(width, GAUSSIAN_ROWS, |j, i| {
-                    if i < rows { part[(i, j)] } else { T::default() }
-                });
+                let tile =
+                    Mat::from_fn(
+                        width,
+                        GAUSSIAN_ROWS,
+                        |j, i| {
+                            if i < rows { part[(i, j)] } else { T::default() }
+                        },
+                    );
                 if !(0..rows).all(|i| tile.col_as_slice(i).iter().all(|v| v.as_f64().is_finite())) {
                     bad.store(true, Ordering::Relaxed);
                 }

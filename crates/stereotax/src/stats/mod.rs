@@ -9,6 +9,7 @@ pub mod ordination;
 pub mod permanova;
 pub mod permdisp;
 pub mod resampling;
+pub mod retrieval;
 pub mod rng;
 pub mod score;
 pub mod shuffles;
