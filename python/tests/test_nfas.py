@@ -154,7 +154,7 @@ def test_time_series_are_predicted_across_runs_and_delays():
     predictions = dropped.predictions_["stable_mode", "group"]
     missing = np.flatnonzero(np.isnan(predictions[:, 0]))
     np.testing.assert_array_equal(missing, [start + i for start in range(0, n, n // 4) for i in range(6)])
-    assert set(dropped.scores_["n"]) == {n - 24} and mean_r(dropped, "stable_mode") > 0.9
+    assert set(dropped.scores_["n"]) == {n - 24} and mean_r(dropped, "stable_mode") > 0.85
 
 
 def test_confounds_are_taken_out_run_by_run_as_numpy_does():
