@@ -183,7 +183,7 @@ fn fit(
     // Cheap, and what is wrong with them should be told before the long work.
     let ceiling_data =
         CeilingData { responses: &responses, repeats: &repeats, given: given.as_deref(), runs: &design.runs };
-    let ceilings = ceilings(settings::ceiling_rule(s.ceiling), &ceiling_data, params.seed)?;
+    let ceilings = ceilings(s.ceiling, &ceiling_data, params.seed)?;
     let masked = ceilings.masked(s.min_ceiling);
 
     let data = SingleData {

@@ -112,50 +112,32 @@ pub fn check(study: &Study, monitor: &Monitor) -> Result<Vec<Finding>, StudyErro
     let mut digests = digests::Digests::default();
     let inputs = inputs::load(study, &mut digests)?;
     inputs::verify(&inputs, monitor)?;
-    let mut found = Vec::new();
-    for b in &inputs.benchmarks {
-        found.push(Finding::note(
-            "benchmark",
-            format!(
-                "benchmark `{}`: {} samples in {} run(s), {} subject(s), {} ROIs, {} folds",
-                b.id,
-                b.design.n_samples(),
-                b.design.runs.n_runs(),
-                b.subjects.len(),
-                b.rois.len(),
-                b.design.folds.len(),
-            ),
-        ));
-    }
-    for b in &inputs.benchmarks {
-        for s in &b.surfaces {
-            found.push(Finding::note(
-                "surface",
-                format!(
-                    "surface of `{}` ({}): {} vertices, {} triangles; {} vertices lie in ROIs",
-                    b.id,
-                    s.hemisphere,
-                    s.mesh.vertices.len(),
-                    s.mesh.faces.len(),
-                    s.roi.iter().flatten().count(),
-                ),
-            ));
-        }
-    }
-    for m in &inputs.models {
-        for a in &m.activations {
-            let widths: Vec<usize> = a.layers.layers().iter().map(|l| l.width).collect();
-            found.push(Finding::note(
-                "model",
-                format!(
-                    "model `{}` on `{}`: {} layers of widths {widths:?}",
-                    m.model.name,
-                    a.stimuli,
-                    widths.len()
-                ),
-            ));
-        }
-    }
+    let benchmarks = inputs.benchmarks.iter().map(|b| {
+        let (design, subjects, rois) = (&b.design, b.subjects.len(), b.rois.len());
+        let (n, runs, folds) = (design.n_samples(), design.runs.n_runs(), design.folds.len());
+        let text = format!(
+            "benchmark `{}`: {n} samples in {runs} run(s), {subjects} subject(s), {rois} ROIs, {folds} folds",
+            b.id
+        );
+        Finding::note("benchmark", text)
+    });
+    let surfaces = inputs.benchmarks.iter().flat_map(|b| b.surfaces.iter().map(move |s| (&b.id, s)));
+    let surfaces = surfaces.map(|(id, s)| {
+        let (vertices, triangles) = (s.mesh.vertices.len(), s.mesh.faces.len());
+        let inside = s.roi.iter().flatten().count();
+        let text = format!(
+            "surface of `{id}` ({}): {vertices} vertices, {triangles} triangles; {inside} vertices lie in ROIs",
+            s.hemisphere
+        );
+        Finding::note("surface", text)
+    });
+    let models = inputs.models.iter().flat_map(|m| m.activations.iter().map(move |a| (&m.model.name, a)));
+    let models = models.map(|(name, a)| {
+        let widths: Vec<usize> = a.layers.layers().iter().map(|l| l.width).collect();
+        let n = widths.len();
+        Finding::note("model", format!("model `{name}` on `{}`: {n} layers of widths {widths:?}", a.stimuli))
+    });
+    let mut found: Vec<Finding> = benchmarks.chain(surfaces).chain(models).collect();
     found.extend(inputs.findings);
     Ok(found)
 }

@@ -11,7 +11,7 @@ use stereotax::data::{Event, Monitor, TileSource};
 use stereotax::dynamics::DepthMoments;
 use stereotax::encoding::{Candidate, Solver, choose};
 use stereotax::pipelines::adaptive::{MixtureRequest, evaluate_mixtures, shortlist};
-use stereotax::pipelines::ceilings::{CeilingData, ceilings};
+use stereotax::pipelines::ceilings::{CeilingData, CeilingRule, ceilings};
 use stereotax::pipelines::depth::{DepthResult, depth_moments, fit_depth};
 use stereotax::pipelines::{
     Cell, CellRequest, Features, ModelData, Native, Representation, Resampled, evaluate_model, predict,
@@ -19,7 +19,7 @@ use stereotax::pipelines::{
 };
 use stereotax_io::FileLayers;
 
-use crate::config::{CeilingKind, Embedding};
+use crate::config::Embedding;
 use crate::digests::Digests;
 use crate::inputs::{self, BenchmarkInput, Inputs};
 use crate::node::NodeSpec;
@@ -569,7 +569,7 @@ fn put_single(payload: &mut Payload, name: &str, m: MatRef<f64>) {
 }
 
 /// Ceilings of every subject and ROI, as correlations with the responses that are predicted.
-fn ceiling(benchmark: &BenchmarkInput, rule: CeilingKind, seed: u64) -> stereotax::Result<Payload> {
+fn ceiling(benchmark: &BenchmarkInput, rule: CeilingRule, seed: u64) -> stereotax::Result<Payload> {
     let subjects = &benchmark.subjects;
     let responses: Vec<MatRef<f64>> = subjects.iter().map(|s| s.responses.as_ref()).collect();
     let repeats: Vec<Vec<MatRef<f64>>> =
@@ -580,7 +580,7 @@ fn ceiling(benchmark: &BenchmarkInput, rule: CeilingKind, seed: u64) -> stereota
         given: benchmark.given_ceilings.as_deref(),
         runs: &benchmark.design.runs,
     };
-    let found = ceilings(settings::ceiling_rule(rule), &data, seed)?;
+    let found = ceilings(rule, &data, seed)?;
     let mut payload = Payload::of(json!({"kind": found.kind, "status": found.status}));
     payload.put("ceiling", &[subjects.len(), benchmark.rois.len()], &found.subjects.concat());
     Ok(payload)

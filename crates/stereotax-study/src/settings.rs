@@ -8,7 +8,6 @@ use stereotax::dynamics::{Centring, DepthDmdParams, Scaling};
 use stereotax::encoding::{
     AlphaChoice, AlphaGrid, AlphaScale, EncodingParams, InnerLoss, ReduceParams, Solver,
 };
-use stereotax::pipelines::ceilings::CeilingRule;
 use stereotax::pipelines::group::{Consistency, CoordinateKind, GroupParams, Multiplicity, Restriction};
 use stereotax::pipelines::{Clock, DepthParams, EvaluateParams, InnerRule, SampleDesign, Trajectory};
 use stereotax::signal::{self, Drift, Hrf, HrfShape};
@@ -218,19 +217,6 @@ pub fn evaluate(s: &NfasSettings, seed: u64, design: &SampleDesign, hrf: &Hrf, g
     }
 }
 
-/// How ceilings are estimated.
-pub fn ceiling_rule(kind: config::CeilingKind) -> CeilingRule {
-    match kind {
-        config::CeilingKind::Auto => CeilingRule::Auto,
-        config::CeilingKind::ExplainableVariance => CeilingRule::ExplainableVariance,
-        config::CeilingKind::SplitHalf => CeilingRule::SplitHalf,
-        config::CeilingKind::SignalPower => CeilingRule::SignalPower,
-        config::CeilingKind::Isc => CeilingRule::Isc,
-        config::CeilingKind::Given => CeilingRule::Given,
-        config::CeilingKind::None => CeilingRule::None,
-    }
-}
-
 /// What a score is.
 pub fn score_kind(score: config::Score) -> ScoreKind {
     match score {
@@ -335,7 +321,7 @@ mod tests {
         let dmd = depth(&chosen("eligible_energy = 0.05\nmax_gain = 20"), 4).dmd;
         assert_eq!((dmd.min_energy, dmd.max_gain, dmd.seed), (0.05, 20.0, 4));
         // Left alone they are the core's own, so that the choice changes no stored result.
-        assert_eq!(depth(&chosen(""), 0).dmd, DepthDmdParams::default());
+        assert_eq!(depth(&chosen(""), 0), DepthParams::default());
     }
 
     #[test]

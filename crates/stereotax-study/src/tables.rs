@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 use stereotax::data::{Monitor, TileSource};
 use stereotax::dynamics::{StableVerdict, Unstable, UnstableReason};
 use stereotax::pipelines::Representation;
+use stereotax::pipelines::ceilings::CeilingRule;
 use stereotax::pipelines::depth::{DepthResult, FoldDepth};
 use stereotax::pipelines::group::{
     BenchmarkScores, GroupResult, MaxTRow, ModelInfo, PointStatus, PredictedResponses, RepresentationScores,
@@ -1215,7 +1216,7 @@ pub(crate) fn references(s: &NfasSettings) -> Vec<String> {
     keys.push("tukey1949");
     keys.extend(["drmac2018", "hoerl1970", "anderson2001", "anderson2006", "anderson2017", "rousseeuw1987"]);
     keys.extend(["holm1979", "westfall1993", "nichols2002", "phipson2010"]);
-    if s.ceiling != config::CeilingKind::None {
+    if s.ceiling != CeilingRule::None {
         keys.extend(["sahani2003", "schoppe2016"]);
     }
     if s.controls.multiverse {

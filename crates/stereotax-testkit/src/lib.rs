@@ -6,5 +6,6 @@
 
 pub mod compare;
 pub mod cortex;
+pub mod designs;
 pub mod globe;
 pub mod linear;

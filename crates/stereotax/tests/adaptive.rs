@@ -7,16 +7,11 @@
 #![allow(clippy::print_stdout)]
 
 use faer::Mat;
-use stereotax::data::{Folds, LayerArrays, Monitor, Runs};
-use stereotax::dynamics::layer_map::LayerMapParams;
-use stereotax::dynamics::stability::StableGates;
-use stereotax::dynamics::{Centring, DepthDmdParams, Reduction, Scaling};
+use stereotax::data::Monitor;
 use stereotax::encoding::EncodingParams;
 use stereotax::pipelines::single::{Beside, SingleData, SingleModel, score_model};
-use stereotax::pipelines::{
-    Cell, Clock, DepthParams, EvaluateParams, InnerRule, Representation, SampleDesign, Trajectory,
-};
-use stereotax::stats::rng::Stream;
+use stereotax::pipelines::{Cell, DepthParams, EvaluateParams, InnerRule, Representation};
+use stereotax_testkit::designs::{self, clips, with_source};
 
 const SAMPLES: usize = 120;
 const LAYERS: usize = 8;
@@ -44,8 +39,7 @@ enum Truth {
 }
 
 fn noise(rows: usize, columns: usize, seed: u64, index: u64) -> Mat<f64> {
-    let mut stream = Stream::new(seed, "adaptive test", index);
-    Mat::from_fn(rows, columns, |_, _| stream.normal())
+    designs::noise(rows, columns, seed, "adaptive test", index)
 }
 
 fn run(truth: Truth, seed: u64) -> SingleModel {
@@ -68,32 +62,8 @@ fn run(truth: Truth, seed: u64) -> SingleModel {
     };
     let responses = signal + noise(SAMPLES, ROIS, seed, 60) * faer::Scale(1.5);
 
-    let ids: Vec<String> = (0..SAMPLES).map(|i| format!("clip {i:03}")).collect();
-    let design = SampleDesign {
-        folds: Folds::k_fold(&ids, 4, seed).unwrap(),
-        runs: Runs::single(SAMPLES),
-        clock: Clock::Stimulus,
-        blocks: (0..SAMPLES).collect(),
-        block_names: ids.clone(),
-        ids,
-    };
-    let names: Vec<String> = (0..LAYERS).map(|l| format!("layer {l}")).collect();
-    let source = LayerArrays::new(&names, layers.iter().map(Mat::as_ref).collect()).unwrap();
-    let depth = DepthParams {
-        trajectory: Trajectory::Stacked,
-        dmd: DepthDmdParams::default(),
-        layer_map: LayerMapParams::default(),
-        align_all: false,
-        scaling: Scaling::Frobenius,
-        centring: Centring::Stimuli,
-        reduction: Reduction::Auto,
-        fit_on_all: false,
-        gates: StableGates::default(),
-        n_shuffles: 0,
-        n_bootstraps: 2,
-        multiverse: false,
-        seed,
-    };
+    let design = clips(SAMPLES, 4, seed);
+    let depth = DepthParams { n_shuffles: 0, n_bootstraps: 2, multiverse: false, seed, ..Default::default() };
     let params = EvaluateParams {
         encoding: EncodingParams::default(),
         inner: InnerRule::Units(4),
@@ -103,8 +73,11 @@ fn run(truth: Truth, seed: u64) -> SingleModel {
         min_shift_s: 20.0,
     };
     let responses = [responses.as_ref()];
-    let data = SingleData { source: &source, design: &design, responses: &responses, nuisance: &[] };
-    score_model(&data, Beside::default(), &depth, &params, 1 << 30, &Monitor::silent()).unwrap()
+    with_source(&layers, |source| {
+        let data = SingleData { source, design: &design, responses: &responses, nuisance: &[] };
+        score_model(&data, Beside::default(), &depth, &params, 1 << 30, &Monitor::silent()).unwrap()
+    })
+    .unwrap()
 }
 
 fn cell<'a>(found: &'a SingleModel, representation: &Representation) -> &'a Cell {

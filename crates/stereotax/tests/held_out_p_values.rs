@@ -3,35 +3,26 @@
 use faer::Mat;
 use stereotax::data::{Folds, Monitor, Runs};
 use stereotax::encoding::EncodingParams;
-use stereotax::pipelines::{Clock, EvaluateParams, Features, InnerRule, SampleDesign, predict, score_cell};
-use stereotax::stats::rng::Stream;
+use stereotax::pipelines::{Clock, EvaluateParams, Features, InnerRule, predict, score_cell};
+use stereotax_testkit::designs::{self, clips, names};
 
 const SAMPLES: usize = 120;
 const ROIS: usize = 100;
 
 fn noise(rows: usize, columns: usize, seed: u64, index: u64) -> Mat<f64> {
-    let mut stream = Stream::new(seed, "held-out p-values", index);
-    Mat::from_fn(rows, columns, |_, _| stream.normal())
+    designs::noise(rows, columns, seed, "held-out p-values", index)
 }
 
 /// p-values of one study of noise.
 fn p_values(n_units: usize, runs: usize, seed: u64) -> Vec<f64> {
-    let ids: Vec<String> = (0..SAMPLES).map(|i| format!("clip {i:03}")).collect();
-    let names: Vec<String> = (0..runs).map(|i| format!("run {i}")).collect();
-    let all = Runs::from_lengths(&names, &vec![SAMPLES / runs; runs]).unwrap();
-    let (folds, inner, clock) = if runs == 1 {
-        (Folds::k_fold(&ids, 4, seed).unwrap(), InnerRule::Units(4), Clock::Stimulus)
-    } else {
-        (Folds::leave_one_run_out(&all).unwrap(), InnerRule::Runs(8), Clock::Tr { tr_s: 2.0 })
-    };
-    let design = SampleDesign {
-        folds,
-        runs: all,
-        clock,
-        ids: ids.clone(),
-        blocks: (0..SAMPLES).collect(),
-        block_names: ids,
-    };
+    let mut design = clips(SAMPLES, 4, seed);
+    let mut inner = InnerRule::Units(4);
+    if runs > 1 {
+        design.runs = Runs::from_lengths(&names("run", runs), &vec![SAMPLES / runs; runs]).unwrap();
+        design.folds = Folds::leave_one_run_out(&design.runs).unwrap();
+        design.clock = Clock::Tr { tr_s: 2.0 };
+        inner = InnerRule::Runs(8);
+    }
     let params = EvaluateParams {
         encoding: EncodingParams::default(),
         inner,

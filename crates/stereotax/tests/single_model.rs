@@ -1,25 +1,19 @@
 //! One model in memory: planted truth, honest selection, the same bits for any memory, refused mistakes.
 
 use faer::{Mat, MatRef};
-use stereotax::data::{Folds, LayerArrays, Monitor, Runs};
-use stereotax::dynamics::layer_map::LayerMapParams;
-use stereotax::dynamics::stability::StableGates;
-use stereotax::dynamics::{Centring, DepthDmdParams, Reduction, Scaling};
+use stereotax::data::{Monitor, Runs};
 use stereotax::encoding::EncodingParams;
 use stereotax::pipelines::ceilings::{CeilingData, CeilingRule, ceilings};
 use stereotax::pipelines::single::{Beside, SingleData, SingleModel, score_model};
-use stereotax::pipelines::{
-    Clock, DepthParams, EvaluateParams, InnerRule, Representation, SampleDesign, Trajectory,
-};
-use stereotax::stats::rng::Stream;
+use stereotax::pipelines::{DepthParams, EvaluateParams, InnerRule, Representation};
 use stereotax::stats::score::ScoreKind;
 use stereotax::{Error, Result};
+use stereotax_testkit::designs::{self, clips, with_source};
 
 const SAMPLES: usize = 90;
 
 fn noise(rows: usize, columns: usize, index: u64) -> Mat<f64> {
-    let mut stream = Stream::new(5, "single model test", index);
-    Mat::from_fn(rows, columns, |_, _| stream.normal())
+    designs::noise(rows, columns, 5, "single model test", index)
 }
 
 /// Layers that share a latent state, and responses that read it out.
@@ -29,34 +23,8 @@ fn planted(n_layers: usize) -> (Vec<Mat<f64>>, Mat<f64>) {
     (layers.collect(), &latent * noise(6, 3, 99))
 }
 
-fn design() -> SampleDesign {
-    let ids: Vec<String> = (0..SAMPLES).map(|i| format!("clip {i:02}")).collect();
-    SampleDesign {
-        folds: Folds::k_fold(&ids, 3, 0).unwrap(),
-        runs: Runs::single(SAMPLES),
-        clock: Clock::Stimulus,
-        blocks: (0..SAMPLES).collect(),
-        block_names: ids.clone(),
-        ids,
-    }
-}
-
 fn depth(multiverse: bool) -> DepthParams {
-    DepthParams {
-        trajectory: Trajectory::Stacked,
-        dmd: DepthDmdParams::default(),
-        layer_map: LayerMapParams::default(),
-        align_all: false,
-        scaling: Scaling::Frobenius,
-        centring: Centring::Stimuli,
-        reduction: Reduction::Auto,
-        fit_on_all: false,
-        gates: StableGates::default(),
-        n_shuffles: 2,
-        n_bootstraps: 5,
-        multiverse,
-        seed: 0,
-    }
+    DepthParams { n_shuffles: 2, n_bootstraps: 5, multiverse, ..Default::default() }
 }
 
 /// Score with all controls, or with those of a twin.
@@ -68,8 +36,6 @@ fn run_beside(
     depth: &DepthParams,
     memory: usize,
 ) -> Result<SingleModel> {
-    let names: Vec<String> = (0..layers.len()).map(|l| format!("layer {l}")).collect();
-    let source = LayerArrays::new(&names, layers.iter().map(Mat::as_ref).collect())?;
     let params = EvaluateParams {
         encoding: EncodingParams::default(),
         inner: InnerRule::Units(3),
@@ -78,9 +44,11 @@ fn run_beside(
         n_shifts: 10,
         min_shift_s: 20.0,
     };
-    let design = design();
-    let data = SingleData { source: &source, design: &design, responses, nuisance };
-    score_model(&data, beside, depth, &params, memory, &Monitor::silent())
+    let design = clips(SAMPLES, 3, 0);
+    with_source(layers, |source| {
+        let data = SingleData { source, design: &design, responses, nuisance };
+        score_model(&data, beside, depth, &params, memory, &Monitor::silent())
+    })?
 }
 
 fn run(layers: &[Mat<f64>], responses: &[MatRef<'_, f64>], memory: usize) -> Result<SingleModel> {

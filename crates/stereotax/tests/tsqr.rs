@@ -2,36 +2,26 @@
 //! matrix loses, any folds and draws, the same bits for any threads (specs: nfas-dmd 4 and 19.2).
 
 use faer::{Mat, c64};
-use stereotax::data::{Folds, LayerArrays, Monitor, Runs, TileSource};
-use stereotax::dynamics::layer_map::LayerMapParams;
+use stereotax::data::{Monitor, TileSource};
 use stereotax::dynamics::reduce::{LayerTransform, reduce_tsqr};
-use stereotax::dynamics::stability::StableGates;
 use stereotax::dynamics::{
     Centring, DepthDmdParams, DepthMoments, Estimator, MomentsOptions, RankRule, Reduction, Scaling,
     depth_dmd_scaled,
 };
 use stereotax::linalg::{cross, svd, thin_qr};
+use stereotax::pipelines::DepthParams;
 use stereotax::pipelines::depth::{DepthResult, depth_moments, fit_depth};
-use stereotax::pipelines::{Clock, DepthParams, SampleDesign, Trajectory};
-use stereotax::stats::rng::Stream;
+use stereotax_testkit::designs::{self, clips, names};
 
 const N: usize = 96;
 const WIDTH: usize = 9;
 
 fn noise(rows: usize, columns: usize, index: u64) -> Mat<f64> {
-    let mut stream = Stream::new(21, "tsqr test", index);
-    Mat::from_fn(rows, columns, |_, _| stream.normal())
-}
-
-fn names(what: &str, n: usize) -> Vec<String> {
-    (0..n).map(|i| format!("{what} {i:02}")).collect()
+    designs::noise(rows, columns, 21, "tsqr test", index)
 }
 
 fn with_source<T>(layers: &[Mat<f64>], then: impl FnOnce(&dyn TileSource) -> T) -> T {
-    then(
-        &LayerArrays::new(&names("layer", layers.len()), layers.iter().map(|h| h.as_ref()).collect())
-            .unwrap(),
-    )
+    designs::with_source(layers, then).unwrap()
 }
 
 fn moments(layers: &[Mat<f64>], unit_sample: bool, triangles: bool) -> DepthMoments {
@@ -182,29 +172,15 @@ fn directions_that_a_gram_matrix_loses_are_kept() {
 }
 
 fn fit(layers: &[Mat<f64>], reduction: Reduction, rank: RankRule) -> DepthResult {
-    let ids = names("s", N);
-    let design = SampleDesign {
-        folds: Folds::k_fold(&ids, 4, 0).unwrap(),
-        runs: Runs::single(N),
-        clock: Clock::Stimulus,
-        blocks: (0..N).collect(),
-        block_names: ids.clone(),
-        ids,
-    };
+    let design = clips(N, 4, 0);
     let params = DepthParams {
-        trajectory: Trajectory::Stacked,
         dmd: DepthDmdParams { rank, min_energy: 0.0, ..DepthDmdParams::default() },
-        layer_map: LayerMapParams::default(),
-        align_all: false,
         scaling: Scaling::None,
-        centring: Centring::Stimuli,
         reduction,
-        fit_on_all: false,
-        gates: StableGates::default(),
         n_shuffles: 1,
         n_bootstraps: 3,
         multiverse: false,
-        seed: 0,
+        ..Default::default()
     };
     with_source(layers, |source| {
         let pieces = design.pieces();

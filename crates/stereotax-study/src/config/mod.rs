@@ -13,13 +13,12 @@ mod template;
 pub use parse::{KNOWN_KEYS, parse, parse_choices};
 pub use reader::{Problem, SHORT_NAMES, StudyErrors, long_word};
 pub use study::{
-    ActivationSource, Activations, Alphas, ArraySource, Axis, Benchmark, Benchmarks, Blocks, CeilingKind,
-    Centring, Clock, Controls, ConvergenceScale, Derivatives, DispersionAxes, DispersionBias,
-    DispersionCentre, Distance, DmdClock, Drift, Embedding, Encoder, FitOn, Folds, GateAction, Gates,
-    Hemisphere, Hrf, HrfParity, InnerLoss, IntervalKind, LanczosWeights, LayerMap, Model, Multiplicity,
-    NfasSettings, Nuisance, Pooling, Preset, Repeats, Resample, Restricted, RoiSummary, Scale, Score,
-    SecondsRange, SignPolicy, SnciKind, StimulusSet, Study, Subject, SubjectMode, Surface, Trajectory,
-    Voxels,
+    ActivationSource, Activations, Alphas, ArraySource, Axis, Benchmark, Benchmarks, Blocks, Centring, Clock,
+    Controls, ConvergenceScale, Derivatives, DispersionAxes, DispersionBias, DispersionCentre, Distance,
+    DmdClock, Drift, Embedding, Encoder, FitOn, Folds, GateAction, Gates, Hemisphere, Hrf, HrfParity,
+    InnerLoss, IntervalKind, LanczosWeights, LayerMap, Model, Multiplicity, NfasSettings, Nuisance, Pooling,
+    Preset, Repeats, Resample, Restricted, RoiSummary, Scale, Score, SecondsRange, SignPolicy, SnciKind,
+    StimulusSet, Study, Subject, SubjectMode, Surface, Trajectory, Voxels,
 };
 pub use template::TEMPLATE;
 

@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use stereotax::dynamics::{Amplitude, Estimator, ModeForm, RankRule, Reduction, Selection};
+use stereotax::pipelines::ceilings::CeilingRule;
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
@@ -719,11 +720,11 @@ fn check_combinations(t: &Reader<'_>, s: &NfasSettings, preset: Preset, bare: Op
         };
         t.problem(written, format!("`{written}` contradicts `{other}`{origin}: {reason}"), hint);
     };
-    if s.ceiling == CeilingKind::None && s.score == Score::Ceiling {
+    if s.ceiling == CeilingRule::None && s.score == Score::Ceiling {
         let reason = "a score over the ceiling needs a ceiling";
         contradict("score", "ceiling", reason, "set `ceiling = \"auto\"`, or `score = \"debiased\"`");
     }
-    if s.ceiling == CeilingKind::None && s.embedding == Embedding::Ceiling {
+    if s.ceiling == CeilingRule::None && s.embedding == Embedding::Ceiling {
         let reason = "coordinates over the ceiling need a ceiling";
         contradict("embedding", "ceiling", reason, "set `ceiling = \"auto\"`, or `embedding = \"score\"`");
     }
@@ -1094,14 +1095,14 @@ const SCORE: &[Form<Score>] = &[
     word("ceiling", |_| Score::Ceiling),
     word("debiased", |_| Score::Debiased),
 ];
-const CEILING: &[Form<CeilingKind>] = &[
-    word("auto", |_| CeilingKind::Auto),
-    word("explainable_variance", |_| CeilingKind::ExplainableVariance),
-    word("split_half", |_| CeilingKind::SplitHalf),
-    word("signal_power", |_| CeilingKind::SignalPower),
-    word("isc", |_| CeilingKind::Isc),
-    word("given", |_| CeilingKind::Given),
-    word("none", |_| CeilingKind::None),
+const CEILING: &[Form<CeilingRule>] = &[
+    word("auto", |_| CeilingRule::Auto),
+    word("explainable_variance", |_| CeilingRule::ExplainableVariance),
+    word("split_half", |_| CeilingRule::SplitHalf),
+    word("signal_power", |_| CeilingRule::SignalPower),
+    word("isc", |_| CeilingRule::Isc),
+    word("given", |_| CeilingRule::Given),
+    word("none", |_| CeilingRule::None),
 ];
 const SUBJECTS: &[Form<SubjectMode>] =
     &[word("each", |_| SubjectMode::Each), word("group_mean", |_| SubjectMode::GroupMean)];

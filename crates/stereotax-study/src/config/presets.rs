@@ -6,13 +6,13 @@
 //! takes the register's default.
 
 use stereotax::dynamics::{Amplitude, Estimator, ModeForm, RankRule, Reduction, Selection};
+use stereotax::pipelines::ceilings::CeilingRule;
 
 use super::study::{
-    Alphas, Benchmarks, CeilingKind, Centring, Controls, ConvergenceScale, Derivatives, DispersionAxes,
-    DispersionBias, DispersionCentre, Distance, DmdClock, Drift, Embedding, Encoder, FitOn, Folds,
-    GateAction, Gates, Hrf, HrfParity, InnerLoss, IntervalKind, LanczosWeights, LayerMap, Multiplicity,
-    NfasSettings, Preset, Resample, Restricted, Scale, Score, SecondsRange, SignPolicy, SnciKind,
-    SubjectMode, Trajectory,
+    Alphas, Benchmarks, Centring, Controls, ConvergenceScale, Derivatives, DispersionAxes, DispersionBias,
+    DispersionCentre, Distance, DmdClock, Drift, Embedding, Encoder, FitOn, Folds, GateAction, Gates, Hrf,
+    HrfParity, InnerLoss, IntervalKind, LanczosWeights, LayerMap, Multiplicity, NfasSettings, Preset,
+    Resample, Restricted, Scale, Score, SecondsRange, SignPolicy, SnciKind, SubjectMode, Trajectory,
 };
 
 impl Preset {
@@ -98,7 +98,7 @@ fn robust() -> NfasSettings {
         outer_folds: Folds::Auto,
         purge_s: 12.0,
         score: Score::Debiased,
-        ceiling: CeilingKind::Auto,
+        ceiling: CeilingRule::Auto,
         min_ceiling: 0.1,
         subjects: SubjectMode::Each,
         embedding: Embedding::Score,
@@ -139,7 +139,7 @@ fn paper_literal() -> NfasSettings {
         scale: Scale::None,
         gates: Gates { action: GateAction::Report, ..robust().gates },
         score: Score::R2,
-        ceiling: CeilingKind::None,
+        ceiling: CeilingRule::None,
         min_ceiling: 0.0,
         snci: vec![SnciKind::Snr],
         restricted: Restricted::Free,

@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 use stereotax::dynamics::{Amplitude, Estimator, ModeForm, RankRule, Reduction, Selection};
+use stereotax::pipelines::ceilings::CeilingRule;
 
 /// A whole study.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -396,7 +397,7 @@ pub struct NfasSettings {
     /// D12: what the score is.
     pub score: Score,
     /// How the noise ceiling is estimated.
-    pub ceiling: CeilingKind,
+    pub ceiling: CeilingRule,
     /// ROIs with a lower ceiling are left out of group statistics.
     pub min_ceiling: f64,
     /// D14: subjects one by one, or their mean series.
@@ -724,26 +725,6 @@ pub enum Score {
     Ceiling,
     /// max(0, r² − 1/n_eff).
     Debiased,
-}
-
-/// How the noise ceiling is estimated (specs: nfas-dmd 8.6).
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum CeilingKind {
-    /// The first of `given`, `split_half`, `isc` that the data allow, else `none`.
-    Auto,
-    /// √ of the corrected explainable variance over repeats.
-    ExplainableVariance,
-    /// √ of the Spearman–Brown reliability over repeats.
-    SplitHalf,
-    /// √ of signal power over the variance of the mean.
-    SignalPower,
-    /// From correlations between subjects.
-    Isc,
-    /// The column `ceiling` of the ROI table.
-    Given,
-    /// None.
-    None,
 }
 
 /// Whether subjects are fitted one by one.

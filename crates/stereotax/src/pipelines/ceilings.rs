@@ -11,7 +11,8 @@ use crate::stats::ceiling::{CeilingMethod, CeilingParams, NoiseCeiling, noise_ce
 use crate::stats::summary::mean;
 
 /// How the noise ceiling is estimated.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum CeilingRule {
     /// The first of `Given`, `SplitHalf`, `Isc` that the data allow, else `None`.
     #[default]

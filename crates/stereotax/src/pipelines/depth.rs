@@ -39,7 +39,8 @@ pub enum Trajectory {
     Pooled,
 }
 
-/// Every choice of the depth fit.
+/// Every choice of the depth fit. `default()` is the register of specs nfas-dmd section 20, with the
+/// controls of section 13.
 #[derive(Debug, Clone, PartialEq, serde::Serialize, serde::Deserialize)]
 pub struct DepthParams {
     /// What runs through depth.
@@ -68,6 +69,26 @@ pub struct DepthParams {
     pub multiverse: bool,
     /// Seed of shuffles and draws.
     pub seed: u64,
+}
+
+impl Default for DepthParams {
+    fn default() -> Self {
+        DepthParams {
+            trajectory: Trajectory::Stacked,
+            dmd: DepthDmdParams::default(),
+            layer_map: LayerMapParams::default(),
+            align_all: false,
+            scaling: Scaling::Frobenius,
+            reduction: Reduction::Auto,
+            centring: Centring::Stimuli,
+            fit_on_all: false,
+            gates: StableGates::default(),
+            n_shuffles: 20,
+            n_bootstraps: 100,
+            multiverse: true,
+            seed: 0,
+        }
+    }
 }
 
 /// How the layers of a model come to share one state.

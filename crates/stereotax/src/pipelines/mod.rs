@@ -1,6 +1,5 @@
 //! The only code that composes families: whole analyses from reductions to group statistics.
 
-mod adapt;
 pub mod adaptive;
 mod bootstrap;
 pub mod ceilings;
@@ -15,8 +14,8 @@ pub mod single;
 mod states;
 pub mod subjects;
 mod trajectories;
+mod views;
 
-pub use adapt::Resampled;
 pub use bootstrap::bootstrap_correlations;
 pub use depth::{DepthParams, DepthResult, Trajectory};
 pub use design::{Clock, Pieces, SampleDesign, clean_responses, group_mean};
@@ -25,3 +24,4 @@ pub use model::{CellRequest, ModelData, Native, evaluate_model};
 pub use represent::{Features, single_layer, weighted_sums};
 pub use representation::Representation;
 pub use trajectories::{TrajectoryFit, fit_trajectories};
+pub use views::Resampled;

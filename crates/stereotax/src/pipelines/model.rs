@@ -10,7 +10,6 @@ use std::collections::BTreeMap;
 use faer::{Mat, MatRef};
 use rayon::prelude::*;
 
-use super::adapt::UnitSamples;
 use super::depth::{DepthParams, DepthResult, MappedState, StateKind, Trajectory, state_kind};
 use super::design::SampleDesign;
 use super::evaluate::{Cell, EvaluateParams, predict, score_cell};
@@ -18,6 +17,7 @@ use super::represent::{Features, single_layer, weighted_sums};
 use super::representation::Representation;
 use super::states::States;
 use super::trajectories::fit_order;
+use super::views::UnitSamples;
 use crate::data::{Error, Monitor, Result, TileSource};
 use crate::dynamics::Scaling;
 use crate::encoding::{FoldPrediction, Solver};

@@ -18,8 +18,8 @@ use std::ops::Range;
 use faer::{Mat, MatRef};
 use rayon::prelude::*;
 
-use super::adapt::{Reordered, UnitSamples};
 use super::depth::{DepthParams, MappedState, StateKind, Trajectory, state_kind};
+use super::views::{Reordered, UnitSamples};
 use crate::data::{Error, LayerArrays, Monitor, Result, TileSource};
 use crate::dynamics::layer_map::ReducedLayers;
 use crate::dynamics::per_sample::{PerSampleDmd, per_sample_dmd};

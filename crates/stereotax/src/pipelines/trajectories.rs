@@ -399,10 +399,8 @@ fn inner(x: MatRef<f64>, y: MatRef<f64>) -> f64 {
 mod tests {
     use super::*;
     use crate::data::{Folds, LayerArrays, Runs};
-    use crate::dynamics::layer_map::LayerMapParams;
     use crate::dynamics::{
-        Amplitude, Centring, DepthDmdParams, Estimator, RankRule, Reduction, Scaling, StableVerdict,
-        UnstableReason, depth_dmd,
+        Amplitude, DepthDmdParams, Estimator, RankRule, Scaling, StableVerdict, UnstableReason, depth_dmd,
     };
     use crate::linalg::{product, thin_qr};
     use crate::pipelines::Clock;
@@ -437,17 +435,11 @@ mod tests {
         DepthParams {
             trajectory,
             dmd: DepthDmdParams { estimator, rank: RankRule::Fixed(3), ..DepthDmdParams::default() },
-            layer_map: LayerMapParams::default(),
-            align_all: false,
-            scaling: Scaling::Frobenius,
-            centring: Centring::Stimuli,
-            reduction: Reduction::Auto,
-            fit_on_all: false,
-            gates: StableGates::default(),
             n_shuffles: 2,
             n_bootstraps: 3,
             multiverse: false,
             seed: 4,
+            ..DepthParams::default()
         }
     }
 
