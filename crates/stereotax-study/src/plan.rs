@@ -28,10 +28,10 @@ use crate::{Options, Study, StudyError, settings};
 mod version {
     pub(super) const MOMENTS: u32 = 1;
     pub(super) const DEPTH: u32 = 2;
-    pub(super) const CELL: u32 = 2;
+    pub(super) const CELL: u32 = 3;
     /// Cells of the adaptive mixture.
-    pub(super) const ADAPTIVE: u32 = 3;
-    pub(super) const NUISANCE: u32 = 2;
+    pub(super) const ADAPTIVE: u32 = 4;
+    pub(super) const NUISANCE: u32 = 3;
     pub(super) const CEILING: u32 = 1;
 }
 
@@ -401,9 +401,13 @@ struct Cost {
     bytes: f64,
 }
 
-/// Floating-point operations of a symmetric eigendecomposition per cubed size: 4/3 to tridiagonal form,
-/// 4/3 for its vectors, 2 to turn them back.
-const EIGEN: f64 = 14.0 / 3.0;
+/// Floating-point operations of a symmetric eigendecomposition per cubed size: 4/3 to tridiagonal form and
+/// 4/3 for its vectors.
+const EIGEN: f64 = 8.0 / 3.0;
+/// Those of turning its vectors back, per squared size and vector.
+const TURN_BACK: f64 = 2.0;
+/// Directions that the penalties of a usual grid have in common.
+const PATH: f64 = 9.0;
 
 /// Operations of one cell: what its products and decompositions cannot do without.
 fn cell_cost(benchmark: &BenchmarkInput, width: usize, work: &BenchmarkWork, draws: bool) -> Cost {
@@ -424,18 +428,20 @@ fn cell_cost(benchmark: &BenchmarkInput, width: usize, work: &BenchmarkWork, dra
     let q = encoding
         .reduce
         .map_or(w, |r| (r.max_components as f64).min(k).min(n_train / r.samples_per_component.max(1) as f64));
-    let components = encoding.reduce.map_or(0.0, |_| n_train * w * k + EIGEN * k.powi(3) + 2.0 * n * w * q);
+    let components = encoding
+        .reduce
+        .map_or(0.0, |_| n_train * w * k + EIGEN * k.powi(3) + TURN_BACK * k * k * q + 2.0 * n * w * q);
     let p = q * stereotax::signal::n_columns(&benchmark.hrf) as f64;
     let s = p.min(n_train);
     let left_out = n_train / inner.max(1.0);
-    let decompositions = (inner + 1.0) * EIGEN * s.powi(3)
+    let decompositions = (inner + 1.0) * (EIGEN + TURN_BACK) * s.powi(3)
         + 2.0 * n_train * p * s
         + 2.0 * n * s * s
         + if s < left_out { n_train * s * s } else { 0.0 };
     let targets = rois
         * (4.0 * n_train * p
             + 2.0 * (inner + 1.0) * p * s
-            + inner * alphas * 2.0 * s * s.min(left_out)
+            + inner * alphas.min(PATH) * if s < left_out { s * s } else { 2.0 * s * left_out }
             + 2.0 * (n - n_train) * s);
     // Every candidate for the weights of bands is a fit of its own.
     let n_fits = match encoding.solver {
@@ -445,8 +451,8 @@ fn cell_cost(benchmark: &BenchmarkInput, width: usize, work: &BenchmarkWork, dra
     let shared = components + decompositions;
     let of_subject = n_fits * targets + (n_fits - 1.0) * decompositions;
     let (b, shifts) = (work.evaluate.n_bootstraps as f64, work.evaluate.n_shifts as f64);
-    let blocks = design.block_names.len() as f64;
-    let resampling = if draws { rois * (10.0 * b * blocks + 2.0 * shifts * n) } else { 0.0 };
+    let (blocks, n_runs) = (design.block_names.len() as f64, design.runs.n_runs().max(1) as f64);
+    let resampling = if draws { rois * (10.0 * b * blocks + 2.0 * shifts.min(n / n_runs) * n) } else { 0.0 };
     let bytes = if draws { 4.0 * rois * (n + b + shifts) } else { 24.0 * rois * folds };
     Cost { flops: folds * (shared / subjects + of_subject) + resampling, bytes }
 }

@@ -17,7 +17,7 @@ use faer::{Mat, MatRef};
 
 use crate::data::{Error, Result};
 use crate::linalg::{
-    add_product, all_finite, centre_columns, column_means, cross, eigh, gram, product, select_rows,
+    add_product, all_finite, centre_columns, column_means, cross, eigh_leading, gram, product, select_rows,
 };
 
 /// How many components are kept.
@@ -58,7 +58,7 @@ pub fn reduce(features: MatRef<f64>, train: &[usize], params: &ReduceParams) -> 
     centre_columns(x_train.as_mut(), &means);
     let in_unit_space = features.ncols() <= train.len();
     let moments = if in_unit_space { gram(x_train.as_ref()) } else { gram(x_train.transpose()) };
-    let decomposed = eigh(moments.as_ref())?;
+    let decomposed = eigh_leading(moments.as_ref(), requested)?;
     let total: f64 = decomposed.values.iter().map(|w| w.max(0.0)).sum();
     let size: f64 = means.iter().map(|m| m * m).sum::<f64>() * train.len() as f64;
     let largest = decomposed.values.first().copied().unwrap_or(0.0);

@@ -15,26 +15,31 @@
 //! rank are dropped, so α = 0 is the pseudo-inverse.
 //!
 //! The error of a target at one penalty is SSE = yᵀy − 2 bᵀq + bᵀGb with b = diag(1/(W+α)) c,
-//! q = R_fᵀy and G = R_fᵀR_f. Per target, Gb takes k² multiply-adds, predictions R_f b
-//! take n_f k. So errors come from moments where k < n_f, for k kept directions, and from predictions
-//! elsewhere. The choice depends on shapes of the design only.
+//! q = R_fᵀy and G = R_fᵀR_f. The A vectors 1/(W+α) of a grid lie, to rounding, in few dimensions:
+//! 1/(W+α_a) = Σ_m u_am s_m with d < A directions s_m ([`PenaltyPath`]). So G is met by d columns s_m ∘ c per
+//! target, from which errors at all penalties follow by d × d forms. Per target, Gs takes d k²/2
+//! multiply-adds (half of a symmetric G), predictions R_f s take d n_f k. So errors come from moments
+//! where k < n_f, for k kept directions, and from predictions elsewhere. The choice depends on shapes
+//! of the design only.
 //!
 //! Inner score of a target and penalty: R² against the training mean, 1 − Σ_f SSE_f / Σ_f SST_f; or the
 //! correlation averaged over folds with weights n_f (0 for a constant prediction).
 //!
 //! Source: specs: nfas-dmd 8.5.2–8.5.4; Hastie & Tibshirani 2004 for the rotated form. Differs from
 //! himalaya: no test × train resolution matrix per penalty, an intercept by default, and primal or dual
-//! chosen by shape. Cost per inner fold: O(n p² + p³) once, O(p R (n + p + A·min(k, n_f))) for R
-//! targets and A penalties. Targets run in tiles of fixed width, so memory for work is O(p · tile).
+//! chosen by shape. Cost per inner fold: O(n p² + p³) once, O(p R (n + p + d·min(k, n_f))) for R
+//! targets. Targets run in tiles of fixed width, so memory for work is O(p · tile).
 
-use faer::linalg::matmul::matmul;
-use faer::{Accum, Mat, MatRef, Par};
+use faer::{Mat, MatRef};
 use rayon::prelude::*;
 
 use super::alphas::{AlphaGrid, best};
 use super::reduce::check_finite;
 use crate::data::{Error, Fold, Result};
-use crate::linalg::{centre_columns, column_means, cross, eigh, gram, product, select_rows};
+use crate::linalg::{
+    Svd, add_gram, centre_columns, column_means, cross, dot, eigh, gram, lower_product, product, select_rows,
+    svd,
+};
 
 /// Targets worked on at a time. The last tile is filled up with zeros: a product of one width adds in one
 /// order, so that a target has the same bits in any company (a product with one column would not).
@@ -188,6 +193,15 @@ struct LeftOut {
     x: Mat<f64>,
 }
 
+/// Few directions that the vectors 1/(W + α) of all penalties have in common.
+#[derive(Debug)]
+struct PenaltyPath {
+    /// s_m, k × d.
+    directions: Mat<f64>,
+    /// u, penalties × d.
+    coefficients: Mat<f64>,
+}
+
 /// One training set, decomposed, and the rows held out from it, rotated.
 #[derive(Debug)]
 struct Factor {
@@ -201,8 +215,10 @@ struct Factor {
     space: Space,
     /// R_f, held-out rows × k.
     rotated: Mat<f64>,
-    /// G = R_fᵀR_f, where errors come from moments.
-    moments_f: Option<Mat<f64>>,
+    /// H with G = R_fᵀR_f = H + Hᵀ, lower triangular, where errors come from moments.
+    half_moments: Option<Mat<f64>>,
+    /// How b depends on the penalty; empty for the fit on all training rows.
+    path: PenaltyPath,
     /// trace(X_cᵀX_c).
     trace: f64,
 }
@@ -252,11 +268,11 @@ impl RidgePlan {
                 hint: "check that features and rows belong together".into(),
             });
         }
+        let alphas = params.alphas.penalties(mean_square)?;
         let folds: Vec<InnerFold> = inner
             .par_iter()
-            .map(|fold| inner_fold(&x, &moments, &kernel, fold, &outer))
+            .map(|fold| inner_fold(&x, &moments, &kernel, fold, &alphas, &outer))
             .collect::<Result<_>>()?;
-        let alphas = params.alphas.penalties(mean_square)?;
         let partition = tiles_all_rows(&folds, n);
         Ok(RidgePlan { x, shift, alphas, mean_square, folds, partition, whole, params: params.clone() })
     }
@@ -499,29 +515,42 @@ impl RidgePlan {
             (0..y_test.ncols()).map(|j| y_test.col_as_slice(j).iter().map(|v| v * v).sum()).collect();
         let scale: Vec<f64> =
             (0..y.ncols()).map(|j| fold.test.iter().map(|&i| y[(i, j)] * y[(i, j)]).sum::<f64>()).collect();
-        let (k, width) = (factor.values.len(), y_test.ncols());
-        let mut b = Mat::zeros(k, width);
-        let work_rows = if factor.moments_f.is_some() { k } else { y_test.nrows() };
-        let mut work = Mat::zeros(work_rows, width);
-        for (a, alpha) in self.alphas.iter().enumerate() {
-            let shrink: Vec<f64> = factor.values.iter().map(|w| 1.0 / (w + alpha)).collect();
-            for j in 0..width {
-                let (out, c) = (b.col_as_slice_mut(j), rotated_targets.col_as_slice(j));
-                out.iter_mut().zip(c).zip(&shrink).for_each(|((b, c), s)| *b = c * s);
+        // Columns s_m ∘ c, d of them per target, and what G or R_f makes of them.
+        let (width, d) = (y_test.ncols(), factor.path.directions.ncols());
+        let mut spread = Mat::zeros(factor.values.len(), width * d);
+        for j in 0..width {
+            for m in 0..d {
+                let (out, c) = (spread.col_as_slice_mut(j * d + m), rotated_targets.col_as_slice(j));
+                let direction = factor.path.directions.col_as_slice(m);
+                out.iter_mut().zip(c).zip(direction).for_each(|((out, c), s)| *out = c * s);
             }
-            let map = factor.moments_f.as_ref().unwrap_or(&factor.rotated);
-            matmul(work.as_mut(), Accum::Replace, map.as_ref(), b.as_ref(), 1.0, Par::Seq);
-            for j in 0..width {
-                let agreement = dot(b.col_as_slice(j), q.col_as_slice(j));
-                let (power, error) = if factor.moments_f.is_some() {
-                    let power = dot(b.col_as_slice(j), work.col_as_slice(j));
-                    (power, squares[j] - 2.0 * agreement + power)
-                } else {
-                    let (y, p) = (y_test.col_as_slice(j), work.col_as_slice(j));
-                    (dot(p, p), y.iter().zip(p).map(|(y, p)| (y - p) * (y - p)).sum())
-                };
+        }
+        let turned = match &factor.half_moments {
+            Some(half) => lower_product(half.as_ref(), spread.as_ref()),
+            None => product(factor.rotated.as_ref(), spread.as_ref()),
+        };
+        let (mut agreements, mut powers) = (vec![0.0; d], vec![0.0; d * d]);
+        for j in 0..width {
+            let b = |m: usize| spread.col_as_slice(j * d + m);
+            let t = |m: usize| turned.col_as_slice(j * d + m);
+            for m in 0..d {
+                agreements[m] = dot(b(m), q.col_as_slice(j));
+                for l in 0..=m {
+                    let power = match factor.half_moments {
+                        Some(_) => dot(b(m), t(l)) + dot(b(l), t(m)),
+                        None => dot(t(m), t(l)),
+                    };
+                    (powers[m * d + l], powers[l * d + m]) = (power, power);
+                }
+            }
+            for a in 0..self.alphas.len() {
+                let u: Vec<f64> = (0..d).map(|m| factor.path.coefficients[(a, m)]).collect();
+                let agreement = dot(&u, &agreements);
+                let power: f64 = (0..d).map(|m| u[m] * dot(&u, &powers[m * d..][..d])).sum();
                 match self.params.loss {
-                    InnerLoss::SquaredError => tally.add_error(a, j, error),
+                    InnerLoss::SquaredError => {
+                        tally.add_error(a, j, squares[j] - 2.0 * agreement + power);
+                    }
                     InnerLoss::Correlation => {
                         // A fold in which the target does not vary has no correlation and no weight.
                         if squares[j] > 1e-24 * scale[j].max(f64::MIN_POSITIVE) {
@@ -672,6 +701,7 @@ fn inner_fold(
     moments: &Mat<f64>,
     kernel: &Mat<f64>,
     fold: &Fold,
+    alphas: &[f64],
     outer: &Rows<'_>,
 ) -> Result<InnerFold> {
     let params = outer.params;
@@ -694,7 +724,7 @@ fn inner_fold(
             (factor, Some(LeftOut { rows, x: out }))
         }
     };
-    let factor = prepare_scores(factor, params.loss);
+    let factor = prepare_scores(factor, alphas, params.loss)?;
     Ok(InnerFold { train: fold.train.clone(), test: fold.test.clone(), left_out, factor })
 }
 
@@ -721,7 +751,17 @@ fn primal_factor(
     let basis = decomposed.vectors.get(.., ..rank).to_owned();
     let rotated = product(minus_means(x_test, &means).as_ref(), basis.as_ref());
     let values = decomposed.values[..rank].to_vec();
-    Ok(Factor { means, n_train: n, values, basis, space: Space::Primal, rotated, moments_f: None, trace })
+    Ok(Factor {
+        means,
+        n_train: n,
+        values,
+        basis,
+        space: Space::Primal,
+        rotated,
+        half_moments: None,
+        path: PenaltyPath::empty(),
+        trace,
+    })
 }
 
 /// Decompose X_cX_cᵀ of the rows `train` from the kernel of all rows; `cross_kernel` is held-out × all.
@@ -755,38 +795,81 @@ fn dual_factor(
         Intercept::None => vec![0.0; x.ncols()],
     };
     let values = decomposed.values[..rank].to_vec();
-    Ok(Factor { means, n_train: n, values, basis, space: Space::Dual, rotated, moments_f: None, trace })
+    Ok(Factor {
+        means,
+        n_train: n,
+        values,
+        basis,
+        space: Space::Dual,
+        rotated,
+        half_moments: None,
+        path: PenaltyPath::empty(),
+        trace,
+    })
 }
 
-/// Centre R_f for correlations, and form its moments where they are the cheaper way to errors.
-fn prepare_scores(mut factor: Factor, loss: InnerLoss) -> Factor {
+/// Centre R_f for correlations, form its moments where they are the cheaper way to errors, and find the
+/// path of the penalties.
+fn prepare_scores(mut factor: Factor, alphas: &[f64], loss: InnerLoss) -> Result<Factor> {
     if loss == InnerLoss::Correlation {
         factor.rotated = minus_means(factor.rotated.as_ref(), &column_means(factor.rotated.as_ref()));
     }
     let (n_test, k) = (factor.rotated.nrows(), factor.values.len());
     if k < n_test {
-        factor.moments_f = Some(gram(factor.rotated.as_ref()));
+        let mut half = Mat::zeros(k, k);
+        add_gram(half.as_mut(), factor.rotated.as_ref());
+        (0..k).for_each(|i| half[(i, i)] *= 0.5);
+        factor.half_moments = Some(half);
     }
-    factor
+    factor.path = PenaltyPath::new(&factor, alphas)?;
+    Ok(factor)
+}
+
+impl PenaltyPath {
+    /// Dropped directions change predictions by no more than this, relative to the largest at a penalty.
+    const CUT: f64 = 1e-11;
+
+    fn empty() -> Self {
+        PenaltyPath { directions: Mat::zeros(0, 0), coefficients: Mat::zeros(0, 0) }
+    }
+
+    /// Singular vectors of E_ai = z_i/(W_i + α_a), each row divided by its largest entry.
+    ///
+    /// z_i/(W_i + α) bounds what direction i can add to the predictions of a target of unit length:
+    /// |c_i| ≤ √W_i in primal space (c = Vᵀ X_cᵀ Y_c), ≤ 1 in dual space, times the length of column i of
+    /// R_f. So what is dropped is small in predictions at every penalty, however ill-conditioned X is.
+    fn new(factor: &Factor, alphas: &[f64]) -> Result<Self> {
+        let reach: Vec<f64> = (0..factor.values.len())
+            .map(|i| {
+                let column = factor.rotated.col_as_slice(i);
+                let largest = if factor.space == Space::Dual { 1.0 } else { factor.values[i].sqrt() };
+                largest * dot(column, column).sqrt()
+            })
+            .collect();
+        let entry = |a: usize, i: usize| reach[i] / (factor.values[i] + alphas[a]);
+        let largest: Vec<f64> = (0..alphas.len())
+            .map(|a| (0..reach.len()).map(|i| entry(a, i)).fold(f64::MIN_POSITIVE, f64::max))
+            .collect();
+        let scaled = Mat::from_fn(alphas.len(), reach.len(), |a, i| entry(a, i) / largest[a]);
+        let Svd { u, s, v } = svd(scaled.as_ref())?;
+        let d = s.iter().take_while(|&&x| x > Self::CUT * s[0]).count();
+        Ok(PenaltyPath {
+            directions: Mat::from_fn(
+                reach.len(),
+                d,
+                |i, m| {
+                    if reach[i] > 0.0 { v[(i, m)] / reach[i] } else { 0.0 }
+                },
+            ),
+            coefficients: Mat::from_fn(alphas.len(), d, |a, m| u[(a, m)] * s[m] * largest[a]),
+        })
+    }
 }
 
 /// How many eigenvalues stand above rounding.
 fn numerical_rank(values: &[f64], dimension: usize) -> usize {
     let cut = dimension as f64 * f64::EPSILON * values.first().copied().unwrap_or(0.0);
     values.iter().take_while(|&&w| w > cut && w > 0.0).count()
-}
-
-/// Σ a·b in four interleaved partial sums: a fixed order that the processor can overlap.
-fn dot(a: &[f64], b: &[f64]) -> f64 {
-    let mut sums = [0.0; 4];
-    let (a4, b4) = (a.chunks_exact(4), b.chunks_exact(4));
-    let rest: f64 = a4.remainder().iter().zip(b4.remainder()).map(|(a, b)| a * b).sum();
-    for (a, b) in a4.zip(b4) {
-        for i in 0..4 {
-            sums[i] += a[i] * b[i];
-        }
-    }
-    (sums[0] + sums[1]) + (sums[2] + sums[3]) + rest
 }
 
 fn column_sums(x: &Mat<f64>, rows: &[usize]) -> Vec<f64> {
@@ -1072,6 +1155,41 @@ mod tests {
             assert!(distance(&w_primal.weights, &w_dual.weights) < 1e-9);
             for j in 0..4 {
                 assert!((primal.inner_scores[j] - dual.inner_scores[j]).abs() < 1e-9);
+            }
+        }
+    }
+
+    #[test]
+    fn few_directions_hold_the_whole_grid_of_penalties() {
+        // Columns over seven decades, so that at α → 0 held-out rows reach far out along small directions;
+        // both spaces, errors from moments and from predictions.
+        for (p, lengths) in [(25, vec![30; 4]), (25, vec![20; 6]), (150, vec![30; 4])] {
+            let n: usize = lengths.iter().sum();
+            let raw = noise(n, p, 30);
+            let x = Mat::from_fn(n, p, |i, j| raw[(i, j)] * 10f64.powf(-7.0 * j as f64 / p as f64));
+            let y = noise(n, TILE, 31);
+            let params = RidgeParams {
+                alphas: AlphaGrid::logarithmic(-9.0, 6.0, 31, AlphaScale::MeanSquare),
+                ..RidgeParams::default()
+            };
+            let plan = RidgePlan::new(x.as_ref(), x.as_ref(), &runs_of(&lengths), &params).unwrap();
+            let (left_out, moments) = plan.target_moments(&y);
+            for (fold, left_out) in plan.folds.iter().zip(&left_out) {
+                let (factor, path) = (&fold.factor, &fold.factor.path);
+                assert!(path.directions.ncols() < 31, "{}", path.directions.ncols());
+                let (c, _) = plan.rotated_targets(fold, &y, &moments, left_out.as_ref());
+                for (a, alpha) in plan.alphas().iter().enumerate() {
+                    let direct = Mat::from_fn(c.nrows(), 1, |i, _| c[(i, 0)] / (factor.values[i] + alpha));
+                    let along = Mat::from_fn(c.nrows(), 1, |i, _| {
+                        let terms = (0..path.directions.ncols())
+                            .map(|m| path.coefficients[(a, m)] * path.directions[(i, m)]);
+                        terms.sum::<f64>() * c[(i, 0)]
+                    });
+                    let direct = product(factor.rotated.as_ref(), direct.as_ref());
+                    let along = product(factor.rotated.as_ref(), along.as_ref());
+                    let size = direct.norm_l2().max(1e-6 * y.norm_l2() / alpha.max(1.0));
+                    assert!(distance(&direct, &along) < 1e-8 * size, "{p} {alpha}");
+                }
             }
         }
     }

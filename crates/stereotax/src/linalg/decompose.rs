@@ -1,7 +1,18 @@
 //! Decompositions, with orders and signs fixed.
 
+use faer::diag::Diag;
+use faer::dyn_stack::{MemBuffer, MemStack, StackReq};
+use faer::linalg::evd::tridiag::tridiag_in_place;
+use faer::linalg::evd::{
+    ComputeEigenvectors, SelfAdjointEvdParams, self_adjoint_evd_scratch, tridiagonal_self_adjoint_evd,
+};
+use faer::linalg::householder::{
+    apply_block_householder_sequence_on_the_left_in_place_scratch as reflect_scratch,
+    apply_block_householder_sequence_on_the_left_in_place_with_conj as reflect,
+};
+use faer::linalg::qr::no_pivoting::factor::recommended_block_size;
 use faer::linalg::solvers::Solve;
-use faer::{Mat, MatRef, Side, c64};
+use faer::{Auto, Conj, Mat, MatRef, Side, c64};
 
 use super::sequential;
 use crate::data::{Error, Result};
@@ -44,17 +55,66 @@ fn no_convergence(what: &str, a: MatRef<f64>) -> Error {
 
 /// Decompose a symmetric matrix, of which the lower triangle is read.
 pub fn eigh(a: MatRef<f64>) -> Result<Eigh> {
-    sequential();
+    eigh_leading(a, a.nrows())
+}
+
+/// All eigenvalues of a symmetric matrix, and the eigenvectors of the `n_vectors` largest.
+///
+/// Only the lower triangle is read. Cost: 4/3 n³ for the tridiagonal form and about 4/3 n³ for its
+/// eigenvectors whatever is asked for, then 2 n² per vector turned back.
+pub fn eigh_leading(a: MatRef<f64>, n_vectors: usize) -> Result<Eigh> {
+    let par = sequential();
     let n = a.nrows();
     if n == 0 {
         return Ok(Eigh { values: vec![], vectors: Mat::zeros(0, 0) });
     }
-    let decomposed =
-        a.self_adjoint_eigen(Side::Lower).map_err(|_| no_convergence("eigendecomposition", a))?;
+    if n == 1 {
+        return Ok(Eigh { values: vec![a[(0, 0)]], vectors: Mat::full(1, n_vectors.min(1), 1.0) });
+    }
+    // A = Q T Qᵀ with Q a sequence of reflections, kept below the diagonal of `reduced`.
+    let mut reduced = a.to_owned();
+    let block = recommended_block_size::<f64>(n, n);
+    let mut reflections = Mat::zeros(block, n - 1);
+    let settings = <SelfAdjointEvdParams as Auto<f64>>::auto();
+    let mut work = MemBuffer::new(StackReq::any_of(&[
+        self_adjoint_evd_scratch::<f64>(n, ComputeEigenvectors::Yes, par, settings.into()),
+        reflect_scratch::<f64>(n - 1, block, n_vectors),
+    ]));
+    let work = MemStack::new(&mut work);
+    tridiag_in_place(reduced.as_mut(), reflections.as_mut(), par, work, settings.tridiag.into());
+
+    let (mut diagonal, mut below, mut found) = (Diag::zeros(n), Diag::zeros(n), Diag::<f64>::zeros(n));
+    for i in 0..n {
+        diagonal[i] = reduced[(i, i)];
+        below[i] = if i + 1 < n { reduced[(i + 1, i)] } else { 0.0 };
+    }
+    let mut of_tridiagonal = Mat::zeros(n, n);
+    tridiagonal_self_adjoint_evd(
+        diagonal.as_ref(),
+        below.as_ref(),
+        found.as_mut(),
+        Some(of_tridiagonal.as_mut()),
+        par,
+        work,
+        settings.into(),
+    )
+    .map_err(|_| no_convergence("eigendecomposition", a))?;
+
     // The library's order ascends.
-    let values = (0..n).rev().map(|i| decomposed.S()[i]).collect();
-    let mut vectors = decomposed.U().reverse_cols().to_owned();
-    for j in 0..n {
+    let values: Vec<f64> = (0..n).rev().map(|i| found[i]).collect();
+    if values.iter().any(|value| !value.is_finite()) {
+        return Err(no_convergence("eigendecomposition", a));
+    }
+    let mut vectors = of_tridiagonal.as_ref().reverse_cols().get(.., ..n_vectors.min(n)).to_owned();
+    reflect(
+        reduced.submatrix(1, 0, n - 1, n - 1),
+        reflections.as_ref(),
+        Conj::No,
+        vectors.as_mut().subrows_mut(1, n - 1),
+        par,
+        work,
+    );
+    for j in 0..vectors.ncols() {
         if largest_entry(vectors.as_ref(), j) < 0.0 {
             vectors.col_mut(j).iter_mut().for_each(|x| *x = -*x);
         }
@@ -193,6 +253,31 @@ mod tests {
         assert!(values.windows(2).all(|w| w[0] >= w[1]));
         let scaled = Mat::from_fn(12, 12, |i, j| vectors[(i, j)] * values[j]);
         assert!(distance(product(scaled.as_ref(), vectors.transpose()).as_ref(), c.as_ref()) < 1e-11);
+    }
+
+    #[test]
+    fn leading_eigenvectors_are_those_of_the_whole_decomposition() {
+        // Sizes on both sides of the library's divide and conquer, and the smallest.
+        for n in [1, 2, 3, 12, 150] {
+            let a = noise(2 * n, n, 5);
+            let c = cross(a.as_ref(), a.as_ref());
+            let whole = eigh(c.as_ref()).unwrap();
+            let size = n as f64 * whole.values[0];
+            for q in [0, 1, n / 3, n] {
+                let leading = eigh_leading(c.as_ref(), q).unwrap();
+                assert_eq!(leading.values, whole.values);
+                assert_eq!((leading.vectors.nrows(), leading.vectors.ncols()), (n, q));
+                let turned = product(c.as_ref(), leading.vectors.as_ref());
+                for j in 0..q {
+                    for i in 0..n {
+                        let off = turned[(i, j)] - whole.values[j] * leading.vectors[(i, j)];
+                        assert!(off.abs() < 1e-14 * size, "{n} {q}: {off}");
+                        let off = leading.vectors[(i, j)] - whole.vectors[(i, j)];
+                        assert!(off.abs() < 1e-12, "{n} {q}: {off}");
+                    }
+                }
+            }
+        }
     }
 
     #[test]

@@ -13,12 +13,12 @@ mod schur;
 
 pub use assignment::assignment;
 pub use decompose::{
-    Eig, Eigh, Svd, cholesky_solve, eig, eigh, least_squares, orthogonal_factor, pseudo_inverse, solve, svd,
-    thin_qr,
+    Eig, Eigh, Svd, cholesky_solve, eig, eigh, eigh_leading, least_squares, orthogonal_factor,
+    pseudo_inverse, solve, svd, thin_qr,
 };
 pub use product::{
-    add_gram, add_product, all_finite, centre_columns, column_means, cross, gram, mirror_lower, product,
-    select_rows,
+    add_gram, add_product, all_finite, centre_columns, column_means, cross, dot, gram, lower_product,
+    mirror_lower, product, select_rows,
 };
 pub use schur::{Schur, schur};
 

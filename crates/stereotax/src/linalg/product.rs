@@ -17,9 +17,52 @@ pub fn cross(a: MatRef<f64>, b: MatRef<f64>) -> Mat<f64> {
     product(a.transpose(), b)
 }
 
+/// L·B for lower triangular L (what stands above its diagonal is not read), at half the cost of a full product.
+pub fn lower_product(lower: MatRef<f64>, b: MatRef<f64>) -> Mat<f64> {
+    use triangular::BlockStructure::{Rectangular, TriangularLower};
+    let mut out = Mat::zeros(lower.nrows(), b.ncols());
+    triangular::matmul(
+        out.as_mut(),
+        Rectangular,
+        Accum::Replace,
+        lower,
+        TriangularLower,
+        b,
+        Rectangular,
+        1.0,
+        sequential(),
+    );
+    out
+}
+
 /// `out += scale · A·B`.
 pub fn add_product(out: MatMut<f64>, a: MatRef<f64>, b: MatRef<f64>, scale: f64) {
     matmul(out, Accum::Add, a, b, scale, sequential());
+}
+
+/// Σ x_i y_i over the shorter of both, added in sixteen lanes, which are then added in their order.
+///
+/// The lanes fill whatever vector registers the processor has; the order of additions, and with it the
+/// result, is the same on all of them.
+pub fn dot(x: &[f64], y: &[f64]) -> f64 {
+    struct Lanes<'a>(&'a [f64], &'a [f64]);
+    impl pulp::NullaryFnOnce for Lanes<'_> {
+        type Output = f64;
+        #[inline(always)]
+        fn call(self) -> f64 {
+            let mut lanes = [0.0; 16];
+            let (mut left, mut right) = (self.0.chunks_exact(16), self.1.chunks_exact(16));
+            for (a, b) in (&mut left).zip(&mut right) {
+                for lane in 0..16 {
+                    lanes[lane] += a[lane] * b[lane];
+                }
+            }
+            let rest: f64 = left.remainder().iter().zip(right.remainder()).map(|(a, b)| a * b).sum();
+            lanes.iter().sum::<f64>() + rest
+        }
+    }
+    let length = x.len().min(y.len());
+    pulp::Arch::new().dispatch(Lanes(&x[..length], &y[..length]))
 }
 
 /// XᵀX, exactly symmetric, at half the cost of a full product.
@@ -117,6 +160,13 @@ mod tests {
         let g = gram(x.as_ref());
         assert_eq!((g[(0, 0)], g[(0, 1)], g[(1, 0)], g[(1, 1)]), (35.0, 44.0, 44.0, 56.0));
         assert_eq!(cross(x.as_ref(), x.as_ref()), g);
+        // The lower triangle [35 0; 44 56] of it: times (1, 2)ᵀ it is (35, 156)ᵀ.
+        let b = Mat::from_fn(2, 1, |i, _| (i + 1) as f64);
+        // 1² + … + 40², whole lanes and a rest; the shorter side counts.
+        let numbers: Vec<f64> = (1..=50).map(f64::from).collect();
+        assert_eq!(dot(&numbers, &numbers[..40]), 22_140.0);
+        let turned = lower_product(g.as_ref(), b.as_ref());
+        assert_eq!((turned[(0, 0)], turned[(1, 0)]), (35.0, 156.0));
         assert_eq!(column_means(x.as_ref()), [3.0, 4.0]);
     }
 

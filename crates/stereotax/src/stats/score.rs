@@ -9,7 +9,8 @@
 //!
 //! Null draws shift predictions within runs, or move blocks of samples within runs; every ROI sees the
 //! same shift or move b, so max-T over any set of cells can be rerun from the stored draws.
-//! Source: specs: nfas-dmd 9. Cost: O(n_draws·n_samples·n_rois), exact for shifts and moves alike.
+//! Source: specs: nfas-dmd 9. Cost: O(n_moves·n_samples·n_rois), where n_moves is the number of
+//! draws for blocks and of different shifts of a run (at most the draws) for shifts.
 
 use faer::{Mat, MatRef};
 use rayon::prelude::*;
@@ -19,6 +20,7 @@ use super::summary::{
     check_finite, column, fisher_mean, is_constant, mean, pearson, permutation_p, tie_tolerance,
 };
 use crate::data::{Error, Monitor, Result, Runs};
+use crate::linalg::dot;
 
 /// What is reported of a correlation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, serde::Serialize, serde::Deserialize)]
@@ -147,8 +149,8 @@ pub fn effective_samples(
 fn autocorrelation(x: &[f64], max_lag: usize) -> Vec<f64> {
     let centre = mean(x);
     let x: Vec<f64> = x.iter().map(|v| v - centre).collect();
-    let power: f64 = x.iter().map(|v| v * v).sum();
-    (0..=max_lag).map(|k| x[k..].iter().zip(&x).map(|(a, b)| a * b).sum::<f64>() / power).collect()
+    let power = dot(&x, &x);
+    (0..=max_lag).map(|k| dot(&x[k..], &x[..x.len() - k]) / power).collect()
 }
 
 /// Averages over subjects: r through Fisher's z, the score as it is. Undefined subjects are left out.
@@ -245,24 +247,29 @@ pub fn correlation_test(
     let n_rois = predictions.ncols();
     let p = standardised(predictions, responses, runs);
     let y = standardised(responses, predictions, runs);
-    let draws: Vec<Result<Vec<f32>>> = (0..params.n_permutations)
-        .into_par_iter()
-        .map(|index| {
-            monitor.check()?;
-            let source = moves.segments(runs, params, index)?;
-            Ok((0..n_rois)
-                .map(|j| {
-                    let total: f64 =
-                        source.iter().map(|s| dot(&p[j][s.from..][..s.len], &y[j][s.to..][..s.len])).sum();
-                    (params.spread * total / observed.n_samples[j] as f64) as f32
+    let scale = |total: f64, j: usize| (params.spread * total / observed.n_samples[j] as f64) as f32;
+    let null = match params.scheme {
+        NullScheme::CircularShift { min_shift } => {
+            let shifts = (0..params.n_permutations)
+                .map(|index| circular_shifts(runs, min_shift, params.seed, index))
+                .collect::<Result<Vec<_>>>()?;
+            shifted(&p, &y, runs, &shifts, scale, monitor)?
+        }
+        NullScheme::Blocks { .. } => {
+            let draws: Vec<Vec<f32>> = (0..params.n_permutations)
+                .into_par_iter()
+                .map(|index| {
+                    monitor.check()?;
+                    let source = moves.segments(params.seed, index);
+                    let total = |j: usize| -> f64 {
+                        source.iter().map(|s| dot(&p[j][s.from..][..s.len], &y[j][s.to..][..s.len])).sum()
+                    };
+                    Ok((0..n_rois).map(|j| scale(total(j), j)).collect())
                 })
-                .collect())
-        })
-        .collect();
-    let mut null = Vec::with_capacity(params.n_permutations * n_rois);
-    for draw in draws {
-        null.extend(draw?);
-    }
+                .collect::<Result<_>>()?;
+            draws.concat()
+        }
+    };
     let p_value = (0..n_rois)
         .map(|j| {
             let r = observed.r[j];
@@ -352,35 +359,63 @@ impl Moves {
         })
     }
 
-    /// Draw `index`: which predictions meet which responses.
-    fn segments(&self, runs: &Runs, params: &NullParams, index: usize) -> Result<Vec<Segment>> {
-        if let NullScheme::CircularShift { min_shift } = params.scheme {
-            let shifts = circular_shifts(runs, min_shift, params.seed, index)?;
-            return Ok(runs
-                .ranges()
-                .zip(shifts)
-                .flat_map(|(range, shift)| {
-                    // The prediction at t meets the response at t + shift, around the run's end.
-                    let len = range.len() - shift;
-                    [
-                        Segment { from: range.start, to: range.start + shift, len },
-                        Segment { from: range.start + len, to: range.start, len: shift },
-                    ]
-                })
-                .collect());
-        }
-        Ok(self
-            .classes
+    /// Draw `index` of blocks: which predictions meet which responses.
+    fn segments(&self, seed: u64, index: usize) -> Vec<Segment> {
+        self.classes
             .iter()
             .flat_map(|(ids, starts, len)| {
-                permute_by_id(ids, params.seed, index)
+                permute_by_id(ids, seed, index)
                     .into_iter()
                     .enumerate()
                     .map(|(to, from)| Segment { from: starts[from], to: starts[to], len: *len })
                     .collect::<Vec<_>>()
             })
-            .collect())
+            .collect()
     }
+}
+
+/// Null correlations of circular shifts, draw after draw; `shifts[b]` has one shift per run.
+///
+/// Draws share shifts: each run meets each of its shifts once per ROI, and a draw adds up its runs.
+fn shifted(
+    p: &[Vec<f64>],
+    y: &[Vec<f64>],
+    runs: &Runs,
+    shifts: &[Vec<usize>],
+    scale: impl Fn(f64, usize) -> f32 + Sync,
+    monitor: &Monitor,
+) -> Result<Vec<f32>> {
+    let used: Vec<Vec<usize>> = (0..runs.n_runs())
+        .map(|run| {
+            let mut used: Vec<usize> = shifts.iter().map(|draw| draw[run]).collect();
+            used.sort_unstable();
+            used.dedup();
+            used
+        })
+        .collect();
+    // Place of each draw's shift among those of the run, run after run.
+    let places: Vec<Vec<usize>> = (0..runs.n_runs())
+        .map(|run| shifts.iter().map(|draw| used[run].partition_point(|&s| s < draw[run])).collect())
+        .collect();
+    let columns: Vec<Vec<f32>> = (0..p.len())
+        .into_par_iter()
+        .map(|j| {
+            monitor.check()?;
+            let mut totals = vec![0.0; shifts.len()];
+            for ((range, used), places) in runs.ranges().zip(&used).zip(&places) {
+                let (p, y) = (&p[j][range.clone()], &y[j][range]);
+                // The prediction at t meets the response at t + shift, around the run's end.
+                let meet = |shift: usize| {
+                    let kept = p.len() - shift;
+                    dot(&p[..kept], &y[shift..]) + dot(&p[kept..], &y[..shift])
+                };
+                let products: Vec<f64> = used.iter().map(|&shift| meet(shift)).collect();
+                totals.iter_mut().zip(places).for_each(|(total, &at)| *total += products[at]);
+            }
+            Ok(totals.into_iter().map(|total| scale(total, j)).collect())
+        })
+        .collect::<Result<_>>()?;
+    Ok((0..shifts.len()).flat_map(|draw| columns.iter().map(move |column| column[draw])).collect())
 }
 
 /// Columns of `x`, standardised within runs (divisor n); zeros in runs where `x` or `other` is constant.
@@ -403,19 +438,6 @@ fn standardised(x: MatRef<f64>, other: MatRef<f64>, runs: &Runs) -> Vec<Vec<f64>
             values
         })
         .collect()
-}
-
-/// Inner product in eight fixed lanes.
-fn dot(x: &[f64], y: &[f64]) -> f64 {
-    let mut lanes = [0.0; 8];
-    let (mut left, mut right) = (x.chunks_exact(8), y.chunks_exact(8));
-    for (a, b) in (&mut left).zip(&mut right) {
-        for lane in 0..8 {
-            lanes[lane] += a[lane] * b[lane];
-        }
-    }
-    let rest: f64 = left.remainder().iter().zip(right.remainder()).map(|(a, b)| a * b).sum();
-    lanes.iter().sum::<f64>() + rest
 }
 
 fn check(predictions: MatRef<f64>, responses: MatRef<f64>, runs: &Runs) -> Result<()> {
