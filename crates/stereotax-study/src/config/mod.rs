@@ -4,13 +4,16 @@
 //! which every default is written out, or into [`StudyErrors`] that name every wrong line at once.
 //! Nothing is looked up on disk here: paths stay relative to the folder of the study file.
 
+mod choices;
 mod parse;
 mod presets;
 mod reader;
 mod study;
 mod template;
+mod words;
 
-pub use parse::{KNOWN_KEYS, parse, parse_choices};
+pub use choices::parse_choices;
+pub use parse::{KNOWN_KEYS, parse};
 pub use reader::{Problem, SHORT_NAMES, StudyErrors, long_word};
 pub use study::{
     ActivationSource, Activations, Alphas, ArraySource, Axis, Benchmark, Benchmarks, Blocks, Centring, Clock,

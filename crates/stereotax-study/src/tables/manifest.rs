@@ -1,0 +1,92 @@
+//! What stands beside the tables: settings, inputs, warnings and sources.
+
+use serde_json::{Value, json};
+use stereotax::pipelines::ceilings::CeilingRule;
+
+use crate::config::{self, NfasSettings};
+use crate::inputs::Inputs;
+use crate::{Finding, Study};
+
+pub(super) fn manifest(study: &Study, inputs: &Inputs, findings: &[Finding]) -> Value {
+    let mut files: Vec<Value> = Vec::new();
+    for benchmark in &inputs.benchmarks {
+        for subject in &benchmark.subjects {
+            let name = format!("responses: {} · {}", benchmark.id, subject.id);
+            files.push(json!({"name": name, "digest": subject.digest}));
+        }
+        for surface in &benchmark.surfaces {
+            let name = format!("surface: {} · {}", benchmark.id, surface.hemisphere);
+            files.push(json!({"name": name, "digest": surface.digest}));
+        }
+        for nuisance in &benchmark.nuisance {
+            let name = format!("nuisance: {} · {}", benchmark.id, nuisance.name);
+            files.push(json!({"name": name, "digest": nuisance.digest}));
+        }
+    }
+    for model in &inputs.models {
+        for activation in &model.activations {
+            let name = format!("activations: {} · {}", model.model.name, activation.stimuli);
+            files.push(json!({"name": name, "digest": activation.digest}));
+        }
+    }
+    json!({
+        "name": study.file.name,
+        "version": env!("CARGO_PKG_VERSION"),
+        "preset": study.file.preset,
+        "caveat": study.file.preset.caveat(),
+        "seed": study.file.seed,
+        "random_numbers": "ChaCha8, one stream per purpose and index",
+        "settings": {"nfas": study.file.analysis},
+        "gates": study.file.analysis.gates,
+        "inputs": files,
+        "warnings": findings,
+        "references": references(&study.file.analysis),
+        "simulation": study.file.simulated,
+    })
+}
+
+/// Keys of `references.bib` for the methods that these settings use.
+pub(crate) fn references(s: &NfasSettings) -> Vec<String> {
+    use stereotax::dynamics::Estimator;
+    let mut keys = vec!["yan2026", "schmid2010", "tu2014", "jovanovic2014", "chen2012", "aswani2026"];
+    match s.estimator {
+        Estimator::TotalLeastSquares => keys.push("hemati2017"),
+        Estimator::ForwardBackward => keys.push("dawson2016"),
+        Estimator::Optimised => keys.push("askham2018"),
+        Estimator::Bagged { .. } => keys.extend(["askham2018", "sashidhar2022"]),
+        Estimator::Unitary | Estimator::Symmetric => keys.push("baddoo2023"),
+        Estimator::ReducedRank { .. } => keys.push("kostic2022"),
+        Estimator::Standard | Estimator::Hankel { .. } | Estimator::Segments { .. } => {}
+    }
+    if s.rank == stereotax::dynamics::RankRule::HardThreshold {
+        keys.push("gavish2014");
+    }
+    if s.layer_map == config::LayerMap::Kernel {
+        keys.push("kornblith2019");
+    }
+    if s.encoder == config::Encoder::Banded {
+        keys.push("nunezelizalde2019");
+    }
+    match s.multiplicity {
+        config::Multiplicity::Bh => keys.push("benjamini1995"),
+        config::Multiplicity::By => keys.push("benjamini2001"),
+        _ => {}
+    }
+    keys.push("tukey1949");
+    keys.extend(["drmac2018", "hoerl1970", "anderson2001", "anderson2006", "anderson2017", "rousseeuw1987"]);
+    keys.extend(["holm1979", "westfall1993", "nichols2002", "phipson2010"]);
+    if s.ceiling != CeilingRule::None {
+        keys.extend(["sahani2003", "schoppe2016"]);
+    }
+    if s.controls.multiverse {
+        keys.push("steegen2016");
+    }
+    if s.controls.adaptive {
+        keys.push("breiman1996");
+    }
+    if s.reduction == stereotax::dynamics::Reduction::Tsqr {
+        keys.push("demmel2012");
+    }
+    keys.sort_unstable();
+    keys.into_iter().map(str::to_owned).collect()
+}
