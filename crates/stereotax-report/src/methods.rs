@@ -65,7 +65,7 @@ pub(crate) fn write(input: &ReportInput) -> Vec<Paragraph> {
                 get(&["clock"]).and_then(|v| clock(&v)),
                 get(&["resample"]).and_then(|v| resample(&v)),
                 get(&["hrf", "haemodynamics"]).and_then(|v| hrf(&v)),
-                get(&["hrf_parity"]).filter(|v| v == "nilearn").map(|_| say("The response has the numerics of nilearn: 50 steps per volume, its grid and its constants.", &[])),
+                get(&["hrf_parity"]).filter(|v| v == "nilearn").map(|_| say("The response has the numerics of nilearn: 50 steps per volume, its grid and its constants.", &["abraham2014"])),
                 find(&settings, "delays_s").and_then(delays),
                 get(&["drop_padded"]).filter(|v| v == "yes").map(|_| say("Samples whose delays reach before their run are left out, when fitting and when scoring.", &[])),
                 get(&["drift"]).and_then(|v| drift(&v)),
@@ -91,7 +91,7 @@ pub(crate) fn write(input: &ReportInput) -> Vec<Paragraph> {
                 get(&["distance"]).map(|v| say(format!("The distance between models is {}.", distance(&v)), &[])),
                 get(&["dispersion_centre"]).filter(|v| v == "centroid").map(|_| say("Groups are centred at their centroids in PERMDISP.", &[])),
                 get(&["dispersion_axes"]).filter(|v| v == "drop").map(|_| say("Axes with negative eigenvalues are left out of PERMDISP.", &[])),
-                get(&["dispersion_bias"]).filter(|v| v == "small_sample").map(|_| say("Distances to the centre of n models are multiplied by √(n/(n − 1)) in PERMDISP.", &[])),
+                get(&["dispersion_bias"]).filter(|v| v == "small_sample").map(|_| say("Distances to the centre of n models are multiplied by √(n/(n − 1)) in PERMDISP.", &["stier2013"])),
             ],
         ),
         (
@@ -361,9 +361,8 @@ fn hrf(v: &str) -> Option<Sentence> {
             "Haemodynamics are modelled by delayed copies of the features (finite impulse response) within each run.",
             &[],
         ),
-        "spm" | "glover" => {
-            say(format!("Features are convolved with the canonical haemodynamic response ({v})."), &[])
-        }
+        "spm" => say("Features are convolved with SPM’s canonical haemodynamic response.", &["friston1998"]),
+        "glover" => say("Features are convolved with Glover’s haemodynamic response.", &["glover1999"]),
         _ => return None,
     })
 }

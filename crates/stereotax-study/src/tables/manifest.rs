@@ -78,6 +78,17 @@ pub(crate) fn references(s: &NfasSettings) -> Vec<String> {
     if s.ceiling != CeilingRule::None {
         keys.extend(["sahani2003", "schoppe2016"]);
     }
+    match s.hrf {
+        config::Hrf::Spm => keys.push("friston1998"),
+        config::Hrf::Glover => keys.push("glover1999"),
+        config::Hrf::Auto | config::Hrf::Fir | config::Hrf::None => {}
+    }
+    if s.hrf_parity == config::HrfParity::Nilearn {
+        keys.push("abraham2014");
+    }
+    if s.dispersion_bias == config::DispersionBias::SmallSample {
+        keys.push("stier2013");
+    }
     if s.controls.multiverse {
         keys.push("steegen2016");
     }
@@ -89,4 +100,29 @@ pub(crate) fn references(s: &NfasSettings) -> Vec<String> {
     }
     keys.sort_unstable();
     keys.into_iter().map(str::to_owned).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn choices_bring_their_sources_and_all_are_in_the_bibliography() {
+        let cited = |lines: &str| {
+            references(&config::parse_choices(lines, "choices", true).unwrap_or_else(|e| panic!("{e}")))
+        };
+        let plain = cited("");
+        for (lines, key) in [
+            ("hrf = \"spm\"", "friston1998"),
+            ("hrf = \"glover\"", "glover1999"),
+            ("hrf = \"spm\"\nhrf_parity = \"nilearn\"", "abraham2014"),
+            ("dispersion_bias = \"small_sample\"", "stier2013"),
+            ("encoder = \"banded\"", "nunezelizalde2019"),
+        ] {
+            let found = cited(lines);
+            assert!(found.iter().any(|k| k == key) && !plain.iter().any(|k| k == key), "{lines}");
+            let bib = include_str!("../../../../references.bib");
+            assert!(found.iter().all(|k| bib.contains(&format!("{{{k},"))), "{lines}: {found:?}");
+        }
+    }
 }
