@@ -97,8 +97,8 @@ def projection(np, sx):
     peers, peer = timed(lambda: peer_map.fit_transform(features), 1)
     before = ((features[::2] - features[1::2]) ** 2).sum(axis=1)
     spreads = [(((z[::2] - z[1::2]) ** 2).sum(axis=1) / before).std() for z in (found, peer)]
-    about = {"workload": "sparse projection/1000x150528/5960/f32", "peer": "scikit-learn SparseRandomProjection"}
-    about |= {"difference_is": "spread of squared distances"}
+    about = {"workload": "sparse projection/1000x150528/5960/f32"}
+    about |= {"peer": "scikit-learn SparseRandomProjection", "difference_is": "spread of squared distances"}
     return about, ours, peers, abs(spreads[0] - spreads[1])
 
 

@@ -111,15 +111,33 @@ impl Element for f32 {
 /// What the two precisions share.
 trait Number: faer::traits::RealField + Copy + Default {
     fn from_f64(value: f64) -> Self;
-    fn as_f64(self) -> f64;
+    fn finite(self) -> bool;
+    /// [`sum_of`], for processors with AVX-512.
+    #[cfg(target_arch = "x86_64")]
+    unsafe fn sum_avx512<const ROWS: usize>(tile: &[Line<Self, ROWS>], lines: &[u16]) -> Line<Self, ROWS>;
+    /// [`sum_of`], for processors with AVX2.
+    #[cfg(target_arch = "x86_64")]
+    unsafe fn sum_avx2<const ROWS: usize>(tile: &[Line<Self, ROWS>], lines: &[u16]) -> Line<Self, ROWS>;
 }
 
 impl Number for f64 {
     fn from_f64(value: f64) -> Self {
         value
     }
-    fn as_f64(self) -> f64 {
-        self
+    fn finite(self) -> bool {
+        self.is_finite()
+    }
+    #[cfg(target_arch = "x86_64")]
+    #[inline(always)]
+    unsafe fn sum_avx512<const ROWS: usize>(tile: &[Line<f64, ROWS>], lines: &[u16]) -> Line<f64, ROWS> {
+        // SAFETY: the caller has made sure of the feature.
+        unsafe { registers::f64_avx512(tile, lines) }
+    }
+    #[cfg(target_arch = "x86_64")]
+    #[inline(always)]
+    unsafe fn sum_avx2<const ROWS: usize>(tile: &[Line<f64, ROWS>], lines: &[u16]) -> Line<f64, ROWS> {
+        // SAFETY: the caller has made sure of the feature.
+        unsafe { registers::f64_avx2(tile, lines) }
     }
 }
 
@@ -127,8 +145,20 @@ impl Number for f32 {
     fn from_f64(value: f64) -> Self {
         value as f32
     }
-    fn as_f64(self) -> f64 {
-        f64::from(self)
+    fn finite(self) -> bool {
+        self.is_finite()
+    }
+    #[cfg(target_arch = "x86_64")]
+    #[inline(always)]
+    unsafe fn sum_avx512<const ROWS: usize>(tile: &[Line<f32, ROWS>], lines: &[u16]) -> Line<f32, ROWS> {
+        // SAFETY: the caller has made sure of the feature.
+        unsafe { registers::f32_avx512(tile, lines) }
+    }
+    #[cfg(target_arch = "x86_64")]
+    #[inline(always)]
+    unsafe fn sum_avx2<const ROWS: usize>(tile: &[Line<f32, ROWS>], lines: &[u16]) -> Line<f32, ROWS> {
+        // SAFETY: the caller has made sure of the feature.
+        unsafe { registers::f32_avx2(tile, lines) }
     }
 }
 
@@ -262,14 +292,13 @@ impl RandomProjection {
             monitor.check()?;
             let block = SparseBlock::draw(self, begin, width.min(self.n_features - begin), density);
             out.par_chunks_mut(ROWS * k).enumerate().for_each_init(
-                || vec![[T::default(); ROWS]; block.width],
+                || vec![Line([T::default(); ROWS]); block.width],
                 |tile, (group, sums)| {
                     let rows = sums.len() / k;
                     let part = x.get(group * ROWS..group * ROWS + rows, begin..begin + block.width);
-                    if !fill(tile, part) {
+                    if !block.add(part, tile, sums) {
                         bad.store(true, Ordering::Relaxed);
                     }
-                    block.add(tile, sums, rows);
                 },
             );
             if bad.load(Ordering::Relaxed) {
@@ -318,7 +347,7 @@ impl RandomProjection {
                             if i < rows { part[(i, j)] } else { T::default() }
                         },
                     );
-                if !(0..rows).all(|i| tile.col_as_slice(i).iter().all(|v| v.as_f64().is_finite())) {
+                if !(0..rows).all(|i| tile.col_as_slice(i).iter().all(|v| v.finite())) {
                     bad.store(true, Ordering::Relaxed);
                 }
                 let one = T::from_f64(1.0);
@@ -379,100 +408,221 @@ impl SparseBlock {
         SparseBlock { width, features, bounds }
     }
 
-    /// Add this block's part to the sums of a group of rows (k × rows, component after component).
-    fn add<T: Number, const ROWS: usize>(&self, tile: &[[T; ROWS]], sums: &mut [T], rows: usize) {
+    /// Add this block's part of some rows to their sums (k × rows, component after component); tells whether
+    /// all that was read is finite.
+    fn add<T: Number, const ROWS: usize>(
+        &self,
+        part: MatRef<T>,
+        tile: &mut [Line<T, ROWS>],
+        sums: &mut [T],
+    ) -> bool {
         #[cfg(target_arch = "x86_64")]
         {
             if is_x86_feature_detected!("avx512f") {
                 // SAFETY: the processor has the feature.
-                return unsafe { self.add_avx512(tile, sums, rows) };
+                return unsafe { self.add_avx512(part, tile, sums) };
             }
             if is_x86_feature_detected!("avx2") {
                 // SAFETY: the processor has the feature.
-                return unsafe { self.add_avx2(tile, sums, rows) };
+                return unsafe { self.add_avx2(part, tile, sums) };
             }
         }
-        self.add_any(tile, sums, rows);
+        self.add_any(part, tile, sums, sum_of)
     }
 
     // The same additions in the same order, hence the same bits, in wider registers.
     #[cfg(target_arch = "x86_64")]
     #[target_feature(enable = "avx512f")]
-    fn add_avx512<T: Number, const ROWS: usize>(&self, tile: &[[T; ROWS]], sums: &mut [T], rows: usize) {
-        self.add_any(tile, sums, rows);
+    fn add_avx512<T: Number, const ROWS: usize>(
+        &self,
+        part: MatRef<T>,
+        tile: &mut [Line<T, ROWS>],
+        sums: &mut [T],
+    ) -> bool {
+        // SAFETY: the processor has the feature.
+        self.add_any(part, tile, sums, |tile, lines| unsafe { T::sum_avx512(tile, lines) })
     }
 
     #[cfg(target_arch = "x86_64")]
     #[target_feature(enable = "avx2")]
-    fn add_avx2<T: Number, const ROWS: usize>(&self, tile: &[[T; ROWS]], sums: &mut [T], rows: usize) {
-        self.add_any(tile, sums, rows);
+    fn add_avx2<T: Number, const ROWS: usize>(
+        &self,
+        part: MatRef<T>,
+        tile: &mut [Line<T, ROWS>],
+        sums: &mut [T],
+    ) -> bool {
+        // SAFETY: the processor has the feature.
+        self.add_any(part, tile, sums, |tile, lines| unsafe { T::sum_avx2(tile, lines) })
     }
 
     #[inline(always)]
-    fn add_any<T: Number, const ROWS: usize>(&self, tile: &[[T; ROWS]], sums: &mut [T], rows: usize) {
-        for (sums, bounds) in sums.chunks_exact_mut(rows).zip(self.bounds.windows(3).step_by(2)) {
+    fn add_any<T: Number, const ROWS: usize>(
+        &self,
+        part: MatRef<T>,
+        tile: &mut [Line<T, ROWS>],
+        sums: &mut [T],
+        sum_of: impl Fn(&[Line<T, ROWS>], &[u16]) -> Line<T, ROWS>,
+    ) -> bool {
+        let finite = fill(tile, part);
+        for (sums, bounds) in sums.chunks_exact_mut(part.nrows()).zip(self.bounds.windows(3).step_by(2)) {
             let (from, middle, to) = (bounds[0] as usize, bounds[1] as usize, bounds[2] as usize);
             let plus = sum_of(tile, &self.features[from..middle]);
             let minus = sum_of(tile, &self.features[middle..to]);
-            for (row, sum) in sums.iter_mut().enumerate() {
-                *sum = *sum + (plus[row] - minus[row]);
+            for ((sum, plus), minus) in sums.iter_mut().zip(&plus.0).zip(&minus.0) {
+                *sum += *plus - *minus;
             }
         }
+        finite
     }
 }
 
+/// One feature of a group of rows: a cache line.
+#[derive(Clone, Copy)]
+#[repr(align(64))]
+struct Line<T, const ROWS: usize>([T; ROWS]);
+
 /// The sum of some lines of a tile, on two chains: those at even places and those at odd ones.
-#[inline(always)]
-fn sum_of<T: Number, const ROWS: usize>(tile: &[[T; ROWS]], lines: &[u16]) -> [T; ROWS] {
+fn sum_of<T: Number, const ROWS: usize>(tile: &[Line<T, ROWS>], lines: &[u16]) -> Line<T, ROWS> {
     let (mut even, mut odd) = ([T::default(); ROWS], [T::default(); ROWS]);
-    let pairs = lines.chunks_exact(2);
-    let last = pairs.remainder();
-    for pair in pairs {
-        let (a, b) = (&tile[usize::from(pair[0])], &tile[usize::from(pair[1])]);
-        for row in 0..ROWS {
-            even[row] = even[row] + a[row];
-            odd[row] = odd[row] + b[row];
+    for (place, &line) in lines.iter().enumerate() {
+        let chain = if place % 2 == 0 { &mut even } else { &mut odd };
+        chain.iter_mut().zip(&tile[usize::from(line)].0).for_each(|(sum, v)| *sum += *v);
+    }
+    even.iter_mut().zip(&odd).for_each(|(a, b)| *a += *b);
+    Line(even)
+}
+
+/// [`sum_of`] in registers of a processor; the compiler finds no good form by itself.
+#[cfg(target_arch = "x86_64")]
+macro_rules! sum_in_registers {
+    ($name:ident, $feature:literal, $number:ty, $registers:literal, $zero:ident, $load:ident, $add:ident,
+     $store:ident) => {
+        #[inline]
+        #[target_feature(enable = $feature)]
+        pub(super) fn $name<const ROWS: usize>(
+            tile: &[Line<$number, ROWS>],
+            lines: &[u16],
+        ) -> Line<$number, ROWS> {
+            use std::arch::x86_64::{$add, $load, $store, $zero};
+            const { assert!(ROWS * size_of::<$number>() == 64, "a line is one cache line") };
+            let width = ROWS / $registers;
+            let (mut even, mut odd) = ([$zero(); $registers], [$zero(); $registers]);
+            let pairs = lines.chunks_exact(2);
+            let last = pairs.remainder();
+            for pair in pairs {
+                let (a, b) = (tile[usize::from(pair[0])].0.as_ptr(), tile[usize::from(pair[1])].0.as_ptr());
+                for r in 0..$registers {
+                    // SAFETY: a line is as long as all its registers.
+                    unsafe {
+                        even[r] = $add(even[r], $load(a.add(r * width)));
+                        odd[r] = $add(odd[r], $load(b.add(r * width)));
+                    }
+                }
+            }
+            for &line in last {
+                let a = tile[usize::from(line)].0.as_ptr();
+                for r in 0..$registers {
+                    // SAFETY: as above.
+                    even[r] = $add(even[r], unsafe { $load(a.add(r * width)) });
+                }
+            }
+            let mut sum = Line([0.0; ROWS]);
+            for r in 0..$registers {
+                // SAFETY: as above.
+                unsafe { $store(sum.0.as_mut_ptr().add(r * width), $add(even[r], odd[r])) };
+            }
+            sum
         }
-    }
-    for &line in last {
-        let a = &tile[usize::from(line)];
-        for row in 0..ROWS {
-            even[row] = even[row] + a[row];
-        }
-    }
-    for row in 0..ROWS {
-        even[row] = even[row] + odd[row];
-    }
-    even
+    };
+}
+
+#[cfg(target_arch = "x86_64")]
+mod registers {
+    use super::Line;
+
+    sum_in_registers!(
+        f64_avx512,
+        "avx512f",
+        f64,
+        1,
+        _mm512_setzero_pd,
+        _mm512_loadu_pd,
+        _mm512_add_pd,
+        _mm512_storeu_pd
+    );
+    sum_in_registers!(
+        f32_avx512,
+        "avx512f",
+        f32,
+        1,
+        _mm512_setzero_ps,
+        _mm512_loadu_ps,
+        _mm512_add_ps,
+        _mm512_storeu_ps
+    );
+    sum_in_registers!(
+        f64_avx2,
+        "avx2",
+        f64,
+        2,
+        _mm256_setzero_pd,
+        _mm256_loadu_pd,
+        _mm256_add_pd,
+        _mm256_storeu_pd
+    );
+    sum_in_registers!(
+        f32_avx2,
+        "avx2",
+        f32,
+        2,
+        _mm256_setzero_ps,
+        _mm256_loadu_ps,
+        _mm256_add_ps,
+        _mm256_storeu_ps
+    );
 }
 
 /// Turn some rows (rows × features) into a line of ROWS numbers per feature; tells whether all are finite.
-fn fill<T: Number, const ROWS: usize>(tile: &mut [[T; ROWS]], part: MatRef<T>) -> bool {
-    let mut finite = true;
+///
+/// Rows that are not there repeat the last one: they are summed and not read.
+#[inline(always)]
+fn fill<T: Number, const ROWS: usize>(tile: &mut [Line<T, ROWS>], part: MatRef<T>) -> bool {
+    let tile = &mut tile[..part.ncols()];
+    let last = part.nrows() - 1;
     if let Some(by_rows) = part.transpose().try_as_col_major() {
-        // Rows that are not there repeat the last one: they are summed and not read.
-        let rows: [&[T]; ROWS] = std::array::from_fn(|i| by_rows.col(i.min(part.nrows() - 1)).as_slice());
-        for (j, line) in tile.iter_mut().enumerate().take(part.ncols()) {
-            for (value, row) in line.iter_mut().zip(&rows) {
-                *value = row[j];
-                finite &= value.as_f64().is_finite();
+        let rows: [&[T]; ROWS] = std::array::from_fn(|i| by_rows.col(i.min(last)).as_slice());
+        // Squares of cache lines: ROWS lines in, ROWS lines out.
+        let squares = tile.len() / ROWS;
+        for (square, lines) in tile.chunks_mut(ROWS).enumerate() {
+            let from = square * ROWS;
+            for (i, row) in rows.iter().enumerate() {
+                if square < squares {
+                    for j in 0..ROWS {
+                        lines[j].0[i] = row[from + j];
+                    }
+                } else {
+                    lines.iter_mut().zip(&row[from..]).for_each(|(line, v)| line.0[i] = *v);
+                }
             }
         }
     } else {
-        for (j, line) in tile.iter_mut().enumerate().take(part.ncols()) {
-            for (value, row) in line.iter_mut().zip(part.col(j).iter()) {
-                *value = *row;
-                finite &= value.as_f64().is_finite();
-            }
+        for (j, line) in tile.iter_mut().enumerate() {
+            let column = part.col(j);
+            line.0.iter_mut().enumerate().for_each(|(i, value)| *value = column[i.min(last)]);
         }
     }
-    finite
+    // Without an early exit the loop runs in vector registers.
+    let mut finite = [true; ROWS];
+    for line in tile {
+        finite.iter_mut().zip(&line.0).for_each(|(finite, v)| *finite &= v.finite());
+    }
+    finite.iter().all(|f| *f)
 }
 
 fn not_finite<T: Number>(x: MatRef<T>) -> Error {
     let mut found = (0..x.nrows())
         .flat_map(|i| (0..x.ncols()).map(move |j| (i, j)))
-        .filter(|&(i, j)| !x[(i, j)].as_f64().is_finite());
+        .filter(|&(i, j)| !x[(i, j)].finite());
     let (row, column) = found.next().unwrap_or_default();
     Error::NotFinite {
         what: "X".into(),
