@@ -222,7 +222,10 @@ impl Shared {
         let once = n + outside.len() == inside.len();
         let (x_shift, y_shift) = (means_of(&self.x, train), means_of(&self.y, train));
         let scales = |x: &Mat<f64>| -> Vec<f64> {
-            let of = |j: usize| sd(&train.iter().map(|&i| x[(i, j)]).collect::<Vec<_>>());
+            let of = |j: usize| {
+                let column = x.col_as_slice(j);
+                sd(&train.iter().map(|&i| column[i]).collect::<Vec<_>>())
+            };
             (0..x.ncols()).map(|j| if self.scale { Some(of(j)) } else { None }).map(unless_zero).collect()
         };
         let (x_scale, y_scale) = (scales(&self.x), scales(&self.y));
@@ -240,12 +243,9 @@ impl Shared {
                     by_difference.then(|| self.without(&outside, g_all, s_all, n, &x_shift, &y_shift));
                 match found.flatten() {
                     Some((mut g, mut s)) => {
-                        for j in 0..g.ncols() {
-                            (0..g.nrows()).for_each(|i| g[(i, j)] /= x_scale[i] * x_scale[j]);
-                        }
-                        for j in 0..s.ncols() {
-                            (0..s.nrows()).for_each(|i| s[(i, j)] /= x_scale[i] * y_scale[j]);
-                        }
+                        let rows = n as f64;
+                        centre_and_scale(&mut g, rows, (&x_shift, &x_shift), (&x_scale, &x_scale));
+                        centre_and_scale(&mut s, rows, (&x_shift, &y_shift), (&x_scale, &y_scale));
                         Form::Units { g, s }
                     }
                     None => {
@@ -286,7 +286,7 @@ impl Shared {
         Ok(Part { train: train.to_vec(), x_shift, y_shift, x_scale, y_scale, form })
     }
 
-    /// The moments without some rows; none where too little is left for the difference to be exact.
+    /// The moments without some rows, not centred anew; none where too little is left to be exact.
     fn without(
         &self,
         outside: &[usize],
@@ -309,16 +309,9 @@ impl Shared {
         if !enough_x || !enough_y {
             return None;
         }
-        let mut g = g_all - wide_gram(x.as_ref());
         let mut s = s_all.to_owned();
         add_product(s.as_mut(), x.transpose(), y.as_ref(), -1.0);
-        for j in 0..g.ncols() {
-            (0..g.nrows()).for_each(|i| g[(i, j)] -= n * x_shift[i] * x_shift[j]);
-        }
-        for j in 0..s.ncols() {
-            (0..s.nrows()).for_each(|i| s[(i, j)] -= n * x_shift[i] * y_shift[j]);
-        }
-        Some((g, s))
+        Some((g_all - wide_gram(x.as_ref()), s))
     }
 }
 
@@ -554,7 +547,8 @@ fn dominant(
         let mut next = best.clone();
         for step in 0..basis.ncols() {
             let length = next.norm_l2();
-            (0..size).for_each(|i| basis[(i, step)] = next[(i, 0)] / length);
+            let to = basis.col_as_slice_mut(step);
+            to.iter_mut().zip(next.col_as_slice(0)).for_each(|(to, v)| *to = v / length);
             let column = basis.get(.., step..step + 1);
             next = times(column);
             diagonal.push(cross(column, next.as_ref())[(0, 0)]);
@@ -623,7 +617,20 @@ fn wide_cross(x: MatRef<f64>, y: MatRef<f64>) -> Mat<f64> {
 
 fn means_of(x: &Mat<f64>, rows: &[usize]) -> Vec<f64> {
     let n = rows.len() as f64;
-    (0..x.ncols()).map(|j| rows.iter().map(|&i| x[(i, j)]).sum::<f64>() / n).collect()
+    let sum = |column: &[f64]| rows.iter().map(|&i| column[i]).sum::<f64>();
+    (0..x.ncols()).map(|j| sum(x.col_as_slice(j)) / n).collect()
+}
+
+/// A ← (A − n a bᵀ) / (s tᵀ), entry by entry: centre sums of products and bring them to unit variance.
+fn centre_and_scale(a: &mut Mat<f64>, n: f64, shifts: (&[f64], &[f64]), scales: (&[f64], &[f64])) {
+    for j in 0..a.ncols() {
+        let (shift, scale) = (n * shifts.1[j], scales.1[j]);
+        let sides = shifts.0.iter().zip(scales.0);
+        a.col_as_slice_mut(j)
+            .iter_mut()
+            .zip(sides)
+            .for_each(|(v, (a, s))| *v = (*v - a * shift) / (s * scale));
+    }
 }
 
 fn unless_zero(scale: Option<f64>) -> f64 {
