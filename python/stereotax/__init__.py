@@ -9,6 +9,8 @@ shallow to deep. Time is in seconds.
 - `RidgeCV`, `PLSRegression`: encoding models of many targets.
 - `SparseRandomProjection`, `GaussianRandomProjection`, `johnson_lindenstrauss_size`: fewer features, the
   same distances.
+- `noise_ceiling`, `half_corrected`: how well any model could do, and scores corrected for noise.
+- `two_vs_two`, `rank_accuracy`, `top_k_retrieval`: whether predictions find their own stimulus.
 - `distances`, `permanova`, `pairwise_permanova`, `permdisp`, `silhouette`: tests between groups of models.
 - `snci`, `profile_consistency`: how consistently the models of a modality score.
 - `Study`: a whole study file, planned, computed and kept; the same as the command `stereotax`.
@@ -25,11 +27,13 @@ Settings that are words are those of the study file, docs/reference/study-file.m
 """
 
 from ._core import StereotaxError, __version__
+from ._ceiling import half_corrected, noise_ceiling
 from ._depth import DepthDMD
 from ._moments import DepthMoments
 from ._nfas import NFAS
 from ._pls import PLSRegression
 from ._projection import GaussianRandomProjection, SparseRandomProjection, johnson_lindenstrauss_size
+from ._retrieval import rank_accuracy, top_k_retrieval, two_vs_two
 from ._ridge import RidgeCV
 from ._space import ModelSpace
 from ._stats import (
@@ -58,11 +62,16 @@ __all__ = [
     "Table",
     "__version__",
     "distances",
+    "half_corrected",
     "johnson_lindenstrauss_size",
+    "noise_ceiling",
     "pairwise_permanova",
     "permanova",
     "permdisp",
     "profile_consistency",
+    "rank_accuracy",
     "silhouette",
     "snci",
+    "top_k_retrieval",
+    "two_vs_two",
 ]

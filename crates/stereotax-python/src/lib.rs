@@ -5,6 +5,7 @@
 //! The public, documented names are in `python/stereotax/`.
 
 mod arrays;
+mod ceiling;
 mod choices;
 mod command;
 mod convert;
@@ -15,6 +16,7 @@ mod nfas;
 mod options;
 mod pls;
 mod projection;
+mod retrieval;
 mod ridge;
 mod space;
 mod stats;
@@ -27,6 +29,8 @@ use pyo3::prelude::*;
 /// What `import stereotax` is made of; private.
 #[pymodule]
 mod _core {
+    #[pymodule_export]
+    use crate::ceiling::{half_corrected, noise_ceiling};
     #[pymodule_export]
     use crate::command::run_command;
     #[pymodule_export]
@@ -44,6 +48,8 @@ mod _core {
     use crate::pls::{pls, pls_folds};
     #[pymodule_export]
     use crate::projection::{johnson_lindenstrauss_size, projection_matrix, random_projection};
+    #[pymodule_export]
+    use crate::retrieval::{retrieve, two_vs_two};
     #[pymodule_export]
     use crate::ridge::ridge_cv;
     #[pymodule_export]

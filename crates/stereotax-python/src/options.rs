@@ -1,8 +1,10 @@
 //! Read the words of single functions as choices of the core; those of whole analyses are in `choices`.
 
 use stereotax::dynamics::{Centring, Scaling};
+use stereotax::stats::ceiling::CeilingMethod;
 use stereotax::stats::distance::DistanceKind;
 use stereotax::stats::permdisp::{BiasFactor, Centre, NegativeAxes};
+use stereotax::stats::retrieval::Similarity;
 use stereotax::stats::snci::{Interval, SignPolicy, SnciKind};
 use stereotax::{Error, Result};
 
@@ -37,6 +39,26 @@ pub fn centring(given: &str) -> Result<Centring> {
         return Err(stereotax::dynamics::refuse_depth_centring());
     }
     choose("centring", given, &[("stimuli", Centring::Stimuli), ("none", Centring::None)])
+}
+
+pub fn ceiling(given: &str) -> Result<CeilingMethod> {
+    choose(
+        "method",
+        given,
+        &[
+            ("split_half", CeilingMethod::SplitHalf),
+            ("explainable_variance", CeilingMethod::ExplainableVariance),
+            ("signal_power", CeilingMethod::SignalPower),
+            ("ncsnr", CeilingMethod::Ncsnr),
+            ("leave_one_out", CeilingMethod::LeaveOneOut),
+            ("isc_single", CeilingMethod::IscSingle),
+            ("isc_group", CeilingMethod::IscGroup),
+        ],
+    )
+}
+
+pub fn similarity(given: &str) -> Result<Similarity> {
+    choose("similarity", given, &[("cosine", Similarity::Cosine), ("pearson", Similarity::Pearson)])
 }
 
 pub fn distance(given: &str) -> Result<DistanceKind> {

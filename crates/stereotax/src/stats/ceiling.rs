@@ -10,12 +10,19 @@
 //! | `SignalPower` | √(SP/var(mean)), SP = (ΣC − tr C)/(N(N − 1)) | r with the mean |
 //! | `IscSingle` | √ρ̄, ρ̄ the mean over pairs | r with one subject |
 //! | `IscGroup` | √(Nρ̄/(1 + (N − 1)ρ̄)) | r with the group mean |
+//! | `LeaveOneOut` | mean over n of ρ between y_n and the mean of the others | r, a lower bound |
+//! | `Ncsnr` | 1 − σ_n²/(N var(mean)), σ_n² the variance over repeats of a sample, averaged | r² of the mean |
+//!
+//! `LeaveOneOut` is what the others reach as a model of one: with subjects, leave one subject out.
+//! `Ncsnr` is the noise ceiling of NSD, ncsnr²/(ncsnr² + 1/N) with ncsnr = σ_s/σ_n; variances have the
+//! divisor n − 1, and whatever distinguishes repeats, their level too, is noise. Where σ_s² < 0 NSD says 0.
 //!
 //! Nothing is clipped: a negative r² or reliability is kept with its reason, and has no correlation form; a
 //! correlation whose square is negative is NaN. Runs are centred by themselves (and standardised, where
 //! the value is made of correlations). Intervals resample blocks of samples, not repeats: a repeat drawn
 //! twice would agree with itself.
-//! Source: Schoppe et al. 2016; Sahani & Linden 2003; Spearman 1910; Nili et al. 2014; specs: nfas-dmd 8.6.
+//! Source: Schoppe et al. 2016; Sahani & Linden 2003; Spearman 1910; Nili et al. 2014; Allen et al. 2022 (NSD);
+//! specs: nfas-dmd 8.6, alignment-methods B6.3 and B21.1.
 //! Cost: O(n_samples·N²·n_rois) and O(n_bootstraps·n_blocks·N²·n_rois).
 
 use faer::{Mat, MatRef};
@@ -23,7 +30,7 @@ use rayon::prelude::*;
 
 use super::resampling::multiplicities;
 use super::rng::Stream;
-use super::summary::{check_finite, column, is_constant, mean, quantile};
+use super::summary::{check_finite, column, is_constant, mean, pearson, quantile};
 use crate::data::{Error, Result, Runs};
 
 /// How the ceiling is estimated.
@@ -41,6 +48,10 @@ pub enum CeilingMethod {
     IscSingle,
     /// The same for the mean over subjects (subjects).
     IscGroup,
+    /// How well the mean of the others predicts each one (subjects or repeats).
+    LeaveOneOut,
+    /// Share of the variance of the mean over repeats that is signal, as for NSD (repeats).
+    Ncsnr,
 }
 
 /// What the numbers of a ceiling are.
@@ -59,7 +70,7 @@ impl CeilingMethod {
     /// What its numbers are.
     pub fn kind(self) -> CeilingKind {
         match self {
-            CeilingMethod::ExplainableVariance => CeilingKind::R2,
+            CeilingMethod::ExplainableVariance | CeilingMethod::Ncsnr => CeilingKind::R2,
             CeilingMethod::SplitHalf => CeilingKind::Reliability,
             _ => CeilingKind::R,
         }
@@ -151,12 +162,18 @@ pub fn noise_ceiling(repeats: &[MatRef<f64>], runs: &Runs, params: &CeilingParam
     let n = repeats.len();
     let blocks = Blocks::new(runs.n_samples(), params);
     let splits = splits(n, params);
-    let standardise = !matches!(params.method, CeilingMethod::SplitHalf | CeilingMethod::SignalPower);
+    let standardise = !matches!(
+        params.method,
+        CeilingMethod::SplitHalf | CeilingMethod::SignalPower | CeilingMethod::Ncsnr
+    );
     let rois: Vec<Roi> = (0..repeats[0].ncols())
         .into_par_iter()
         .map(|j| {
-            let series: Vec<Vec<f64>> =
-                repeats.iter().map(|r| within_runs(column(*r, j), runs, standardise)).collect();
+            let series: Vec<Vec<f64>> = if params.method == CeilingMethod::Ncsnr {
+                centred_together(repeats.iter().map(|r| column(*r, j)).collect(), runs)
+            } else {
+                repeats.iter().map(|r| within_runs(column(*r, j), runs, standardise)).collect()
+            };
             roi_ceiling(&series, &blocks, &splits, params)
         })
         .collect();
@@ -229,16 +246,17 @@ struct Split {
 fn roi_ceiling(series: &[Vec<f64>], blocks: &Blocks, splits: &[Split], params: &CeilingParams) -> Roi {
     let n = series.len();
     let moments = BlockMoments::new(series, blocks);
-    let covariance = moments.covariance(&vec![1; blocks.n_blocks]);
+    let whole = vec![1; blocks.n_blocks];
+    let covariance = moments.covariance(&whole);
     let constant = series.iter().any(|s| is_constant(s));
-    let squared = if constant { f64::NAN } else { squared_ceiling(&covariance, n, splits, params.method) };
+    let squared_of = |weights: &[u32]| match params.method {
+        CeilingMethod::Ncsnr => moments.signal_share(weights),
+        method => squared_ceiling(&moments.covariance(weights), n, splits, method),
+    };
+    let squared = if constant { f64::NAN } else { squared_of(&whole) };
     let value = rooted(squared, params.method);
     let tail = 0.5 * (1.0 - params.level);
-    let draws: Vec<f64> = blocks
-        .draws
-        .iter()
-        .map(|w| rooted(squared_ceiling(&moments.covariance(w), n, splits, params.method), params.method))
-        .collect();
+    let draws: Vec<f64> = blocks.draws.iter().map(|w| rooted(squared_of(w), params.method)).collect();
     let end = |share| if value.is_nan() { f64::NAN } else { quantile(&draws, share) };
     let leave_one_out = (0..n)
         .map(|i| {
@@ -296,6 +314,28 @@ impl BlockMoments {
     }
 }
 
+impl BlockMoments {
+    /// 1 − σ_n²/(N var(mean)): the share of signal in the mean over repeats.
+    fn signal_share(&self, weights: &[u32]) -> f64 {
+        let n = self.n as f64;
+        let samples: f64 = weights.iter().zip(&self.counts).map(|(&w, c)| f64::from(w) * c).sum();
+        let covariance = self.covariance(weights);
+        let of_mean = covariance.iter().sum::<f64>() / (n * n) * samples / (samples - 1.0);
+        // Σ_t Σ_n (y_n − ȳ)² = Σ_n Σ_t y_n² − (Σ_ab Σ_t y_a y_b)/n.
+        let (mut own, mut all) = (0.0, 0.0);
+        for (block, &weight) in weights.iter().enumerate().filter(|(_, w)| **w > 0) {
+            let products = &self.products[block * self.n * self.n..][..self.n * self.n];
+            for a in 0..self.n {
+                own += f64::from(weight) * products[a * self.n + a];
+                let beside: f64 = products[a * self.n..a * self.n + a].iter().sum();
+                all += f64::from(weight) * (2.0 * beside + products[a * self.n + a]);
+            }
+        }
+        let noise = (own - all / n) / ((n - 1.0) * samples);
+        1.0 - noise / (n * of_mean)
+    }
+}
+
 /// The ceiling of a method, before the root where the method takes one.
 fn squared_ceiling(c: &[f64], n: usize, splits: &[Split], method: CeilingMethod) -> f64 {
     let size = n as f64;
@@ -323,11 +363,17 @@ fn squared_ceiling(c: &[f64], n: usize, splits: &[Split], method: CeilingMethod)
         }
         CeilingMethod::IscSingle => agreement,
         CeilingMethod::IscGroup => size * agreement / (1.0 + (size - 1.0) * agreement),
+        CeilingMethod::LeaveOneOut => {
+            let one = |i: usize| between(c, n, &[i], &(0..n).filter(|&k| k != i).collect::<Vec<_>>());
+            mean(&(0..n).map(one).collect::<Vec<_>>())
+        }
+        // Computed from moments that are not centred: see `signal_share`.
+        CeilingMethod::Ncsnr => f64::NAN,
     }
 }
 
 fn rooted(squared: f64, method: CeilingMethod) -> f64 {
-    if method.kind() != CeilingKind::R {
+    if method.kind() != CeilingKind::R || method == CeilingMethod::LeaveOneOut {
         squared
     } else if squared >= 0.0 {
         squared.sqrt()
@@ -369,6 +415,16 @@ fn splits(n: usize, params: &CeilingParams) -> Vec<Split> {
         .collect()
 }
 
+/// Take from each run the mean over its samples and all repeats, which leaves repeats their own levels.
+fn centred_together(mut series: Vec<Vec<f64>>, runs: &Runs) -> Vec<Vec<f64>> {
+    for range in runs.ranges() {
+        let means: Vec<f64> = series.iter().map(|s| mean(&s[range.clone()])).collect();
+        let level = mean(&means);
+        series.iter_mut().flat_map(|s| &mut s[range.clone()]).for_each(|v| *v -= level);
+    }
+    series
+}
+
 /// Centre each run, and standardise it if asked; a constant run becomes zero.
 fn within_runs(mut x: Vec<f64>, runs: &Runs, standardise: bool) -> Vec<f64> {
     for range in runs.ranges() {
@@ -385,6 +441,73 @@ fn within_runs(mut x: Vec<f64>, runs: &Runs, standardise: bool) -> Vec<f64> {
         }
     }
     x
+}
+
+/// A score that is corrected by reliabilities of halves.
+#[derive(Debug, Clone, PartialEq)]
+pub struct HalfCorrected {
+    /// Per unit, the corrected correlation; may exceed 1. NaN where undefined.
+    pub values: Vec<f64>,
+    /// The correlation before correction.
+    pub raw: Vec<f64>,
+    /// Correlation of the predictions from the two halves.
+    pub predicted_reliability: Vec<f64>,
+    /// Correlation of the responses of the two halves.
+    pub observed_reliability: Vec<f64>,
+    /// Units without a value: a side does not vary, or a reliability is below the least.
+    pub n_undefined: usize,
+}
+
+/// Correct predictivity for noise in source and target, as between animals.
+///
+/// ```text
+/// score = mean of ρ(f₁, b₂) and ρ(f₂, b₁), over √(ρ(f₁, f₂) ρ(b₁, b₂))
+/// ```
+///
+/// f_h (n × units): predictions on test stimuli of a map fitted to half h of the trials; b_h: responses of half
+/// h on test stimuli. With an animal as the source, and the mean over animals, this is the inter-animal
+/// ceiling; with a model it is the score below that ceiling. Reliabilities are those of halves, as the
+/// numerator is: with Spearman–Brown in the denominator a true 1 comes out as .8, and it is not offered.
+/// Units with a reliability below `least` (.1 to .3 is customary) have no score.
+/// Errors: different shapes, values that are not finite. Source: specs: alignment-methods B21.1.
+pub fn half_corrected(
+    predicted: [MatRef<f64>; 2],
+    observed: [MatRef<f64>; 2],
+    least: f64,
+) -> Result<HalfCorrected> {
+    let named = [
+        ("predicted[0]", predicted[0]),
+        ("predicted[1]", predicted[1]),
+        ("observed[0]", observed[0]),
+        ("observed[1]", observed[1]),
+    ];
+    let (n, units) = (predicted[0].nrows(), predicted[0].ncols());
+    for (what, x) in named {
+        if (x.nrows(), x.ncols()) != (n, units) {
+            return Err(Error::Shape {
+                what: what.into(),
+                expected: format!("{n} stimuli × {units} units"),
+                found: format!("{} × {}", x.nrows(), x.ncols()),
+                hint: "both halves need the same test stimuli and units".into(),
+            });
+        }
+        check_finite(what, x)?;
+    }
+    let r = |a: MatRef<f64>, b: MatRef<f64>, j: usize| pearson(&column(a, j), &column(b, j));
+    let of = |f: &dyn Fn(usize) -> f64| (0..units).map(f).collect::<Vec<f64>>();
+    let raw = of(&|j| 0.5 * (r(predicted[0], observed[1], j) + r(predicted[1], observed[0], j)));
+    let (rel_f, rel_b) = (of(&|j| r(predicted[0], predicted[1], j)), of(&|j| r(observed[0], observed[1], j)));
+    let values = of(&|j| {
+        let reliable = rel_f[j] >= least && rel_b[j] >= least && rel_f[j] > 0.0 && rel_b[j] > 0.0;
+        if reliable { raw[j] / (rel_f[j] * rel_b[j]).sqrt() } else { f64::NAN }
+    });
+    Ok(HalfCorrected {
+        n_undefined: values.iter().filter(|v| v.is_nan()).count(),
+        values,
+        raw,
+        predicted_reliability: rel_f,
+        observed_reliability: rel_b,
+    })
 }
 
 fn check(repeats: &[MatRef<f64>], runs: &Runs, params: &CeilingParams) -> Result<()> {
@@ -458,12 +581,76 @@ mod tests {
             (CeilingMethod::SignalPower, (2.0f64 / 3.0).sqrt()),
             (CeilingMethod::IscSingle, 0.5f64.sqrt()),
             (CeilingMethod::IscGroup, (1.0f64 / 1.5).sqrt()),
+            (CeilingMethod::LeaveOneOut, 0.5),
+            // Within samples: 0, .5, .5, so σ_n² = 1/3; the means 1, 2.5, 2.5 have variance 3/4.
+            (CeilingMethod::Ncsnr, 1.0 - (1.0 / 3.0) / (2.0 * 0.75)),
         ];
         for (method, e) in expected {
             assert!((value(method) - e).abs() < 1e-14, "{method:?} {}", value(method));
         }
         let found = run(&repeats, &of(CeilingMethod::IscSingle));
         assert!((found.leave_one_out[(0, 0)] - 0.5).abs() < 1e-14 && found.lower[0].is_nan());
+    }
+
+    #[test]
+    fn the_specs_fixture_of_nsd_and_schoppe() {
+        // (1,2,3,4), (2,1,4,5), (0,3,3,6): σ_n² = .83333, var(mean) = 3, NC = .907407; CCmax² = .888889.
+        let repeats = [[1.0, 2.0, 3.0, 4.0], [2.0, 1.0, 4.0, 5.0], [0.0, 3.0, 3.0, 6.0]]
+            .map(|r| Mat::from_fn(4, 1, |i, _| r[i]));
+        let nc = run(&repeats, &of(CeilingMethod::Ncsnr));
+        assert!((nc.values[0] - 0.907407).abs() < 5e-7, "{}", nc.values[0]);
+        assert_eq!(nc.kind, CeilingKind::R2);
+        let ccmax = run(&repeats, &of(CeilingMethod::SignalPower)).values[0];
+        assert!((ccmax * ccmax - 0.888889).abs() < 5e-7 && (ccmax - 0.942809).abs() < 5e-7, "{ccmax}");
+        // Doubling every sample as a block of its own weighs samples alike.
+        let block_ids = (0..4).map(|t| format!("b{t}")).collect();
+        let interval = run(&repeats, &CeilingParams { block_ids, ..of(CeilingMethod::Ncsnr) });
+        assert!(interval.lower[0] <= nc.values[0] && interval.upper[0] <= 1.0);
+    }
+
+    #[test]
+    fn levels_of_repeats_are_noise_for_ncsnr_alone() {
+        let repeats = planted(4, 500, 0.5);
+        let shifted: Vec<Mat<f64>> = repeats
+            .iter()
+            .enumerate()
+            .map(|(i, r)| Mat::from_fn(500, 1, |t, _| r[(t, 0)] + 3.0 * i as f64))
+            .collect();
+        for method in [CeilingMethod::SplitHalf, CeilingMethod::SignalPower, CeilingMethod::LeaveOneOut] {
+            let (a, b) = (run(&repeats, &of(method)).values[0], run(&shifted, &of(method)).values[0]);
+            assert!((a - b).abs() < 1e-12, "{method:?}");
+        }
+        let (a, b) = (run(&repeats, &of(CeilingMethod::Ncsnr)), run(&shifted, &of(CeilingMethod::Ncsnr)));
+        assert!(a.values[0] > 0.7 && b.values[0] < -1.0, "{} {}", a.values[0], b.values[0]);
+        assert!(b.as_correlations()[0].is_nan() && b.reasons[0].is_some());
+    }
+
+    #[test]
+    fn a_correction_by_halves_recovers_the_true_correlation() {
+        // Source and target share a signal with correlation .6 between the true maps; both are noisy.
+        let mut stream = Stream::new(3, "half tests", 0);
+        let (n, truth) = (20_000, 0.6f64);
+        let mut sides = [(); 4].map(|()| Mat::zeros(n, 2));
+        for i in 0..n {
+            for j in 0..2 {
+                let f = stream.normal();
+                let b = truth * f + (1.0 - truth * truth).sqrt() * stream.normal();
+                for half in 0..2 {
+                    sides[half][(i, j)] = f + 0.8 * stream.normal();
+                    sides[2 + half][(i, j)] = b + 1.5 * stream.normal();
+                }
+            }
+        }
+        let views = |a: usize| [sides[a].as_ref(), sides[a + 1].as_ref()];
+        let found = half_corrected(views(0), views(2), 0.1).unwrap();
+        for j in 0..2 {
+            assert!((found.values[j] - truth).abs() < 0.03, "{}", found.values[j]);
+            assert!(found.raw[j] < 0.5 * truth + 0.1);
+            assert!((found.observed_reliability[j] - 1.0 / 3.25).abs() < 0.03);
+        }
+        assert_eq!(half_corrected(views(0), views(2), 0.5).unwrap().n_undefined, 2);
+        let short = Mat::zeros(3, 2);
+        assert!(half_corrected(views(0), [short.as_ref(), short.as_ref()], 0.1).is_err());
     }
 
     #[test]
@@ -479,6 +666,9 @@ mod tests {
             (CeilingMethod::SignalPower, mean_reliability.sqrt()),
             (CeilingMethod::IscSingle, share.sqrt()),
             (CeilingMethod::IscGroup, mean_reliability.sqrt()),
+            // One, against the mean of five others: share/√(variance of that mean).
+            (CeilingMethod::LeaveOneOut, share / (share + (1.0 - share) / 5.0).sqrt()),
+            (CeilingMethod::Ncsnr, mean_reliability),
         ];
         for (method, e) in expected {
             let block_ids = (0..4000).map(|t| format!("b{:03}", t / 20)).collect();
