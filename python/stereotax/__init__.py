@@ -9,6 +9,9 @@ shallow to deep. Time is in seconds.
 - `RidgeCV`, `PLSRegression`: encoding models of many targets.
 - `SparseRandomProjection`, `GaussianRandomProjection`, `johnson_lindenstrauss_size`: fewer features, the
   same distances.
+- `encoding_score`, `spatial_score`, `temporal_score`, `half_time`, `above_null`: where, when and how early in
+  training layers predict best.
+- `variance_partition`, `product_measure`: what sets of features explain alone and together.
 - `noise_ceiling`, `half_corrected`: how well any model could do, and scores corrected for noise.
 - `two_vs_two`, `rank_accuracy`, `top_k_retrieval`: whether predictions find their own stimulus.
 - `distances`, `permanova`, `pairwise_permanova`, `permdisp`, `silhouette`: tests between groups of models.
@@ -26,12 +29,14 @@ from good input is NaN, with the reason in the column `status`. Long work stops 
 Settings that are words are those of the study file, docs/reference/study-file.md.
 """
 
-from ._core import StereotaxError, __version__
 from ._ceiling import half_corrected, noise_ceiling
+from ._core import StereotaxError, __version__
 from ._depth import DepthDMD
 from ._moments import DepthMoments
 from ._nfas import NFAS
+from ._partition import product_measure, variance_partition
 from ._pls import PLSRegression
+from ._profile import above_null, encoding_score, half_time, spatial_score, temporal_score
 from ._projection import GaussianRandomProjection, SparseRandomProjection, johnson_lindenstrauss_size
 from ._retrieval import rank_accuracy, top_k_retrieval, two_vs_two
 from ._ridge import RidgeCV
@@ -61,17 +66,24 @@ __all__ = [
     "Study",
     "Table",
     "__version__",
+    "above_null",
     "distances",
+    "encoding_score",
     "half_corrected",
+    "half_time",
     "johnson_lindenstrauss_size",
     "noise_ceiling",
     "pairwise_permanova",
     "permanova",
     "permdisp",
+    "product_measure",
     "profile_consistency",
     "rank_accuracy",
     "silhouette",
     "snci",
+    "spatial_score",
+    "temporal_score",
     "top_k_retrieval",
     "two_vs_two",
+    "variance_partition",
 ]

@@ -203,7 +203,9 @@ def half_corrected(
 def _share(value: Any, name: str) -> float:
     share = as_number(value, name)
     if not 0 < share < 1:
-        raise ValueError(f"`{name}` is {share}, but a number between 0 and 1 expected\nhint: 0.95 is customary")
+        raise ValueError(
+            f"`{name}` is {share}, but a number between 0 and 1 expected\nhint: 0.95 is customary"
+        )
     return share
 
 

@@ -119,6 +119,32 @@ def noise_ceiling(
 def half_corrected(
     predicted: tuple[_Array, _Array], observed: tuple[_Array, _Array], least: float
 ) -> dict[str, Any]: ...
+def encoding_score(folds: list[_Array]) -> dict[str, Any]: ...
+def above_null(scores: _Array, nulls: list[_Array], level: float) -> list[bool]: ...
+def spatial_score(
+    scores: _Array,
+    hierarchy: list[float],
+    rule: str,
+    temperature: float,
+    kept: list[bool],
+    regions: list[str],
+    of_mean_profile: bool,
+    surrogates: _Array | None,
+    n_permutations: int,
+    seed: int,
+) -> dict[str, Any]: ...
+def temporal_score(
+    scores: _Array,
+    times: list[float],
+    onset: float,
+    rule: str,
+    temperature: float,
+    n_permutations: int,
+    seed: int,
+) -> dict[str, Any]: ...
+def half_time(steps: list[float], scores: list[float], baseline: float, plateau: int) -> dict[str, Any]: ...
+def variance_partition(observed: _Array, predictions: list[_Array], folds: list[int]) -> dict[str, Any]: ...
+def product_measure(observed: _Array, parts: list[_Array], folds: list[int]) -> _Array: ...
 def two_vs_two(
     predicted: _Array, observed: _Array, told: tuple[list[str], str, int, int]
 ) -> dict[str, Any]: ...

@@ -54,7 +54,8 @@ class TopKRetrieval(Result):
 
     #: One row per direction and k: direction, k, accuracy, chance, p_value, null_q95.
     accuracies: Table
-    #: One row per direction: direction, rank_accuracy, mean_rank, median_rank, mean_reciprocal_rank, n_undefined.
+    #: One row per direction: direction, rank_accuracy, mean_rank, median_rank, mean_reciprocal_rank,
+    #: n_undefined.
     ranks: Table
 
 

@@ -14,7 +14,9 @@ mod error;
 mod moments;
 mod nfas;
 mod options;
+mod partition;
 mod pls;
+mod profile;
 mod projection;
 mod retrieval;
 mod ridge;
@@ -45,7 +47,11 @@ mod _core {
     #[pymodule_export]
     use crate::nfas::{NfasParams, nfas};
     #[pymodule_export]
+    use crate::partition::{product_measure, variance_partition};
+    #[pymodule_export]
     use crate::pls::{pls, pls_folds};
+    #[pymodule_export]
+    use crate::profile::{above_null, encoding_score, half_time, spatial_score, temporal_score};
     #[pymodule_export]
     use crate::projection::{johnson_lindenstrauss_size, projection_matrix, random_projection};
     #[pymodule_export]

@@ -1,6 +1,7 @@
 //! Read the words of single functions as choices of the core; those of whole analyses are in `choices`.
 
 use stereotax::dynamics::{Centring, Scaling};
+use stereotax::encoding::PlaceRule;
 use stereotax::stats::ceiling::CeilingMethod;
 use stereotax::stats::distance::DistanceKind;
 use stereotax::stats::permdisp::{BiasFactor, Centre, NegativeAxes};
@@ -53,6 +54,18 @@ pub fn ceiling(given: &str) -> Result<CeilingMethod> {
             ("leave_one_out", CeilingMethod::LeaveOneOut),
             ("isc_single", CeilingMethod::IscSingle),
             ("isc_group", CeilingMethod::IscGroup),
+        ],
+    )
+}
+
+pub fn place_rule(given: &str, temperature: f64) -> Result<PlaceRule> {
+    choose(
+        "rule",
+        given,
+        &[
+            ("largest", PlaceRule::Largest),
+            ("centroid", PlaceRule::Centroid),
+            ("soft", PlaceRule::Soft(temperature)),
         ],
     )
 }

@@ -5,7 +5,9 @@
 mod alphas;
 mod banded;
 mod nested;
+mod partition;
 mod pls;
+mod profile;
 mod projection;
 mod reduce;
 mod ridge;
@@ -20,7 +22,12 @@ pub use nested::{
     BandParts, EncodingParams, FoldFeatures, FoldPrediction, InnerPredictions, InnerScheme, Solver,
     inner_folds, predict_fold, predict_fold_banded, predict_fold_with_inner, purge_gap,
 };
+pub use partition::{Partition, product_measure, variance_partition};
 pub use pls::{PlsFit, PlsParams, PlsPrediction, pls, pls_of_folds};
+pub use profile::{
+    EncodingScore, HalfTime, Place, PlaceRule, SpatialParams, SpatialScore, TemporalScore, above_null,
+    encoding_score, half_time, place, spatial_score, temporal_score,
+};
 pub use projection::{Element, ProjectionKind, RandomProjection, johnson_lindenstrauss_size};
 pub use reduce::{ReduceParams, Reduced, reduce};
 pub use ridge::{AlphaChoice, InnerLoss, Intercept, RidgeFit, RidgeParams, RidgePlan, RidgeWeights, Space};

@@ -85,7 +85,8 @@ pub fn variance_partition(
                     (0..=a)
                         .filter(|b| b & a == *b)
                         .map(|b| {
-                            let sign = if (a.count_ones() - b.count_ones()).is_multiple_of(2) { 1.0 } else { -1.0 };
+                            let sign =
+                                if (a.count_ones() - b.count_ones()).is_multiple_of(2) { 1.0 } else { -1.0 };
                             sign * (of(models) - of(models & !b))
                         })
                         .sum()
@@ -132,10 +133,7 @@ pub fn product_measure(observed: MatRef<f64>, parts: &[MatRef<f64>], folds: &[us
             let parts: Vec<Vec<f64>> = parts.iter().map(|p| centred.series(column(*p, j))).collect();
             let twice_less: Vec<f64> =
                 (0..y.len()).map(|i| 2.0 * y[i] - parts.iter().map(|p| p[i]).sum::<f64>()).collect();
-            parts
-                .iter()
-                .map(|p| p.iter().zip(&twice_less).map(|(a, b)| a * b).sum::<f64>() / total)
-                .collect()
+            parts.iter().map(|p| p.iter().zip(&twice_less).map(|(a, b)| a * b).sum::<f64>() / total).collect()
         })
         .collect();
     Ok(Mat::from_fn(parts.len(), by_target.len(), |a, j| by_target[j][a]))
@@ -290,8 +288,9 @@ mod tests {
     fn the_product_measure_adds_up_and_levels_of_folds_do_not_matter() {
         let mut stream = Stream::new(2, "partition tests", 1);
         let y = Mat::from_fn(60, 2, |_, _| stream.normal());
-        let parts: Vec<Mat<f64>> =
-            (0..3).map(|a| Mat::from_fn(60, 2, |i, j| 0.1 * a as f64 * y[(i, j)] + 0.2 * stream.normal())).collect();
+        let parts: Vec<Mat<f64>> = (0..3)
+            .map(|a| Mat::from_fn(60, 2, |i, j| 0.1 * a as f64 * y[(i, j)] + 0.2 * stream.normal()))
+            .collect();
         let folds: Vec<usize> = (0..60).map(|i| i / 20).collect();
         let views: Vec<MatRef<f64>> = parts.iter().map(|p| p.as_ref()).collect();
         let found = product_measure(y.as_ref(), &views, &folds).unwrap();

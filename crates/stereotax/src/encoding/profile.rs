@@ -111,9 +111,8 @@ pub fn encoding_score(folds: &[MatRef<f64>]) -> Result<EncodingScore> {
     let n_folds = folds.len() as f64;
     let kept: Vec<usize> =
         (0..n_units).filter(|&j| folds.iter().all(|f| f.col(j).iter().all(|e| !e.is_nan()))).collect();
-    let best_of = |profile: &[f64]| {
-        (0..n_layers).fold(0, |best, k| if profile[k] > profile[best] { k } else { best })
-    };
+    let best_of =
+        |profile: &[f64]| (0..n_layers).fold(0, |best, k| if profile[k] > profile[best] { k } else { best });
     let mut chosen = vec![0; n_layers];
     let (mut level, mut best, mut biased) = (0.0, 0.0, 0.0);
     for &j in &kept {
@@ -231,8 +230,11 @@ pub fn spatial_score(
     let places: Vec<Place> = (0..n_units).map(|j| place(&profile(j), &positions, params.rule)).collect();
     let counts = |j: usize| params.kept.is_empty() || params.kept[j];
     let used: Vec<usize> = (0..n_units).filter(|&j| counts(j) && !places[j].at.is_nan()).collect();
-    let names: Vec<String> =
-        if params.regions.is_empty() { (0..n_units).map(|j| j.to_string()).collect() } else { params.regions.to_vec() };
+    let names: Vec<String> = if params.regions.is_empty() {
+        (0..n_units).map(|j| j.to_string()).collect()
+    } else {
+        params.regions.to_vec()
+    };
     let labels = Labels::new(&used.iter().map(|&j| &names[j]).collect::<Vec<_>>());
     let mut members = vec![Vec::new(); labels.n_groups()];
     used.iter().zip(labels.codes()).for_each(|(&j, &region)| members[region].push(j));
@@ -252,9 +254,7 @@ pub fn spatial_score(
     };
     let points: Vec<(String, f64, f64, usize)> = members
         .iter()
-        .map(|units| {
-            (names[units[0]].clone(), level(&|j| hierarchy[j], units), depth_of(units), units.len())
-        })
+        .map(|units| (names[units[0]].clone(), level(&|j| hierarchy[j], units), depth_of(units), units.len()))
         .filter(|point| !point.2.is_nan())
         .collect();
     let (along, depths): (Vec<f64>, Vec<f64>) = points.iter().map(|p| (p.1, p.2)).unzip();
@@ -499,7 +499,8 @@ mod tests {
     fn a_layer_chosen_on_the_same_data_scores_too_high() {
         // Pure noise: the honest best layer scores 0, the biased one above it.
         let mut stream = Stream::new(1, "profile tests", 0);
-        let folds: Vec<Mat<f64>> = (0..5).map(|_| Mat::from_fn(8, 400, |_, _| 0.1 * stream.normal())).collect();
+        let folds: Vec<Mat<f64>> =
+            (0..5).map(|_| Mat::from_fn(8, 400, |_, _| 0.1 * stream.normal())).collect();
         let views: Vec<MatRef<f64>> = folds.iter().map(|f| f.as_ref()).collect();
         let found = encoding_score(&views).unwrap();
         // Standard deviation of a unit's mean over folds: .1/√5; the largest of 8 is 1.42 of these.
@@ -578,11 +579,13 @@ mod tests {
         assert!((found.points[1].2 - expected).abs() < 1e-15 && found.points[1].3 == 10);
         let of_mean = SpatialParams { of_mean_profile: true, ..params.clone() };
         let profile: Vec<f64> = (0..8).map(|k| (0..10).map(|j| scores[(k, j)]).sum::<f64>()).collect();
-        let by_hand = place(&profile, &(0..8).map(|k| k as f64 / 7.0).collect::<Vec<_>>(), PlaceRule::Largest);
+        let by_hand =
+            place(&profile, &(0..8).map(|k| k as f64 / 7.0).collect::<Vec<_>>(), PlaceRule::Largest);
         assert_eq!(spatial_score(scores.as_ref(), &depths, &of_mean).unwrap().points[0].2, by_hand.at);
         // Only units above their null count; three regions are too few.
         let kept: Vec<bool> = (0..60).map(|j| j < 30).collect();
-        let few = spatial_score(scores.as_ref(), &depths, &SpatialParams { kept: &kept, ..params.clone() }).unwrap();
+        let few = spatial_score(scores.as_ref(), &depths, &SpatialParams { kept: &kept, ..params.clone() })
+            .unwrap();
         assert!(few.r.is_nan() && few.share_kept == 0.5);
         assert!(few.reason.unwrap().starts_with("3 points"));
         // Surrogates that are the map itself: every draw ties.
@@ -622,7 +625,8 @@ mod tests {
     fn the_half_time_of_a_hill_curve_is_its_midpoint() {
         let steps: Vec<f64> = (0..25).map(|i| 10f64.powf(1.0 + 0.25 * i as f64)).collect();
         for (s50, h) in [(2_000.0, 1.5), (50.0, 2.0), (30_000.0, 3.0)] {
-            let curve: Vec<f64> = steps.iter().map(|s| 0.4 * s.powf(h) / (s.powf(h) + f64::powf(s50, h))).collect();
+            let curve: Vec<f64> =
+                steps.iter().map(|s| 0.4 * s.powf(h) / (s.powf(h) + f64::powf(s50, h))).collect();
             let found = half_time(&steps, &curve, 0.0, 1).unwrap();
             assert!((found.first / s50).ln().abs() < 0.05, "{} for {s50}", found.first);
             assert_eq!(found.first, found.last);
@@ -635,14 +639,21 @@ mod tests {
         let found = half_time(&[1.0, 10.0, 100.0, 1000.0], &[0.0, 0.25, 0.75, 1.0], 0.0, 1).unwrap();
         assert!((found.first - 1000f64.sqrt()).abs() < 1e-12 && found.reason.is_none());
         // With the untrained score .5 as the baseline the half is .75.
-        assert!((half_time(&[1.0, 10.0, 100.0], &[0.5, 0.75, 1.0], 0.5, 1).unwrap().first - 10.0).abs() < 1e-12);
+        assert!(
+            (half_time(&[1.0, 10.0, 100.0], &[0.5, 0.75, 1.0], 0.5, 1).unwrap().first - 10.0).abs() < 1e-12
+        );
         // A curve that falls back: both crossings.
         let back = half_time(&[1.0, 10.0, 100.0, 1000.0, 1e4], &[0.0, 1.0, 0.0, 1.0, 1.0], 0.0, 2).unwrap();
         assert!((back.first - 10f64.sqrt()).abs() < 1e-12 && (back.last - 1e5f64.sqrt()).abs() < 1e-9);
         let worse = half_time(&[1.0, 2.0], &[0.3, 0.2], 0.25, 1).unwrap();
         assert!(worse.first.is_nan() && worse.reason.unwrap().contains("no better"));
         assert_eq!(half_time(&[1.0, 2.0], &[0.9, 1.0], 0.0, 1).unwrap().first, 1.0);
-        for (steps, scores) in [(vec![0.0, 1.0], vec![0.1, 0.2]), (vec![2.0, 1.0], vec![0.1, 0.2]), (vec![1.0], vec![0.1]), (vec![1.0, 2.0], vec![0.1, f64::NAN])] {
+        for (steps, scores) in [
+            (vec![0.0, 1.0], vec![0.1, 0.2]),
+            (vec![2.0, 1.0], vec![0.1, 0.2]),
+            (vec![1.0], vec![0.1]),
+            (vec![1.0, 2.0], vec![0.1, f64::NAN]),
+        ] {
             assert!(half_time(&steps, &scores, 0.0, 1).is_err());
         }
     }
@@ -650,7 +661,8 @@ mod tests {
     #[test]
     fn wrong_input_is_named() {
         let scores = Mat::full(5, 6, 0.1);
-        let spatial = |h: &[f64], p: &SpatialParams<'_>| spatial_score(scores.as_ref(), h, p).unwrap_err().to_string();
+        let spatial =
+            |h: &[f64], p: &SpatialParams<'_>| spatial_score(scores.as_ref(), h, p).unwrap_err().to_string();
         assert!(spatial(&[0.0; 5], &SpatialParams::default()).contains("6 entries"));
         assert!(spatial(&[f64::NAN; 6], &SpatialParams::default()).contains("`hierarchy` is not finite"));
         let soft = SpatialParams { rule: PlaceRule::Soft(0.0), ..Default::default() };
@@ -658,7 +670,8 @@ mod tests {
         assert!(encoding_score(&[]).is_err());
         assert!(encoding_score(&[scores.as_ref(), scores.get(..4, ..)]).is_err());
         assert!(above_null(scores.as_ref(), &[], 0.95).is_err());
-        let flat = spatial_score(scores.as_ref(), &[1.0, 2.0, 3.0, 4.0, 5.0, 6.0], &SpatialParams::default()).unwrap();
+        let flat = spatial_score(scores.as_ref(), &[1.0, 2.0, 3.0, 4.0, 5.0, 6.0], &SpatialParams::default())
+            .unwrap();
         assert!(flat.r.is_nan() && flat.n_tied == 6 && flat.n_at_boundary == 6);
     }
 }
