@@ -30,6 +30,8 @@ pub use profile::{
 };
 pub use projection::{Element, ProjectionKind, RandomProjection, johnson_lindenstrauss_size};
 pub use reduce::{ReduceParams, Reduced, reduce};
-pub use ridge::{AlphaChoice, InnerLoss, Intercept, RidgeFit, RidgeParams, RidgePlan, RidgeWeights, Space};
+pub use ridge::{
+    AlphaChoice, InnerLoss, Intercept, RidgeFit, RidgeParams, RidgePlan, RidgeWeights, Selection, Space,
+};
 pub use select::{Candidate, Choice, RoiChoice, choose, choose_per_target};
 pub use stacking::{simplex_least_squares, stack_weights, stacked};

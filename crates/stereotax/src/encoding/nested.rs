@@ -109,7 +109,7 @@ impl EncodingParams {
             alpha_choice: self.alpha_choice,
             loss: self.loss,
             intercept: self.intercept,
-            space: Space::ByShape,
+            ..RidgeParams::default()
         }
     }
 

@@ -16,7 +16,7 @@
 //!
 //! The error of a target at one penalty is SSE = yᵀy − 2 bᵀq + bᵀGb with b = diag(1/(W+α)) c,
 //! q = R_fᵀy and G = R_fᵀR_f. The A vectors 1/(W+α) of a grid lie, to rounding, in few dimensions:
-//! 1/(W+α_a) = Σ_m u_am s_m with d < A directions s_m ([`PenaltyPath`]). So G is met by d columns s_m ∘ c per
+//! 1/(W+α_a) = Σ_m u_am s_m with d < A directions s_m ([`path`]). So G is met by d columns s_m ∘ c per
 //! target, from which errors at all penalties follow by d × d forms. Per target, Gs takes d k²/2
 //! multiply-adds (half of a symmetric G), predictions R_f s take d n_f k. So errors come from moments
 //! where k < n_f, for k kept directions, and from predictions elsewhere. The choice depends on shapes
@@ -33,12 +33,17 @@
 use faer::{Mat, MatRef};
 use rayon::prelude::*;
 
+mod leave_one_out;
+mod path;
+
+use leave_one_out::OwnRows;
+use path::PenaltyPath;
+
 use super::alphas::{AlphaGrid, best};
 use super::reduce::check_finite;
 use crate::data::{Error, Fold, Result};
 use crate::linalg::{
-    Svd, add_gram, centre_columns, column_means, cross, dot, eigh, gram, lower_product, product, select_rows,
-    svd,
+    add_gram, centre_columns, column_means, cross, dot, eigh, gram, lower_product, product, select_rows, svd,
 };
 
 /// Targets worked on at a time. The last tile is filled up with zeros: a product of one width adds in one
@@ -65,6 +70,19 @@ pub enum AlphaChoice {
     PerTarget,
     /// One for all: the best mean score over the targets that vary.
     Shared,
+}
+
+/// How a penalty is judged on the training rows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Selection {
+    /// By the inner folds that come with the design.
+    #[default]
+    Folds,
+    /// Each row predicted from all others ([`leave_one_out`]).
+    LeaveOneOut,
+    /// Generalised cross-validation: leave-one-out with the mean leverage ([`leave_one_out`]).
+    Generalised,
 }
 
 /// Whether the fit has a constant.
@@ -104,6 +122,8 @@ pub struct RidgeParams {
     pub intercept: Intercept,
     /// Default `ByShape`.
     pub space: Space,
+    /// Default `Folds`.
+    pub selection: Selection,
 }
 
 impl Default for RidgeParams {
@@ -114,6 +134,7 @@ impl Default for RidgeParams {
             loss: InnerLoss::SquaredError,
             intercept: Intercept::Fitted,
             space: Space::ByShape,
+            selection: Selection::Folds,
         }
     }
 }
@@ -174,6 +195,8 @@ pub struct RidgePlan {
     /// Whether the rows left out by the inner folds tile the training rows exactly.
     partition: bool,
     whole: Factor,
+    /// Where rows are predicted from all others.
+    own: Option<OwnRows>,
     params: RidgeParams,
 }
 
@@ -191,15 +214,6 @@ struct InnerFold {
 struct LeftOut {
     rows: Vec<usize>,
     x: Mat<f64>,
-}
-
-/// Few directions that the vectors 1/(W + α) of all penalties have in common.
-#[derive(Debug)]
-struct PenaltyPath {
-    /// s_m, k × d.
-    directions: Mat<f64>,
-    /// u, penalties × d.
-    coefficients: Mat<f64>,
 }
 
 /// One training set, decomposed, and the rows held out from it, rotated.
@@ -274,7 +288,11 @@ impl RidgePlan {
             .map(|fold| inner_fold(&x, &moments, &kernel, fold, &alphas, &outer))
             .collect::<Result<_>>()?;
         let partition = tiles_all_rows(&folds, n);
-        Ok(RidgePlan { x, shift, alphas, mean_square, folds, partition, whole, params: params.clone() })
+        let own = match params.selection {
+            Selection::Folds => None,
+            _ => Some(OwnRows::new(&x, &whole, &alphas, params)?),
+        };
+        Ok(RidgePlan { x, shift, alphas, mean_square, folds, partition, whole, own, params: params.clone() })
     }
 
     /// The penalties of the grid in absolute units.
@@ -353,7 +371,9 @@ impl RidgePlan {
     /// Each training row predicted from the inner fold that held it out (training rows × R), at the given
     /// penalties (absolute, one per target; those of the fit).
     ///
-    /// NaN for rows that no inner fold held out, and for a target with a NaN penalty. Under
+    /// Where penalties are judged by leaving one row out, or by generalised cross-validation, each row is
+    /// predicted from all others. NaN for rows that no inner fold held out, for a target with a NaN penalty,
+    /// and for a row that alone decides its fit (leverage 1). Under
     /// [`InnerLoss::Correlation`] the predictions of a fold have the mean of its training targets.
     pub fn inner_predictions(&self, y: MatRef<f64>, alphas: &[f64]) -> Result<Mat<f64>> {
         self.check_targets(y)?;
@@ -375,6 +395,10 @@ impl RidgePlan {
                 let all: Vec<usize> = (0..y.nrows()).collect();
                 let (y_centred, levels) = self.centred_targets(tile.as_ref(), &all);
                 let (left_out, moments) = self.target_moments(&y_centred);
+                if let Some(own) = &self.own {
+                    let c = self.whole_targets(&y_centred, &moments);
+                    return own.predictions(&c, &y_centred, &levels, &alphas[from..from + width]);
+                }
                 let mut out = Mat::full(y.nrows(), width, f64::NAN);
                 for (fold, left_out) in self.folds.iter().zip(&left_out) {
                     let (mut b, means) = self.rotated_targets(fold, &y_centred, &moments, left_out.as_ref());
@@ -436,11 +460,20 @@ impl RidgePlan {
         for (fold, left_out) in self.folds.iter().zip(&left_out) {
             self.score_fold(fold, &y_centred, &moments, left_out.as_ref(), &mut tally);
         }
-        let rotated_targets = match self.whole.space {
+        let rotated_targets = self.whole_targets(&y_centred, &moments);
+        let scores = match &self.own {
+            Some(own) => own.scores(&rotated_targets, &y_centred),
+            None => tally.scores(self.params.loss),
+        };
+        TunedTile { scores, rotated_targets, means, constant }
+    }
+
+    /// c of the fit on all training rows (k × TILE).
+    fn whole_targets(&self, y_centred: &Mat<f64>, moments: &Mat<f64>) -> Mat<f64> {
+        match self.whole.space {
             Space::Dual => cross(self.whole.basis.as_ref(), y_centred.as_ref()),
             _ => cross(self.whole.basis.as_ref(), moments.as_ref()),
-        };
-        TunedTile { scores: tally.scores(self.params.loss), rotated_targets, means, constant }
+        }
     }
 
     /// XᵀY of the rows that each inner fold leaves out, and of all rows.
@@ -515,16 +548,9 @@ impl RidgePlan {
             (0..y_test.ncols()).map(|j| y_test.col_as_slice(j).iter().map(|v| v * v).sum()).collect();
         let scale: Vec<f64> =
             (0..y.ncols()).map(|j| fold.test.iter().map(|&i| y[(i, j)] * y[(i, j)]).sum::<f64>()).collect();
-        // Columns s_m ∘ c, d of them per target, and what G or R_f makes of them.
+        // What G or R_f makes of the d columns of each target.
         let (width, d) = (y_test.ncols(), factor.path.directions.ncols());
-        let mut spread = Mat::zeros(factor.values.len(), width * d);
-        for j in 0..width {
-            for m in 0..d {
-                let (out, c) = (spread.col_as_slice_mut(j * d + m), rotated_targets.col_as_slice(j));
-                let direction = factor.path.directions.col_as_slice(m);
-                out.iter_mut().zip(c).zip(direction).for_each(|((out, c), s)| *out = c * s);
-            }
-        }
+        let spread = factor.path.spread(&rotated_targets);
         let turned = match &factor.half_moments {
             Some(half) => lower_product(half.as_ref(), spread.as_ref()),
             None => product(factor.rotated.as_ref(), spread.as_ref()),
@@ -821,49 +847,8 @@ fn prepare_scores(mut factor: Factor, alphas: &[f64], loss: InnerLoss) -> Result
         (0..k).for_each(|i| half[(i, i)] *= 0.5);
         factor.half_moments = Some(half);
     }
-    factor.path = PenaltyPath::new(&factor, alphas)?;
+    factor.path = PenaltyPath::new(&factor.values, factor.space, &factor.rotated, alphas)?;
     Ok(factor)
-}
-
-impl PenaltyPath {
-    /// Dropped directions change predictions by no more than this, relative to the largest at a penalty.
-    const CUT: f64 = 1e-11;
-
-    fn empty() -> Self {
-        PenaltyPath { directions: Mat::zeros(0, 0), coefficients: Mat::zeros(0, 0) }
-    }
-
-    /// Singular vectors of E_ai = z_i/(W_i + α_a), each row divided by its largest entry.
-    ///
-    /// z_i/(W_i + α) bounds what direction i can add to the predictions of a target of unit length:
-    /// |c_i| ≤ √W_i in primal space (c = Vᵀ X_cᵀ Y_c), ≤ 1 in dual space, times the length of column i of
-    /// R_f. So what is dropped is small in predictions at every penalty, however ill-conditioned X is.
-    fn new(factor: &Factor, alphas: &[f64]) -> Result<Self> {
-        let reach: Vec<f64> = (0..factor.values.len())
-            .map(|i| {
-                let column = factor.rotated.col_as_slice(i);
-                let largest = if factor.space == Space::Dual { 1.0 } else { factor.values[i].sqrt() };
-                largest * dot(column, column).sqrt()
-            })
-            .collect();
-        let entry = |a: usize, i: usize| reach[i] / (factor.values[i] + alphas[a]);
-        let largest: Vec<f64> = (0..alphas.len())
-            .map(|a| (0..reach.len()).map(|i| entry(a, i)).fold(f64::MIN_POSITIVE, f64::max))
-            .collect();
-        let scaled = Mat::from_fn(alphas.len(), reach.len(), |a, i| entry(a, i) / largest[a]);
-        let Svd { u, s, v } = svd(scaled.as_ref())?;
-        let d = s.iter().take_while(|&&x| x > Self::CUT * s[0]).count();
-        Ok(PenaltyPath {
-            directions: Mat::from_fn(
-                reach.len(),
-                d,
-                |i, m| {
-                    if reach[i] > 0.0 { v[(i, m)] / reach[i] } else { 0.0 }
-                },
-            ),
-            coefficients: Mat::from_fn(alphas.len(), d, |a, m| u[(a, m)] * s[m] * largest[a]),
-        })
-    }
 }
 
 /// How many eigenvalues stand above rounding.
@@ -941,7 +926,15 @@ fn check_design(
     }
     check_finite(x_train, "x_train")?;
     check_finite(x_test, "x_test")?;
-    if inner.is_empty() && params.alphas.values.len() > 1 {
+    if params.selection != Selection::Folds && !inner.is_empty() {
+        return Err(Error::Invalid {
+            what: "inner folds".into(),
+            expected: format!("none, since `selection` is {:?}", params.selection),
+            found: format!("{} folds", inner.len()),
+            hint: "give folds, or judge penalties by leaving one row out".into(),
+        });
+    }
+    if params.selection == Selection::Folds && inner.is_empty() && params.alphas.values.len() > 1 {
         return Err(Error::TooFew {
             what: "inner folds".into(),
             needed: "2 inner folds to choose between penalties".into(),
@@ -1157,6 +1150,137 @@ mod tests {
                 assert!((primal.inner_scores[j] - dual.inner_scores[j]).abs() < 1e-9);
             }
         }
+    }
+
+    #[test]
+    fn leave_one_out_is_that_of_the_printed_fixture() {
+        // specs: alignment-methods B6.1, to the six digits printed there.
+        let x = Mat::from_fn(8, 3, |i, j| (((i + 1) * 7 * (j + 1) + 5 * i * i + j) % 13) as f64);
+        let y = Mat::from_fn(8, 1, |i, _| (i * i % 7) as f64);
+        let expected = [1.904060, 1.303075, -0.305929, 4.156426, 2.170646, -0.271255, 2.914761, 1.593134];
+        for space in [Space::Primal, Space::Dual] {
+            let params = RidgeParams {
+                alphas: AlphaGrid::absolute(&[2.0]),
+                selection: Selection::LeaveOneOut,
+                space,
+                ..RidgeParams::default()
+            };
+            let plan = RidgePlan::new(x.as_ref(), x.as_ref(), &[], &params).unwrap();
+            let found = plan.inner_predictions(y.as_ref(), &[2.0]).unwrap();
+            (0..8).for_each(|i| assert!((found[(i, 0)] - expected[i]).abs() < 1e-6, "{}", found[(i, 0)]));
+        }
+    }
+
+    #[test]
+    fn leaving_one_out_equals_refits_without_each_row() {
+        let n = 24;
+        for p in [5, 40] {
+            let (x, e) = (noise(n, p, 40), noise(n, 2, 41));
+            let y = Mat::from_fn(n, 2, |i, j| 3.0 + x[(i, 1)] + x[(i, 2)] * j as f64 + e[(i, j)]);
+            let folds: Vec<Fold> = (0..n)
+                .map(|i| Fold {
+                    name: i.to_string(),
+                    train: (0..n).filter(|&k| k != i).collect(),
+                    test: vec![i],
+                })
+                .collect();
+            for (fitted, loss) in [
+                (true, InnerLoss::SquaredError),
+                (false, InnerLoss::SquaredError),
+                (true, InnerLoss::Correlation),
+            ] {
+                let params = RidgeParams {
+                    alphas: AlphaGrid::logarithmic(-2.0, 3.0, 11, AlphaScale::MeanSquare),
+                    selection: Selection::LeaveOneOut,
+                    intercept: if fitted { Intercept::Fitted } else { Intercept::None },
+                    loss,
+                    ..RidgeParams::default()
+                };
+                let plan = RidgePlan::new(x.as_ref(), x.as_ref(), &[], &params).unwrap();
+                let fit = plan.fit(y.as_ref()).unwrap();
+                let held_out = plan.inner_predictions(y.as_ref(), &fit.alphas).unwrap();
+                for j in 0..2 {
+                    let column = y.col_as_slice(j);
+                    let score = |alpha: f64| -> (f64, Vec<f64>) {
+                        let predicted: Vec<f64> = folds
+                            .iter()
+                            .map(|fold| {
+                                let of: Vec<f64> = fold.train.iter().map(|&i| column[i]).collect();
+                                let train = select_rows(x.as_ref(), &fold.train);
+                                let test = select_rows(x.as_ref(), &fold.test);
+                                by_definition(&train, &of, &test, alpha, fitted)[0]
+                            })
+                            .collect();
+                        let score = if loss == InnerLoss::Correlation {
+                            crate::stats::summary::pearson(column, &predicted)
+                        } else {
+                            scores_by_definition(&x, column, &folds, &[alpha], loss, fitted)[0]
+                        };
+                        (score, predicted)
+                    };
+                    let scores = plan.alphas().iter().map(|&alpha| score(alpha).0);
+                    let at = best(scores).unwrap();
+                    assert_eq!(fit.alphas[j], plan.alphas()[at], "{p} {fitted} {loss:?}");
+                    let (expected, predicted) = score(fit.alphas[j]);
+                    assert!((fit.inner_scores[j] - expected).abs() < 1e-9, "{p} {fitted} {loss:?}");
+                    (0..n).for_each(|i| assert!((held_out[(i, j)] - predicted[i]).abs() < 1e-9));
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn generalised_cross_validation_is_its_formula_in_both_spaces() {
+        let n = 30;
+        for (p, fitted) in [(6, true), (45, true), (6, false)] {
+            let (x, y) = (noise(n, p, 42), noise(n, 1, 43));
+            let y = Mat::from_fn(n, 1, |i, _| x[(i, 0)] + 0.5 * y[(i, 0)]);
+            let params = RidgeParams {
+                alphas: AlphaGrid::logarithmic(-2.0, 2.0, 9, AlphaScale::MeanSquare),
+                selection: Selection::Generalised,
+                intercept: if fitted { Intercept::Fitted } else { Intercept::None },
+                ..RidgeParams::default()
+            };
+            let plan = RidgePlan::new(x.as_ref(), x.as_ref(), &[], &params).unwrap();
+            let fit = plan.fit(y.as_ref()).unwrap();
+            let gcv = |alpha: f64| -> f64 {
+                // H column by column, by fitting unit vectors.
+                let unit = |i: usize| -> Vec<f64> { (0..n).map(|k| f64::from(u8::from(k == i))).collect() };
+                let trace: f64 = (0..n).map(|i| by_definition(&x, &unit(i), &x, alpha, fitted)[i]).sum();
+                let p = by_definition(&x, y.col_as_slice(0), &x, alpha, fitted);
+                let error: f64 = y.col_as_slice(0).iter().zip(&p).map(|(y, p)| (y - p).powi(2)).sum();
+                n as f64 * error / (n as f64 - trace).powi(2)
+            };
+            let none = gcv(1e14);
+            let scores: Vec<f64> = plan.alphas().iter().map(|&a| 1.0 - gcv(a) / none).collect();
+            let at = best(scores.iter().copied()).unwrap();
+            assert_eq!(fit.alphas[0], plan.alphas()[at]);
+            assert!(
+                (fit.inner_scores[0] - scores[at]).abs() < 1e-9,
+                "{} {}",
+                fit.inner_scores[0],
+                scores[at]
+            );
+        }
+    }
+
+    #[test]
+    fn a_row_that_decides_its_own_fit_has_no_prediction_from_the_others() {
+        // p ≥ n at α = 0 reproduces every row: 0/0, not a perfect score.
+        let (x, y) = (noise(12, 30, 44), noise(12, 1, 45));
+        for selection in [Selection::LeaveOneOut, Selection::Generalised] {
+            let alphas = AlphaGrid::absolute(&[0.0, 10.0]);
+            let params = RidgeParams { alphas, selection, ..RidgeParams::default() };
+            let plan = RidgePlan::new(x.as_ref(), x.as_ref(), &[], &params).unwrap();
+            let fit = plan.fit(y.as_ref()).unwrap();
+            assert_eq!(fit.alphas, [10.0]);
+            assert!(plan.inner_predictions(y.as_ref(), &[0.0]).unwrap()[(3, 0)].is_nan());
+            let refused = RidgePlan::new(x.as_ref(), x.as_ref(), &runs_of(&[6, 6]), &params).unwrap_err();
+            assert!(refused.to_string().contains("none, since"), "{refused}");
+        }
+        let loss = InnerLoss::Correlation;
+        let params = RidgeParams { selection: Selection::Generalised, loss, ..RidgeParams::default() };
+        assert!(RidgePlan::new(x.as_ref(), x.as_ref(), &[], &params).is_err());
     }
 
     #[test]
