@@ -98,6 +98,8 @@ def ridge_cv(
     per_target: bool,
     by_correlation: bool,
     fit_intercept: bool,
+    selection: str,
+    keep: bool,
 ) -> dict[str, Any]: ...
 def pls(x: _Array, y: _Array, n_components: int, scale: bool) -> dict[str, Any]: ...
 def pls_folds(

@@ -35,9 +35,14 @@ class RidgeCV(Estimator):
         What the folds maximise: R² pooled over folds, or the correlation averaged over folds.
     fit_intercept : bool
         Fit a constant per target, unpenalised, within every fold too.
-    cv : int or iterable of (train, test)
+    cv : int, iterable of (train, test), "loo" or "gcv"
         Contiguous folds without shuffling (scikit-learn's ``KFold``), or the rows of each fold. With
-        `groups` in `fit`, one group (a run, say) is held out at a time instead.
+        `groups` in `fit`, one group (a run, say) is held out at a time instead. ``"loo"`` predicts each
+        sample from all others, exactly and without refits: ``(y_i − ŷ_i) / (1 − h_ii)``, h_ii the leverage
+        of the sample; ``"gcv"`` puts the mean leverage for each. Both are for samples that are exchangeable:
+        neighbours in time predict one another.
+    store_cv_predictions : bool
+        Keep what each sample was predicted to be when it was held out.
 
     Attributes
     ----------
@@ -49,15 +54,28 @@ class RidgeCV(Estimator):
     best_score_ : array, targets
         Cross-validated score at that penalty, at most 1. It is the best of several: an honest estimate
         needs rows that were not used here.
+    cv_predictions_ : array, samples × targets
+        With `store_cv_predictions`: each sample at the target's penalty, from the fit that held it out (under
+        ``"gcv"`` from the fit without this sample). NaN for samples that no fold holds out, and where a
+        sample alone decides its own fit (leverage 1).
 
     Errors
     ------
     ValueError
-        For NaN or infinities, rows that do not match, folds that overlap, a design that does not vary.
+        For NaN or infinities, rows that do not match, folds that overlap, a design that does not vary,
+        ``"gcv"`` with ``criterion="r"``.
 
-    Cost: O(folds · (n p² + p³) + n p R + folds · alphas · p · min(p, n/folds) · R) for R targets.
+    Undefined
+    ---------
+    With ``"loo"`` and ``"gcv"`` a penalty at which the fit reproduces every sample (0 with as many units as
+    samples) has no score and is not chosen.
 
-    Source: Hoerl & Kennard 1970; Hastie & Tibshirani 2004 (rotated form).
+    Cost: O(folds · (n p² + p³) + n p R + folds · d · p · min(p, n/folds) · R) for R targets, where the
+    vectors ``1/(W + α)`` of the penalties lie in d dimensions (9 for 13 penalties over nine decades);
+    ``"loo"`` O(n p min(n, p) + d n min(n, p) R), ``"gcv"`` O(n p min(n, p) + n min(n, p) R).
+
+    Source: Hoerl & Kennard 1970; Hastie & Tibshirani 2004 (rotated form); Allen 1974 (leave-one-out); Golub,
+    Heath & Wahba 1979.
 
     Examples
     --------
@@ -80,6 +98,7 @@ class RidgeCV(Estimator):
         criterion: str = "r2",
         fit_intercept: bool = True,
         cv: Any = 5,
+        store_cv_predictions: bool = False,
     ) -> None:
         self.alphas = alphas
         self.alpha_scale = alpha_scale
@@ -87,6 +106,7 @@ class RidgeCV(Estimator):
         self.criterion = criterion
         self.fit_intercept = fit_intercept
         self.cv = cv
+        self.store_cv_predictions = store_cv_predictions
 
     def fit(self, X: Any, y: Any, groups: Any = None) -> RidgeCV:
         """Choose penalties by cross-validation and fit weights on all rows.
@@ -97,16 +117,29 @@ class RidgeCV(Estimator):
         targets = np.asarray(y)
         self._one_target = targets.ndim == 1
         targets = as_matrix(targets[:, None] if self._one_target else y, "y")
+        selection = self.cv if isinstance(self.cv, str) else "folds"
+        if isinstance(self.cv, str):
+            _choice("cv", self.cv, ("loo", "gcv"))
+            if groups is not None:
+                raise ValueError(
+                    f"`groups` are given, but `cv` is {self.cv!r}, which leaves out single samples\n"
+                    "hint: leave `groups` out, or pass a number of folds as `cv`"
+                )
         found = _core.ridge_cv(
             features,
             targets,
-            _folds(self.cv, groups, len(features)),
+            [] if isinstance(self.cv, str) else _folds(self.cv, groups, len(features)),
             sorted(float(alpha) for alpha in self.alphas),
             _choice("alpha_scale", self.alpha_scale, ("mean_square", "absolute")) == "absolute",
             bool(self.per_target),
             _choice("criterion", self.criterion, ("r2", "r")) == "r",
             bool(self.fit_intercept),
+            selection,
+            bool(self.store_cv_predictions),
         )
+        if self.store_cv_predictions:
+            held_out: Array = found["held_out"]
+            self.cv_predictions_ = held_out[:, 0] if self._one_target else held_out
         self.coef_: Array = found["coef"]
         self.intercept_: Array = found["intercept"]
         self.alpha_: Array = found["alpha"]

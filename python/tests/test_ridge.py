@@ -5,7 +5,8 @@ import pytest
 import stereotax as sx
 from sklearn.base import clone
 from sklearn.linear_model import Ridge
-from sklearn.model_selection import KFold
+from sklearn.linear_model import RidgeCV as PeerRidgeCV
+from sklearn.model_selection import KFold, LeaveOneOut, cross_val_predict
 
 ALPHAS = np.logspace(-2, 4, 7)
 
@@ -37,6 +38,44 @@ def test_penalties_and_weights_are_those_of_scikit_learn_by_brute_force(p):
         np.testing.assert_allclose(found.coef_[:, j], slow.coef_, rtol=1e-7, atol=1e-9)
         np.testing.assert_allclose(found.predict(X)[:, j], slow.predict(X), rtol=1e-8)
         assert found.score(X, y)[j] == pytest.approx(slow.score(X, y[:, j]), abs=1e-9)
+
+
+@pytest.mark.parametrize("p", [30, 150])
+def test_leave_one_out_is_that_of_scikit_learn_and_of_refits(p):
+    X, y = data(p=p)
+    found = sx.RidgeCV(ALPHAS, alpha_scale="absolute", cv="loo", store_cv_predictions=True).fit(X, y)
+    peer = PeerRidgeCV(ALPHAS, alpha_per_target=True).fit(X, y)
+    np.testing.assert_allclose(found.alpha_, peer.alpha_)
+    assert len(set(found.alpha_)) > 1
+    np.testing.assert_allclose(found.coef_, peer.coef_.T, rtol=1e-7, atol=1e-9)
+    n = len(y)
+    total = ((y - y.mean(axis=0)) ** 2).sum(axis=0) * (n / (n - 1)) ** 2
+    np.testing.assert_allclose(found.best_score_, 1 + n * peer.best_score_ / total, rtol=1e-8)
+    refits = cross_val_predict(Ridge(found.alpha_[1]), X, y[:, 1], cv=LeaveOneOut())
+    np.testing.assert_allclose(found.cv_predictions_[:, 1], refits, rtol=1e-8)
+    by_r = sx.RidgeCV([found.alpha_[1]], alpha_scale="absolute", cv="loo", criterion="r").fit(X, y[:, 1])
+    np.testing.assert_allclose(by_r.best_score_, np.corrcoef(refits, y[:, 1])[0, 1], rtol=1e-9)
+
+
+def test_generalised_cross_validation_is_its_formula():
+    X, y = data(p=30)
+    found = sx.RidgeCV(ALPHAS, alpha_scale="absolute", cv="gcv").fit(X, y)
+    centred, targets = X - X.mean(axis=0), y - y.mean(axis=0)
+    n, scores = len(y), []
+    for alpha in ALPHAS:
+        hat = centred @ np.linalg.solve(centred.T @ centred + alpha * np.eye(30), centred.T) + 1 / n
+        rest = ((targets - hat @ targets) ** 2).sum(axis=0) / (n - np.trace(hat)) ** 2
+        scores.append(1 - rest / ((targets**2).sum(axis=0) / (n - 1) ** 2))
+    np.testing.assert_allclose(found.alpha_, ALPHAS[np.argmax(scores, axis=0)])
+    np.testing.assert_allclose(found.best_score_, np.max(scores, axis=0), rtol=1e-9)
+
+
+def test_predictions_of_folds_are_kept_where_asked_for():
+    X, y = data()
+    found = sx.RidgeCV(ALPHAS, alpha_scale="absolute", cv=4, store_cv_predictions=True).fit(X, y)
+    refits = cross_val_predict(Ridge(found.alpha_[2]), X, y[:, 2], cv=KFold(4))
+    np.testing.assert_allclose(found.cv_predictions_[:, 2], refits, rtol=1e-8)
+    assert not hasattr(sx.RidgeCV(ALPHAS).fit(X, y), "cv_predictions_")
 
 
 def test_groups_are_held_out_whole():
@@ -71,6 +110,8 @@ def test_one_target_comes_back_as_it_went_in():
         ({"cv": 1}, "from 2"),
         ({"alphas": [-1.0, 2.0]}, "≥ 0"),
         ({"cv": [([0, 1, 2], [2, 3])]}, "inner fold"),
+        ({"cv": "LOO"}, "one of loo, gcv expected"),
+        ({"cv": "gcv", "criterion": "r"}, "squared error"),
     ],
 )
 def test_wrong_settings_are_refused(change, message):
@@ -85,6 +126,8 @@ def test_wrong_data_are_refused():
         sx.RidgeCV().fit(X, y[:100])
     with pytest.raises(ValueError, match="one group"):
         sx.RidgeCV().fit(X, y, groups=["a"] * 120)
+    with pytest.raises(ValueError, match="single samples"):
+        sx.RidgeCV(cv="loo").fit(X, y, groups=["a"] * 60 + ["b"] * 60)
     with pytest.raises(ValueError, match="29 units, but 30"):
         sx.RidgeCV().fit(X, y).predict(X[:, 1:])
     X[3, 4] = np.nan

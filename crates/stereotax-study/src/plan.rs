@@ -5,7 +5,7 @@
 //! other cells. Per benchmark: `ceiling` and `nuisance` cells. Group statistics are not nodes: they are
 //! always rerun from the cells.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::time::Instant;
 
@@ -138,11 +138,6 @@ impl Grid {
             pair.moments.iter().chain(&pair.depth).chain(cells).chain(selected)
         });
         benchmarks.chain(pairs)
-    }
-
-    /// How many nodes there are.
-    pub fn n_nodes(&self) -> usize {
-        self.specs().count()
     }
 
     /// One fit of all samples' trajectories; nothing for the stacked one, which needs moments alone.
@@ -507,10 +502,12 @@ pub fn plan(study: &Study, out: &Path, options: &Options) -> Result<Plan, StudyE
     let mut forecast =
         Forecast { seconds: 0.0, memory_bytes: memory(&grid, &inputs, options), disk_bytes: 0, flops: 0.0 };
     let mut nodes = Vec::new();
+    // Models that share their inputs share nodes.
+    let mut counted = BTreeSet::new();
     for (spec, cost) in grid.nodes(&inputs) {
         let done = store.holds(spec);
         let seconds = cost.flops / rate + 2e-3;
-        if !done {
+        if !done && counted.insert(spec.key()) {
             forecast.seconds += seconds;
             forecast.disk_bytes += cost.bytes as u64 + 2048;
             forecast.flops += cost.flops;

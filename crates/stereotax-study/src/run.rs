@@ -73,8 +73,9 @@ fn run_inside(
     let store = Store::open(out)?;
     digests.save(out)?;
     let worker = Worker { study, inputs: &inputs, grid: &grid, store: &store, options, monitor };
-    let total = grid.n_nodes();
-    let missing = grid.specs().filter(|spec| !store.holds(spec)).count();
+    // Models that share their inputs share nodes.
+    let distinct: BTreeMap<String, bool> = grid.specs().map(|spec| (spec.key(), store.holds(spec))).collect();
+    let missing = distinct.values().filter(|held| !**held).count();
     monitor.tell(Event::Started { task: study.file.name.clone(), total: missing as u64 });
     for benchmark_idx in 0..inputs.benchmarks.len() {
         worker.benchmark(benchmark_idx)?;
@@ -87,7 +88,7 @@ fn run_inside(
     let made = tables::make(study, &inputs, &grid, &scored, monitor)?;
     results::write(out, &made.tables, &made.manifest)?;
     let warnings = made.findings.iter().filter(|f| f.severity != "note").map(|f| f.text.clone()).collect();
-    Ok(Outcome { computed: missing, reused: total - missing, warnings })
+    Ok(Outcome { computed: missing, reused: distinct.len() - missing, warnings })
 }
 
 /// Find before anything is written what would fail later: runs too short, folds too small, widths that

@@ -43,7 +43,7 @@ use super::alphas::{AlphaGrid, best};
 use super::reduce::check_finite;
 use crate::data::{Error, Fold, Result};
 use crate::linalg::{
-    add_gram, centre_columns, column_means, cross, dot, eigh, gram, lower_product, product, select_rows, svd,
+    add_gram, centre_columns, column_means, cross, dot, eigh, gram, lower_product, product, select_rows,
 };
 
 /// Targets worked on at a time. The last tile is filled up with zeros: a product of one width adds in one
