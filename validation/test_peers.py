@@ -135,3 +135,17 @@ def test_the_stored_numbers_of_nilearn_are_still_nilearns():
             np.testing.assert_allclose(a, b, atol=1e-12)
     for ours, theirs in zip(stored["drifts"], live["drifts"], strict=True):
         np.testing.assert_allclose(ours["basis"], theirs["basis"], atol=1e-14)
+
+
+def test_product_measure_of_himalaya():
+    from himalaya.scoring import r2_score, r2_score_split
+
+    rng = np.random.default_rng(8)
+    y = rng.normal(size=(120, 6))
+    parts = {name: 0.3 * y + 0.4 * rng.normal(size=y.shape) for name in "abc"}
+    # himalaya takes all to have mean zero; we take the levels out.
+    y_centred = y - y.mean(axis=0)
+    centred = np.stack([part - part.mean(axis=0) for part in parts.values()])
+    found = sx.product_measure(y, parts)
+    np.testing.assert_allclose(np.stack(list(found.values())), r2_score_split(y_centred, centred), atol=1e-12)
+    np.testing.assert_allclose(sum(found.values()), r2_score(y_centred, centred.sum(axis=0)), atol=1e-12)

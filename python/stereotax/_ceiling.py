@@ -66,6 +66,9 @@ class HalfCorrected(Result):
     """Correlations corrected for the noise of source and target."""
 
     score: Array
+    #: Ends of the bootstrap interval.
+    lower: Array
+    upper: Array
     raw: Array
     predicted_reliability: Array
     observed_reliability: Array
@@ -156,7 +159,14 @@ def noise_ceiling(
 
 
 def half_corrected(
-    predicted: tuple[Any, Any], observed: tuple[Any, Any], *, least: float = 0.1
+    predicted: tuple[Any, Any],
+    observed: tuple[Any, Any],
+    *,
+    least: float = 0.1,
+    blocks: Sequence[Any] | None = None,
+    n_bootstraps: int = 500,
+    level: float = 0.95,
+    seed: int = 0,
 ) -> HalfCorrected:
     """Correct predictivity for noise in source and target; between animals, the inter-animal ceiling.
 
@@ -171,6 +181,8 @@ def half_corrected(
         The two halves.
     least : float
         Units with a lower reliability in source or target have no score (NaN); .1 to .3 is customary.
+    blocks, n_bootstraps, level, seed
+        Of the interval over stimuli, as in `noise_ceiling`.
 
     Returns
     -------
@@ -178,7 +190,7 @@ def half_corrected(
         `score` may exceed 1 by sampling noise. Reliabilities are those of halves, without Spearman–Brown: the
         numerator is of halves too, and with it a true 1 comes out as .8.
 
-    Errors: `ValueError` for shapes that differ, NaN. Cost: O(n units).
+    Errors: `ValueError` for shapes that differ, NaN. Cost: O(n units n_bootstraps).
     Source: specs alignment-methods B21.1.
 
     Examples
@@ -196,8 +208,16 @@ def half_corrected(
     (f1, f2), (b1, b2) = predicted, observed
     sides = [as_matrix(x, name) for x, name in ((f1, "predicted"), (f2, "predicted"))]
     targets = [as_matrix(x, name) for x, name in ((b1, "observed"), (b2, "observed"))]
-    least = as_number(least, "least")
-    return HalfCorrected(**_core.half_corrected((sides[0], sides[1]), (targets[0], targets[1]), least))
+    found = _core.half_corrected(
+        (sides[0], sides[1]),
+        (targets[0], targets[1]),
+        as_number(least, "least"),
+        [str(i) for i in range(len(sides[0]))] if blocks is None else as_names(blocks, "blocks"),
+        whole(n_bootstraps, "n_bootstraps", DRAWS),
+        _share(level, "level"),
+        whole(seed, "seed", SEED),
+    )
+    return HalfCorrected(**found)
 
 
 def _share(value: Any, name: str) -> float:

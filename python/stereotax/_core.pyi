@@ -119,7 +119,13 @@ def noise_ceiling(
     seed: int,
 ) -> dict[str, Any]: ...
 def half_corrected(
-    predicted: tuple[_Array, _Array], observed: tuple[_Array, _Array], least: float
+    predicted: tuple[_Array, _Array],
+    observed: tuple[_Array, _Array],
+    least: float,
+    blocks: list[str],
+    n_bootstraps: int,
+    level: float,
+    seed: int,
 ) -> dict[str, Any]: ...
 def encoding_score(folds: list[_Array]) -> dict[str, Any]: ...
 def above_null(scores: _Array, nulls: list[_Array], level: float) -> list[bool]: ...

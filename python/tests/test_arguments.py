@@ -70,7 +70,8 @@ def plain(x):
 def recorded(monkeypatch):
     def run(function):
         recorder = Recorder()
-        for module in (sx._stats, sx._depth, sx._moments):
+        modules = (sx._stats, sx._depth, sx._moments, sx._retrieval, sx._ceiling, sx._profile, sx._partition)
+        for module in modules:
             monkeypatch.setattr(module, "_core", recorder)
         function()
         monkeypatch.undo()
@@ -100,7 +101,78 @@ SNCI = {
     "included": (None, [True, True, True, True, False]),
     "seed": (0, 5),
 }
+RETRIEVAL = {
+    "predicted": (POINTS, POINTS + 1),
+    "observed": (POINTS, POINTS * 2),
+    "stimuli": (None, list("aabbccdd")),
+    "similarity": ("cosine", "pearson"),
+    "n_permutations": (9, 19),
+    "seed": (0, 5),
+}
+REPEATS = [POINTS, POINTS + RNG.normal(size=POINTS.shape)]
+BOOTSTRAP = {
+    "blocks": (None, list("aabbccdd")),
+    "n_bootstraps": (10, 20),
+    "level": (0.95, 0.9),
+    "seed": (0, 5),
+}
+PLACE = {
+    "rule": ("largest", "centroid"),
+    "temperature": (0.05, 0.1),
+    "n_permutations": (9, 19),
+    "seed": (0, 5),
+}
 FUNCTIONS = {
+    "two_vs_two": RETRIEVAL,
+    "rank_accuracy": RETRIEVAL,
+    "top_k_retrieval": {**RETRIEVAL, "k": (1, [1, 2]), "n_candidates": (None, 3)},
+    "noise_ceiling": {
+        **BOOTSTRAP,
+        "repeats": (REPEATS, REPEATS[::-1]),
+        "method": ("split_half", "ncsnr"),
+        "runs": (None, list("aaaabbbb")),
+        "n_splits": (10, 20),
+        "unit_names": None,  # stays in Python: see test_ceiling.py
+    },
+    "half_corrected": {
+        **BOOTSTRAP,
+        "predicted": (REPEATS, REPEATS[::-1]),
+        "observed": (REPEATS, REPEATS[::-1]),
+        "least": (0.1, 0.2),
+    },
+    "encoding_score": {"scores": (POINTS, POINTS * 2)},
+    "above_null": {"scores": (POINTS, POINTS * 2), "nulls": ([POINTS], [POINTS * 2]), "level": (0.95, 0.9)},
+    "spatial_score": {
+        **PLACE,
+        "scores": (POINTS, POINTS * 2),
+        "hierarchy": (range(5), range(5, 10)),
+        "kept": (None, [True, True, True, True, False]),
+        "regions": (None, list("abcde")),
+        "of_mean_profile": (False, True),
+        "surrogates": (None, POINTS),
+    },
+    "temporal_score": {
+        **PLACE,
+        "scores": (POINTS, POINTS * 2),
+        "times": (range(5), range(5, 10)),
+        "onset": (0.0, 1.0),
+    },
+    "half_time": {
+        "steps": ([1, 2, 3], [1, 2, 4]),
+        "scores": ([0, 0.5, 1], [0, 0.4, 1]),
+        "baseline": (0.0, 0.1),
+        "plateau": (1, 2),
+    },
+    "variance_partition": {
+        "y": (POINTS, POINTS * 2),
+        "predictions": ({"a": POINTS}, {"a": POINTS * 2}),
+        "folds": (None, list("aaaabbbb")),
+    },
+    "product_measure": {
+        "y": (POINTS, POINTS * 2),
+        "parts": ({"a": POINTS}, {"a": POINTS * 2}),
+        "folds": (None, list("aaaabbbb")),
+    },
     "distances": {"coordinates": (POINTS, POINTS * 2), "kind": ("euclidean", "cosine")},
     "permanova": TESTS,
     "pairwise_permanova": TESTS,

@@ -103,6 +103,8 @@ def test_halves_recover_a_true_one_where_spearman_brown_would_not():
         maps = [np.linalg.lstsq(X[:300], half[:300], rcond=None)[0] for half in halves]
         found = sx.half_corrected([X[300:] @ m for m in maps], [half[300:] for half in halves])
         scores.append(np.nanmedian(found.score))
+        known = ~np.isnan(found.score)
+        assert ((found.lower < found.score) & (found.score < found.upper))[known].mean() > 0.95
         both = found.predicted_reliability, found.observed_reliability
         brown = np.prod([2 * r / (1 + r) for r in both], axis=0)
         browned.append(np.nanmedian(found.raw / np.sqrt(brown)))

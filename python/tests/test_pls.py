@@ -98,3 +98,13 @@ def test_wrong_input_is_refused_and_left_alone():
     X[3, 4] = np.nan
     with pytest.raises(ValueError, match="row 3, column 4"):
         sx.PLSRegression().fit(X, y)
+
+
+def test_layout_and_precision_of_the_input_do_not_matter():
+    X, y = data()
+    expected = sx.PLSRegression(5).fit(X, y).coef_
+    for view in (np.asfortranarray(X), np.repeat(X, 3, axis=1)[:, ::3], np.flip(np.flip(X, 0).copy(), 0)):
+        np.testing.assert_array_equal(sx.PLSRegression(5).fit(view, y).coef_, expected)
+    single = X.astype(np.float32)
+    again = sx.PLSRegression(5).fit(single.astype(np.float64), y).coef_
+    np.testing.assert_array_equal(sx.PLSRegression(5).fit(single, y).coef_, again)

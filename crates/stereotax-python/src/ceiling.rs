@@ -59,19 +59,26 @@ pub fn noise_ceiling<'py>(
 
 /// A score corrected by the reliabilities of halves.
 #[pyfunction]
-#[pyo3(signature = (predicted, observed, least))]
+#[pyo3(signature = (predicted, observed, least, blocks, n_bootstraps, level, seed))]
 pub fn half_corrected<'py>(
     py: Python<'py>,
     predicted: (Bound<'py, PyAny>, Bound<'py, PyAny>),
     observed: (Bound<'py, PyAny>, Bound<'py, PyAny>),
     least: f64,
+    blocks: Vec<String>,
+    n_bootstraps: usize,
+    level: f64,
+    seed: u64,
 ) -> Result<Bound<'py, PyDict>> {
     let f = [Matrix::new("predicted", &predicted.0)?, Matrix::new("predicted", &predicted.1)?];
     let b = [Matrix::new("observed", &observed.0)?, Matrix::new("observed", &observed.1)?];
     let (f, b) = ([f[0].view(), f[1].view()], [b[0].view(), b[1].view()]);
-    let found = watch::run(py, |_| ceiling::half_corrected(f, b, least))?;
+    let params = CeilingParams { n_bootstraps, level, block_ids: blocks, seed, ..CeilingParams::default() };
+    let found = watch::run(py, |_| ceiling::half_corrected(f, b, least, &params))?;
     Ok(dict!(py, {
         "score": PyArray1::from_vec(py, found.values),
+        "lower": PyArray1::from_vec(py, found.lower),
+        "upper": PyArray1::from_vec(py, found.upper),
         "raw": PyArray1::from_vec(py, found.raw),
         "predicted_reliability": PyArray1::from_vec(py, found.predicted_reliability),
         "observed_reliability": PyArray1::from_vec(py, found.observed_reliability),

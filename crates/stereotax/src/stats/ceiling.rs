@@ -30,7 +30,7 @@ use rayon::prelude::*;
 
 use super::resampling::multiplicities;
 use super::rng::Stream;
-use super::summary::{check_finite, column, is_constant, mean, pearson, quantile};
+use super::summary::{check_finite, column, is_constant, mean, quantile};
 use crate::data::{Error, Result, Runs};
 
 /// How the ceiling is estimated.
@@ -448,6 +448,10 @@ fn within_runs(mut x: Vec<f64>, runs: &Runs, standardise: bool) -> Vec<f64> {
 pub struct HalfCorrected {
     /// Per unit, the corrected correlation; may exceed 1. NaN where undefined.
     pub values: Vec<f64>,
+    /// Lower end of the bootstrap interval; NaN without one.
+    pub lower: Vec<f64>,
+    /// Upper end.
+    pub upper: Vec<f64>,
     /// The correlation before correction.
     pub raw: Vec<f64>,
     /// Correlation of the predictions from the two halves.
@@ -468,12 +472,14 @@ pub struct HalfCorrected {
 /// h on test stimuli. With an animal as the source, and the mean over animals, this is the inter-animal
 /// ceiling; with a model it is the score below that ceiling. Reliabilities are those of halves, as the
 /// numerator is: with Spearman–Brown in the denominator a true 1 comes out as .8, and it is not offered.
-/// Units with a reliability below `least` (.1 to .3 is customary) have no score.
+/// Units with a reliability below `least` (.1 to .3 is customary) have no score. The interval draws the blocks
+/// of stimuli that `params` names, as a ceiling does; method and splits of `params` are not used.
 /// Errors: different shapes, values that are not finite. Source: specs: alignment-methods B21.1.
 pub fn half_corrected(
     predicted: [MatRef<f64>; 2],
     observed: [MatRef<f64>; 2],
     least: f64,
+    params: &CeilingParams,
 ) -> Result<HalfCorrected> {
     let named = [
         ("predicted[0]", predicted[0]),
@@ -493,21 +499,47 @@ pub fn half_corrected(
         }
         check_finite(what, x)?;
     }
-    let r = |a: MatRef<f64>, b: MatRef<f64>, j: usize| pearson(&column(a, j), &column(b, j));
-    let of = |f: &dyn Fn(usize) -> f64| (0..units).map(f).collect::<Vec<f64>>();
-    let raw = of(&|j| 0.5 * (r(predicted[0], observed[1], j) + r(predicted[1], observed[0], j)));
-    let (rel_f, rel_b) = (of(&|j| r(predicted[0], predicted[1], j)), of(&|j| r(observed[0], observed[1], j)));
-    let values = of(&|j| {
-        let reliable = rel_f[j] >= least && rel_b[j] >= least && rel_f[j] > 0.0 && rel_b[j] > 0.0;
-        if reliable { raw[j] / (rel_f[j] * rel_b[j]).sqrt() } else { f64::NAN }
-    });
+    check_blocks(n, params)?;
+    let blocks = Blocks::new(n, params);
+    let tail = 0.5 * (1.0 - params.level);
+    let units: Vec<[f64; 6]> = (0..units)
+        .into_par_iter()
+        .map(|j| {
+            let series = [predicted[0], predicted[1], observed[0], observed[1]].map(|x| column(x, j));
+            if series.iter().any(|s| is_constant(s)) {
+                return [f64::NAN; 6];
+            }
+            let moments = BlockMoments::new(&series.map(centred), &blocks);
+            let of = |weights: &[u32]| {
+                let c = moments.covariance(weights);
+                let r = |a: usize, b: usize| between(&c, 4, &[a], &[b]);
+                let (rel_f, rel_b, raw) = (r(0, 1), r(2, 3), 0.5 * (r(0, 3) + r(1, 2)));
+                (raw / (rel_f * rel_b).sqrt(), raw, rel_f, rel_b)
+            };
+            let (value, raw, rel_f, rel_b) = of(&vec![1; blocks.n_blocks]);
+            if !(rel_f >= least && rel_b >= least && rel_f > 0.0 && rel_b > 0.0) {
+                return [f64::NAN, f64::NAN, f64::NAN, raw, rel_f, rel_b];
+            }
+            let draws: Vec<f64> = blocks.draws.iter().map(|w| of(w).0).collect();
+            [value, quantile(&draws, tail), quantile(&draws, 1.0 - tail), raw, rel_f, rel_b]
+        })
+        .collect();
+    let field = |at: usize| units.iter().map(|unit| unit[at]).collect::<Vec<f64>>();
     Ok(HalfCorrected {
-        n_undefined: values.iter().filter(|v| v.is_nan()).count(),
-        values,
-        raw,
-        predicted_reliability: rel_f,
-        observed_reliability: rel_b,
+        n_undefined: units.iter().filter(|unit| unit[0].is_nan()).count(),
+        values: field(0),
+        lower: field(1),
+        upper: field(2),
+        raw: field(3),
+        predicted_reliability: field(4),
+        observed_reliability: field(5),
     })
+}
+
+fn centred(mut x: Vec<f64>) -> Vec<f64> {
+    let level = mean(&x);
+    x.iter_mut().for_each(|v| *v -= level);
+    x
 }
 
 fn check(repeats: &[MatRef<f64>], runs: &Runs, params: &CeilingParams) -> Result<()> {
@@ -532,6 +564,10 @@ fn check(repeats: &[MatRef<f64>], runs: &Runs, params: &CeilingParams) -> Result
         }
         check_finite(&what, *repeat)?;
     }
+    check_blocks(n_samples, params)
+}
+
+fn check_blocks(n_samples: usize, params: &CeilingParams) -> Result<()> {
     if !params.block_ids.is_empty() && params.block_ids.len() != n_samples {
         return Err(Error::Shape {
             what: "block_ids".into(),
@@ -642,15 +678,25 @@ mod tests {
             }
         }
         let views = |a: usize| [sides[a].as_ref(), sides[a + 1].as_ref()];
-        let found = half_corrected(views(0), views(2), 0.1).unwrap();
+        let block_ids = (0..n).map(|i| format!("b{:03}", i / 100)).collect();
+        let params = CeilingParams { n_bootstraps: 200, block_ids, ..Default::default() };
+        let found = half_corrected(views(0), views(2), 0.1, &params).unwrap();
         for j in 0..2 {
+            let (low, high) = (found.lower[j], found.upper[j]);
+            assert!(low < found.values[j] && found.values[j] < high && high - low < 0.15, "{low} {high}");
+            let r = |a: usize, b: usize| {
+                crate::stats::summary::pearson(sides[a].col_as_slice(j), sides[b].col_as_slice(j))
+            };
+            let by_hand = 0.5 * (r(0, 3) + r(1, 2)) / (r(0, 1) * r(2, 3)).sqrt();
+            assert!((found.values[j] - by_hand).abs() < 1e-12);
             assert!((found.values[j] - truth).abs() < 0.03, "{}", found.values[j]);
             assert!(found.raw[j] < 0.5 * truth + 0.1);
             assert!((found.observed_reliability[j] - 1.0 / 3.25).abs() < 0.03);
         }
-        assert_eq!(half_corrected(views(0), views(2), 0.5).unwrap().n_undefined, 2);
+        let strict = half_corrected(views(0), views(2), 0.5, &CeilingParams::default()).unwrap();
+        assert!(strict.n_undefined == 2 && strict.lower[0].is_nan());
         let short = Mat::zeros(3, 2);
-        assert!(half_corrected(views(0), [short.as_ref(), short.as_ref()], 0.1).is_err());
+        assert!(half_corrected(views(0), [short.as_ref(), short.as_ref()], 0.1, &params).is_err());
     }
 
     #[test]
