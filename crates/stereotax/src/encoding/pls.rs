@@ -220,7 +220,12 @@ impl Shared {
         let outside: Vec<usize> = (0..inside.len()).filter(|&i| !inside[i]).collect();
         // Rows named twice count twice; differences cannot tell.
         let once = n + outside.len() == inside.len();
-        let (x_shift, y_shift) = (means_of(&self.x, train), means_of(&self.y, train));
+        let by_difference = once && 2 * outside.len() <= inside.len();
+        // All rows sum to zero, so that the fewer rows outside tell the means of those inside.
+        let shift = |x: &Mat<f64>| {
+            if by_difference { means_of(x, &outside, -(n as f64)) } else { means_of(x, train, n as f64) }
+        };
+        let (x_shift, y_shift) = (shift(&self.x), shift(&self.y));
         let scales = |x: &Mat<f64>| -> Vec<f64> {
             let of = |j: usize| {
                 let column = x.col_as_slice(j);
@@ -238,7 +243,6 @@ impl Shared {
         };
         let form = match &self.moments {
             Moments::Units(g_all, s_all) => {
-                let by_difference = once && 2 * outside.len() <= inside.len();
                 let found =
                     by_difference.then(|| self.without(&outside, g_all, s_all, n, &x_shift, &y_shift));
                 match found.flatten() {
@@ -615,8 +619,8 @@ fn wide_cross(x: MatRef<f64>, y: MatRef<f64>) -> Mat<f64> {
     out
 }
 
-fn means_of(x: &Mat<f64>, rows: &[usize]) -> Vec<f64> {
-    let n = rows.len() as f64;
+/// Sums over some rows of each column, divided by n.
+fn means_of(x: &Mat<f64>, rows: &[usize], n: f64) -> Vec<f64> {
     let sum = |column: &[f64]| rows.iter().map(|&i| column[i]).sum::<f64>();
     (0..x.ncols()).map(|j| sum(x.col_as_slice(j)) / n).collect()
 }

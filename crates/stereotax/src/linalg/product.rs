@@ -89,11 +89,20 @@ pub fn add_gram(out: MatMut<f64>, x: MatRef<f64>) {
     );
 }
 
+/// Side of the squares in which a triangle is mirrored.
+const MIRROR: usize = 32;
+
 /// Copy the lower triangle onto the upper one.
 pub fn mirror_lower(mut a: MatMut<f64>) {
-    for j in 1..a.ncols() {
-        for i in 0..j {
-            a[(i, j)] = a[(j, i)];
+    // By squares that fit the cache: whole rows would fetch a line for each number.
+    let n = a.ncols();
+    for right in (0..n).step_by(MIRROR) {
+        for top in (0..=right).step_by(MIRROR) {
+            for j in right..n.min(right + MIRROR) {
+                for i in top..j.min(top + MIRROR) {
+                    a[(i, j)] = a[(j, i)];
+                }
+            }
         }
     }
 }
@@ -168,6 +177,16 @@ mod tests {
         let turned = lower_product(g.as_ref(), b.as_ref());
         assert_eq!((turned[(0, 0)], turned[(1, 0)]), (35.0, 156.0));
         assert_eq!(column_means(x.as_ref()), [3.0, 4.0]);
+    }
+
+    #[test]
+    fn a_mirrored_triangle_is_symmetric_at_any_size() {
+        for n in [0, 1, 31, 32, 33, 70] {
+            let lower = Mat::from_fn(n, n, |i, j| if i >= j { (100 * i + j) as f64 } else { -1.0 });
+            let mut a = lower.clone();
+            mirror_lower(a.as_mut());
+            assert_eq!(a, Mat::from_fn(n, n, |i, j| lower[(i.max(j), i.min(j))]));
+        }
     }
 
     #[test]
