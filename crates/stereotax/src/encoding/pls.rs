@@ -745,7 +745,7 @@ mod tests {
             for scale in [false, true] {
                 let params = PlsParams { n_components: 5, scale };
                 let (x, y) = data(n, p, 7, 2);
-                let folds: Vec<Fold> = (0..4)
+                let mut folds: Vec<Fold> = (0..4)
                     .map(|f| Fold {
                         name: f.to_string(),
                         // The last one trains on less than half of the rows.
@@ -757,6 +757,9 @@ mod tests {
                         test: (0..n).filter(|i| (i * 7 + f) % 10 == 0).collect(),
                     })
                     .collect();
+                // Rows named twice count twice.
+                let twice = (0..n).chain([0, 0, 1]).collect();
+                folds.push(Fold { name: "twice".into(), train: twice, test: vec![2, 3] });
                 let found =
                     pls_of_folds(x.as_ref(), y.as_ref(), &folds, &params, &Monitor::silent()).unwrap();
                 for (fold, found) in folds.iter().zip(&found) {
