@@ -5,8 +5,8 @@ usage: python benches/whole_study.py --binary target/release/stereotax --folder 
            [--rows 2000] [--width 1024] [--subjects 3] [--rois 400] [--bf16]
 
 Makes the activations (float16 in .npz, or bfloat16 in .safetensors) and responses once, plans, runs and
-prints one line of JSON. `--distinct N` makes N files and lets further models share them: nodes are found by the bytes of
-their inputs, so only N models are computed, while tables and group statistics see all of them.
+prints one line of JSON. `--distinct N` makes N files and lets further models share them: nodes are found
+by the bytes of their inputs, so only N models are computed, while tables and group statistics see all.
 """
 
 import argparse
@@ -78,7 +78,8 @@ def study_text(arguments):
     )
     modalities = ("vision", "audio", "language")
     models = "".join(
-        f'[[model]]\nname = "model_{m:02}"\nmodality = "{modalities[m % 3]}"\nfamily = "family_{m % 3}_{m // 6}"\n'
+        f'[[model]]\nname = "model_{m:02}"\n'
+        f'modality = "{modalities[m % 3]}"\nfamily = "family_{m % 3}_{m // 6}"\n'
         f'[[model.activations]]\nfile = "model_{m % arguments.distinct}.{arguments.format}"\n'
         f"layers = [{layers}]\n"
         'stimuli = "story"\nby_order = true\n'
