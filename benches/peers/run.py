@@ -1,6 +1,6 @@
 """Time ourselves and a peer on the same workload, in the same run, with the largest difference.
 
-usage: python benches/peers/run.py [--threads N]
+usage: python benches/peers/run.py [--threads N] [--only NAME...]
 """
 
 import argparse
@@ -32,6 +32,27 @@ def depth_dmd(np, sx):
     peers, peer = timed(lambda: DMD(svd_rank=4).fit(snapshots), 3)
     difference = max(min(abs(ours_k - peer_k) for peer_k in peer.eigs) for ours_k in fitted.eigenvalues_)
     return {"workload": "depth_dmd/1000000x25/f32", "peer": "PyDMD DMD.fit"}, ours, peers, difference
+
+
+def per_sample(np, sx):
+    from pydmd import DMD
+
+    rng = np.random.default_rng(2)
+    turn, _ = np.linalg.qr(rng.normal(size=(768, 768)))
+    state = rng.normal(size=(2800, 768))
+    layers = []
+    for _ in range(13):
+        layers.append(state.astype(np.float32))
+        state = 0.9 * state @ turn + 0.3 * rng.normal(size=state.shape)
+    model = sx.DepthDMD(rank="fixed:4", scale="none", centring="none", trajectory="sample")
+    ours, fitted = timed(lambda: model.fit(layers), 3)
+    cube = np.stack(layers, axis=-1).astype(np.float64)
+    few = 200  # of the 2,800; the loop takes as long for each
+    peers, peer = timed(lambda: [DMD(svd_rank=4).fit(cube[i]).eigs for i in range(few)], 1)
+    found = fitted.samples_.eigenvalues[:few]
+    difference = max(np.abs(eigs - value).min() for eigs, value in zip(peer, found, strict=True))
+    about = {"workload": "per_sample_dmd/2800/768x13/f32", "peer": f"PyDMD DMD.fit, {few} fits scaled up"}
+    return about, ours, peers * 2800 / few, difference
 
 
 def permanova(np, sx):
@@ -134,17 +155,69 @@ def pls(np, sx):
     return about, ours, peers, np.abs(found[0] - converged).max()
 
 
+def leave_one_out(np, sx):
+    from sklearn.linear_model import RidgeCV
+
+    rng = np.random.default_rng(4)
+    n, p, n_voxels = 1000, 5920, 44806
+    features = rng.normal(size=(n, p)).astype(np.float32)
+    weights = rng.normal(size=(50, n_voxels)).astype(np.float32)
+    responses = features[:, :50] @ weights
+    responses += rng.uniform(2, 40, size=n_voxels).astype(np.float32) * rng.normal(size=(n, n_voxels)).astype(
+        np.float32
+    )
+    alphas = np.logspace(1, 7, 7)
+    model = sx.RidgeCV(alphas, alpha_scale="absolute", cv="loo")
+    ours, found = timed(lambda: model.fit(features, responses).alpha_.copy(), 1)
+    memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024
+    del model.coef_
+    peers, peer = timed(lambda: RidgeCV(alphas, alpha_per_target=True).fit(features, responses).alpha_, 1)
+    difference = (np.abs(np.log10(found) - np.log10(peer)) > 1e-6).mean()
+    about = {"workload": "ridge_loo/1000x5920/44806/7 alphas/f32", "peer": "scikit-learn RidgeCV"}
+    about |= {"difference_is": "share of other penalties", "our_peak_mb": memory}
+    return about, ours, peers, difference
+
+
+def wide_ridge(np, sx):
+    from himalaya.ridge import RidgeCV
+    from sklearn.model_selection import KFold
+
+    rng = np.random.default_rng(5)
+    n, p, n_voxels = 3600, 4096, 20000
+    features = (rng.normal(size=(n, p)) / np.sqrt(1 + np.arange(p) / 50)).astype(np.float32)
+    responses = features[:, :100] @ rng.normal(size=(100, n_voxels)).astype(np.float32)
+    responses += rng.uniform(2, 60, size=n_voxels).astype(np.float32) * rng.normal(size=(n, n_voxels)).astype(
+        np.float32
+    )
+    alphas = np.logspace(-1, 6, 20)
+    model = sx.RidgeCV(alphas, alpha_scale="absolute", fit_intercept=False, cv=5)
+    ours, found = timed(lambda: model.fit(features, responses).alpha_.copy(), 1)
+    memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024
+    del model.coef_
+    peer = RidgeCV(alphas, cv=KFold(5), fit_intercept=False)
+    peers, _ = timed(lambda: peer.fit(features, responses), 1)
+    difference = (np.abs(np.log10(found) - np.log10(peer.best_alphas_)) > 1e-6).mean()
+    about = {"workload": "ridge/3600x4096/20000/20 alphas/5 folds/f32", "peer": "himalaya RidgeCV"}
+    about |= {"difference_is": "share of other penalties", "our_peak_mb": memory}
+    return about, ours, peers, difference
+
+
+BENCHES = (depth_dmd, per_sample, permanova, ridge, leave_one_out, wide_ridge, projection, pls)
+
+
 def main():
-    arguments = argparse.ArgumentParser(description=__doc__)
-    arguments.add_argument("--threads", type=int, default=1)
-    threads = arguments.parse_args().threads
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--only", nargs="*", choices=[bench.__name__ for bench in BENCHES])
+    arguments = parser.parse_args()
+    threads = arguments.threads
     # Thread counts are read when the libraries are loaded.
     for variable in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "RAYON_NUM_THREADS"):
         os.environ[variable] = str(threads)
     import numpy as np
     import stereotax as sx
 
-    for bench in (depth_dmd, permanova, ridge, projection, pls):
+    for bench in BENCHES if not arguments.only else [b for b in BENCHES if b.__name__ in arguments.only]:
         about, ours, peers, difference = bench(np, sx)
         about |= {
             "threads": threads,

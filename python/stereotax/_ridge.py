@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from . import _core
-from ._arrays import COUNT, Array, as_matrix, as_names, whole
+from ._arrays import COUNT, Array, as_layer, as_matrix, as_names, whole
 from ._base import Estimator
 
 _GRID = tuple(float(alpha) for alpha in np.logspace(-3, 6, 19))
@@ -47,6 +47,7 @@ class RidgeCV(Estimator):
     Attributes
     ----------
     coef_ : array, units × targets
+        float32 where features and targets are.
     intercept_ : array, targets
     alpha_ : array, targets
         The penalty of each target in absolute units. NaN for a target that does not vary, as are its
@@ -111,12 +112,15 @@ class RidgeCV(Estimator):
     def fit(self, X: Any, y: Any, groups: Any = None) -> RidgeCV:
         """Choose penalties by cross-validation and fit weights on all rows.
 
-        `X` is samples × units, `y` samples × targets (or samples), `groups` one name per sample.
+        `X` is samples × units, `y` samples × targets (or samples), `groups` one name per sample. Where both
+        are float32 (or half), products with targets and `coef_` are float32, in half of the time and memory;
+        decompositions, penalties and scores are float64 all the same.
         """
-        features = as_matrix(X, "X")
-        targets = np.asarray(y)
-        self._one_target = targets.ndim == 1
-        targets = as_matrix(targets[:, None] if self._one_target else y, "y")
+        features = as_layer(X, "X")
+        self._one_target = np.ndim(y) == 1
+        targets = as_layer(np.asarray(y)[:, None] if self._one_target else y, "y")
+        both = np.float64 if np.float64 in (features.dtype, targets.dtype) else np.float32
+        features, targets = features.astype(both, copy=False), targets.astype(both, copy=False)
         selection = self.cv if isinstance(self.cv, str) else "folds"
         if isinstance(self.cv, str):
             _choice("cv", self.cv, ("loo", "gcv"))

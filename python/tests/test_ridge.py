@@ -78,6 +78,21 @@ def test_predictions_of_folds_are_kept_where_asked_for():
     assert not hasattr(sx.RidgeCV(ALPHAS).fit(X, y), "cv_predictions_")
 
 
+@pytest.mark.parametrize("cv", [4, "loo", "gcv"])
+@pytest.mark.parametrize("p", [30, 150])
+def test_single_precision_chooses_what_double_precision_chooses(p, cv):
+    X, y = (values.astype(np.float32) for values in data(p=p))
+    single = sx.RidgeCV(ALPHAS, cv=cv).fit(X, y)
+    double = sx.RidgeCV(ALPHAS, cv=cv).fit(X.astype(float), y.astype(float))
+    assert (single.coef_.dtype, double.coef_.dtype) == (np.float32, np.float64)
+    np.testing.assert_array_equal(single.alpha_, double.alpha_)
+    np.testing.assert_allclose(single.best_score_, double.best_score_, atol=1e-5)
+    np.testing.assert_allclose(single.predict(X), double.predict(X), rtol=1e-4, atol=1e-4 * np.ptp(y))
+    # Where one of the two is float64, nothing is rounded.
+    mixed = sx.RidgeCV(ALPHAS, cv=cv).fit(X, y.astype(float))
+    np.testing.assert_array_equal(mixed.coef_, double.coef_)
+
+
 def test_groups_are_held_out_whole():
     X, y = data()
     runs = np.repeat(["a", "b", "c", "d"], 30)

@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use faer::{Mat, MatRef};
+use faer::{Mat, MatMut, MatRef};
 use half::{bf16, f16};
 use numpy::ndarray::ArrayView2;
 use numpy::{
@@ -266,8 +266,25 @@ impl TileSource for Source<'_> {
     }
 }
 
+/// A new NumPy array of zeros (rows × columns, column after column), and a view to fill it by.
+///
+/// The view must not outlive the array, and Python must not see the array before the view is gone.
+pub fn new_array<'py, T: Element>(
+    py: Python<'py>,
+    rows: usize,
+    columns: usize,
+) -> (Bound<'py, PyArray2<T>>, MatMut<'py, T>) {
+    let array = PyArray2::<T>::zeros(py, [rows, columns], true);
+    // SAFETY: the array is new, so nobody else has its memory; it lies column after column.
+    let view = unsafe { MatMut::from_raw_parts_mut(array.data(), rows, columns, 1, rows as isize) };
+    (array, view)
+}
+
 /// A new NumPy array (rows × columns) with the values of a matrix.
-pub fn to_array<'py>(py: Python<'py>, matrix: MatRef<'_, f64>) -> PyResult<Bound<'py, PyArray2<f64>>> {
+pub fn to_array<'py, T: Element + Copy>(
+    py: Python<'py>,
+    matrix: MatRef<'_, T>,
+) -> PyResult<Bound<'py, PyArray2<T>>> {
     let values = (0..matrix.nrows()).flat_map(|i| (0..matrix.ncols()).map(move |j| matrix[(i, j)]));
     PyArray1::from_vec(py, values.collect()).reshape([matrix.nrows(), matrix.ncols()])
 }

@@ -1,7 +1,7 @@
 //! Ridge with a penalty per target, chosen by cross-validation.
 
-use faer::Mat;
-use numpy::PyArray1;
+use faer::{Mat, MatRef};
+use numpy::{Element, PyArray1};
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
 use stereotax::Result as CoreResult;
@@ -9,8 +9,9 @@ use stereotax::data::Fold;
 use stereotax::encoding::{
     AlphaChoice, AlphaGrid, AlphaScale, InnerLoss, Intercept, RidgeParams, RidgePlan, Selection,
 };
+use stereotax::linalg::Real;
 
-use crate::arrays::{Matrix, to_array};
+use crate::arrays::{Matrix, new_array, to_array};
 use crate::convert::dict;
 use crate::error::Result;
 use crate::watch;
@@ -55,20 +56,34 @@ pub fn ridge_cv<'py>(
             Fold { name: format!("{i}"), train, test }
         })
         .collect();
-    let (x, y) = (Matrix::new("X", x)?, Matrix::new("y", y)?);
-    let (x, y) = (x.view(), y.view());
-    let (fit, weights, held_out) = watch::run(py, |_| -> CoreResult<_> {
+    // In single precision where both are.
+    if let (Some(x), Some(y)) = (Matrix::single("X", x), Matrix::single("y", y)) {
+        return fit(py, x?.view(), y?.view(), &inner, &params, keep);
+    }
+    fit(py, Matrix::new("X", x)?.view(), Matrix::new("y", y)?.view(), &inner, &params, keep)
+}
+
+fn fit<'py, T: Real + Element>(
+    py: Python<'py>,
+    x: MatRef<'_, T>,
+    y: MatRef<'_, T>,
+    inner: &[Fold],
+    params: &RidgeParams,
+    keep: bool,
+) -> Result<Bound<'py, PyDict>> {
+    let (coef, weights) = new_array(py, x.ncols(), y.ncols());
+    let (fit, intercepts, held_out) = watch::run(py, |_| -> CoreResult<_> {
         // Weights are asked for, not predictions: no rows are held out.
-        let none = Mat::<f64>::zeros(0, x.ncols());
-        let plan = RidgePlan::new(x, none.as_ref(), &inner, &params)?;
+        let none = Mat::<T>::zeros(0, x.ncols());
+        let plan = RidgePlan::new(x, none.as_ref(), inner, params)?;
         let fit = plan.fit(y)?;
-        let weights = plan.weights(y, &fit.alphas)?;
+        let intercepts = plan.weights_into(y, &fit.alphas, weights)?;
         let held_out = keep.then(|| plan.inner_predictions(y, &fit.alphas)).transpose()?;
-        Ok((fit, weights, held_out))
+        Ok((fit, intercepts, held_out))
     })?;
     Ok(dict!(py, {
-        "coef": to_array(py, weights.weights.as_ref())?,
-        "intercept": PyArray1::from_vec(py, weights.intercepts),
+        "coef": coef,
+        "intercept": PyArray1::from_vec(py, intercepts),
         "alpha": PyArray1::from_vec(py, fit.alphas),
         "score": PyArray1::from_vec(py, fit.inner_scores),
         "held_out": held_out.map(|values| to_array(py, values.as_ref())).transpose()?,

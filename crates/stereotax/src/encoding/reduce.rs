@@ -17,7 +17,8 @@ use faer::{Mat, MatRef};
 
 use crate::data::{Error, Result};
 use crate::linalg::{
-    add_product, all_finite, centre_columns, column_means, cross, eigh_leading, gram, product, select_rows,
+    Real, add_product, all_finite, centre_columns, column_means, cross, eigh_leading, gram, product,
+    select_rows,
 };
 
 /// How many components are kept.
@@ -124,14 +125,14 @@ pub(super) fn z_score_on(x: &mut Mat<f64>, train: &[usize]) {
 }
 
 /// Refuse NaN and infinities with the place of the first one (by rows, then columns).
-pub(super) fn check_finite(x: MatRef<f64>, what: &str) -> Result<()> {
+pub(super) fn check_finite<T: Real>(x: MatRef<T>, what: &str) -> Result<()> {
     if all_finite(x) {
         return Ok(());
     }
     let (mut count, mut first) = (0, (usize::MAX, usize::MAX));
     for j in 0..x.ncols() {
         for (i, value) in x.col(j).iter().enumerate() {
-            if !value.is_finite() {
+            if !Into::<f64>::into(*value).is_finite() {
                 count += 1;
                 first = first.min((i, j));
             }

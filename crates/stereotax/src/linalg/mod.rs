@@ -9,6 +9,7 @@
 mod assignment;
 mod decompose;
 mod product;
+mod real;
 mod schur;
 
 pub use assignment::assignment;
@@ -20,6 +21,7 @@ pub use product::{
     add_gram, add_product, all_finite, centre_columns, column_means, cross, dot, gram, lower_product,
     mirror_lower, product, select_rows,
 };
+pub use real::Real;
 pub use schur::{Schur, schur};
 
 use std::sync::Once;

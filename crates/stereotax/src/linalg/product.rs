@@ -3,22 +3,22 @@
 use faer::linalg::matmul::{matmul, triangular};
 use faer::{Accum, Mat, MatMut, MatRef};
 
-use super::sequential;
+use super::{Real, sequential};
 
 /// A·B.
-pub fn product(a: MatRef<f64>, b: MatRef<f64>) -> Mat<f64> {
+pub fn product<T: Real>(a: MatRef<T>, b: MatRef<T>) -> Mat<T> {
     let mut out = Mat::zeros(a.nrows(), b.ncols());
-    matmul(out.as_mut(), Accum::Replace, a, b, 1.0, sequential());
+    matmul(out.as_mut(), Accum::Replace, a, b, T::from_f64(1.0), sequential());
     out
 }
 
 /// Aᵀ·B, the cross-moments of the columns of A and B.
-pub fn cross(a: MatRef<f64>, b: MatRef<f64>) -> Mat<f64> {
+pub fn cross<T: Real>(a: MatRef<T>, b: MatRef<T>) -> Mat<T> {
     product(a.transpose(), b)
 }
 
 /// L·B for lower triangular L (what stands above its diagonal is not read), at half the cost of a full product.
-pub fn lower_product(lower: MatRef<f64>, b: MatRef<f64>) -> Mat<f64> {
+pub fn lower_product<T: Real>(lower: MatRef<T>, b: MatRef<T>) -> Mat<T> {
     use triangular::BlockStructure::{Rectangular, TriangularLower};
     let mut out = Mat::zeros(lower.nrows(), b.ncols());
     triangular::matmul(
@@ -29,7 +29,7 @@ pub fn lower_product(lower: MatRef<f64>, b: MatRef<f64>) -> Mat<f64> {
         TriangularLower,
         b,
         Rectangular,
-        1.0,
+        T::from_f64(1.0),
         sequential(),
     );
     out
@@ -44,21 +44,22 @@ pub fn add_product(out: MatMut<f64>, a: MatRef<f64>, b: MatRef<f64>, scale: f64)
 ///
 /// The lanes fill whatever vector registers the processor has; the order of additions, and with it the
 /// result, is the same on all of them.
-pub fn dot(x: &[f64], y: &[f64]) -> f64 {
-    struct Lanes<'a>(&'a [f64], &'a [f64]);
-    impl pulp::NullaryFnOnce for Lanes<'_> {
+pub fn dot<T: Real>(x: &[T], y: &[T]) -> f64 {
+    struct Lanes<'a, T>(&'a [T], &'a [T]);
+    impl<T: Real> pulp::NullaryFnOnce for Lanes<'_, T> {
         type Output = f64;
         #[inline(always)]
         fn call(self) -> f64 {
-            let mut lanes = [0.0; 16];
+            let mut lanes = [T::default(); 16];
             let (mut left, mut right) = (self.0.chunks_exact(16), self.1.chunks_exact(16));
             for (a, b) in (&mut left).zip(&mut right) {
                 for lane in 0..16 {
                     lanes[lane] += a[lane] * b[lane];
                 }
             }
-            let rest: f64 = left.remainder().iter().zip(right.remainder()).map(|(a, b)| a * b).sum();
-            lanes.iter().sum::<f64>() + rest
+            let rest = left.remainder().iter().zip(right.remainder());
+            let rest: f64 = rest.map(|(a, b)| -> f64 { (*a * *b).into() }).sum();
+            lanes.iter().map(|lane| -> f64 { (*lane).into() }).sum::<f64>() + rest
         }
     }
     let length = x.len().min(y.len());
@@ -108,15 +109,16 @@ pub fn mirror_lower(mut a: MatMut<f64>) {
 }
 
 /// Mean of each column, added in row order.
-pub fn column_means(x: MatRef<f64>) -> Vec<f64> {
+pub fn column_means<T: Real>(x: MatRef<T>) -> Vec<f64> {
     let n = x.nrows() as f64;
-    (0..x.ncols()).map(|j| x.col(j).iter().sum::<f64>() / n).collect()
+    (0..x.ncols()).map(|j| x.col(j).iter().map(|v| -> f64 { (*v).into() }).sum::<f64>() / n).collect()
 }
 
 /// Subtract one number from each column.
-pub fn centre_columns(mut x: MatMut<f64>, means: &[f64]) {
+pub fn centre_columns<T: Real>(mut x: MatMut<T>, means: &[f64]) {
     for (j, mean) in means.iter().enumerate() {
-        x.as_mut().col_mut(j).iter_mut().for_each(|value| *value -= mean);
+        let centred = |value: T| T::from_f64(value.into() - mean);
+        x.as_mut().col_mut(j).iter_mut().for_each(|value| *value = centred(*value));
     }
 }
 
@@ -124,7 +126,7 @@ pub fn centre_columns(mut x: MatMut<f64>, means: &[f64]) {
 const GATHER: usize = 16;
 
 /// The given rows, in the given order.
-pub fn select_rows(x: MatRef<f64>, rows: &[usize]) -> Mat<f64> {
+pub fn select_rows<T: Real>(x: MatRef<T>, rows: &[usize]) -> Mat<T> {
     let mut out = Mat::zeros(rows.len(), x.ncols());
     if let Some(by_columns) = x.try_as_col_major() {
         for j in 0..x.ncols() {
@@ -133,7 +135,7 @@ pub fn select_rows(x: MatRef<f64>, rows: &[usize]) -> Mat<f64> {
         }
     } else if let Some(by_rows) = x.transpose().try_as_col_major() {
         for (block, rows) in rows.chunks(GATHER).enumerate() {
-            let from: Vec<&[f64]> = rows.iter().map(|&row| by_rows.col(row).as_slice()).collect();
+            let from: Vec<&[T]> = rows.iter().map(|&row| by_rows.col(row).as_slice()).collect();
             for j in 0..x.ncols() {
                 let to = &mut out.col_as_slice_mut(j)[block * GATHER..];
                 to.iter_mut().zip(&from).for_each(|(to, from)| *to = from[j]);
@@ -146,14 +148,15 @@ pub fn select_rows(x: MatRef<f64>, rows: &[usize]) -> Mat<f64> {
 }
 
 /// Whether every entry is finite, read in the order in which it lies in memory.
-pub fn all_finite(x: MatRef<f64>) -> bool {
+pub fn all_finite<T: Real>(x: MatRef<T>) -> bool {
+    let finite = |v: &T| -> bool { Into::<f64>::into(*v).is_finite() };
     let lines = if x.transpose().try_as_col_major().is_some() { x.transpose() } else { x };
     (0..lines.ncols()).all(|j| {
         let line = lines.col(j);
         // Without an early exit the loop runs in vector registers.
         match line.try_as_col_major() {
-            Some(line) => !line.as_slice().iter().fold(false, |bad, v| bad | !v.is_finite()),
-            None => line.iter().all(|v| v.is_finite()),
+            Some(line) => !line.as_slice().iter().fold(false, |bad, v| bad | !finite(v)),
+            None => line.iter().all(finite),
         }
     })
 }

@@ -21,24 +21,26 @@
 use faer::Mat;
 
 use super::path::PenaltyPath;
-use super::{Factor, InnerLoss, Intercept, RidgeParams, Selection, Space};
+use super::{Factor, InnerLoss, Intercept, RidgeParams, Selection, Space, shrink};
 use crate::data::{Error, Result};
-use crate::linalg::{dot, product};
+use crate::linalg::{Real, dot, product};
 
 /// A row with less than this left of itself has no prediction from the others.
 const LEAST_REST: f64 = 1e-10;
 
 /// The training rows as rows to predict.
 #[derive(Debug)]
-pub(super) struct OwnRows {
+pub(super) struct OwnRows<T: Real> {
     /// X_c V or X_c X_cᵀ U: with b = c/(W + α), ŷ − ȳ = R b.
-    rotated: Mat<f64>,
+    rotated: Mat<T>,
+    /// U_ik² (rows × k).
+    leverages: Mat<f64>,
     values: Vec<f64>,
     space: Space,
     /// Squared lengths of the columns of R, which are orthogonal.
     powers: Vec<f64>,
     /// Empty for GCV.
-    path: PenaltyPath,
+    path: PenaltyPath<T>,
     /// 1 − h_ii (rows × penalties): of each row, or the mean over rows.
     rest: Mat<f64>,
     alphas: Vec<f64>,
@@ -47,9 +49,9 @@ pub(super) struct OwnRows {
     intercept: bool,
 }
 
-impl OwnRows {
+impl<T: Real> OwnRows<T> {
     /// `whole` is the decomposition of all rows of `x`.
-    pub fn new(x: &Mat<f64>, whole: &Factor, alphas: &[f64], params: &RidgeParams) -> Result<Self> {
+    pub fn new(x: &Mat<f64>, whole: &Factor<f64>, alphas: &[f64], params: &RidgeParams) -> Result<Self> {
         let generalised = params.selection == Selection::Generalised;
         if generalised && params.loss == InnerLoss::Correlation {
             return Err(Error::Invalid {
@@ -69,43 +71,34 @@ impl OwnRows {
         };
         let powers: Vec<f64> =
             (0..rotated.ncols()).map(|k| dot(rotated.col_as_slice(k), rotated.col_as_slice(k))).collect();
-        let mut own = OwnRows {
-            rotated,
+        let leverages = Mat::from_fn(rotated.nrows(), rotated.ncols(), |i, k| {
+            if powers[k] > 0.0 { rotated[(i, k)].powi(2) / powers[k] } else { 0.0 }
+        });
+        let rest = rest_of_rows(&leverages, &whole.values, intercept, alphas);
+        let n = rest.nrows() as f64;
+        let (rest, path) = if generalised {
+            let mean = |a: usize| rest.col_as_slice(a).iter().sum::<f64>() / n;
+            (Mat::from_fn(1, alphas.len(), |_, a| mean(a)), PenaltyPath::empty())
+        } else {
+            (rest, PenaltyPath::new(&whole.values, whole.space, &rotated, alphas, T::ROUNDING)?)
+        };
+        Ok(OwnRows {
+            rotated: T::narrow(rotated),
+            leverages,
             values: whole.values.clone(),
             space: whole.space,
             powers,
-            path: PenaltyPath::empty(),
-            rest: Mat::zeros(0, 0),
+            path: path.narrow(),
+            rest,
             alphas: alphas.to_vec(),
             loss: params.loss,
             generalised,
             intercept,
-        };
-        own.rest = own.rest_of_rows(alphas);
-        if generalised {
-            let n = own.rest.nrows() as f64;
-            own.rest = Mat::from_fn(1, alphas.len(), |_, a| own.rest.col_as_slice(a).iter().sum::<f64>() / n);
-        } else {
-            own.path = PenaltyPath::new(&own.values, own.space, &own.rotated, alphas)?;
-        }
-        Ok(own)
-    }
-
-    /// 1 − h_ii, rows × penalties: h_ii = 1/n + Σ_k U_ik² W_k/(W_k + α).
-    fn rest_of_rows(&self, alphas: &[f64]) -> Mat<f64> {
-        let (n, k) = (self.rotated.nrows(), self.values.len());
-        let squares = Mat::from_fn(n, k, |i, k| self.rotated[(i, k)].powi(2) / self.powers[k]);
-        let shrink = Mat::from_fn(k, alphas.len(), |k, a| self.values[k] / (self.values[k] + alphas[a]));
-        let mut rest = product(squares.as_ref(), shrink.as_ref());
-        let level = if self.intercept { 1.0 / n as f64 } else { 0.0 };
-        for a in 0..alphas.len() {
-            rest.col_mut(a).iter_mut().for_each(|h| *h = 1.0 - level - *h);
-        }
-        rest
+        })
     }
 
     /// Scores of one tile of targets (penalties × targets).
-    pub fn scores(&self, rotated_targets: &Mat<f64>, y: &Mat<f64>) -> Mat<f64> {
+    pub fn scores(&self, rotated_targets: &Mat<T>, y: &Mat<T>) -> Mat<f64> {
         let (n, n_alphas) = (y.nrows() as f64, self.alphas.len());
         // From the mean of all rows to that of the others.
         let apart = if self.intercept { n / (n - 1.0) } else { 1.0 };
@@ -130,21 +123,21 @@ impl OwnRows {
             (0..n_alphas).map(|a| self.rest.col_as_slice(a).iter().all(|rest| *rest > LEAST_REST)).collect();
         let mut error = vec![0.0; y.nrows()];
         for j in 0..y.ncols() {
-            let observed = y.col_as_slice(j);
-            let total = dot(observed, observed);
+            let observed: Vec<f64> = y.col_as_slice(j).iter().map(|v| (*v).into()).collect();
+            let total = dot(&observed, &observed);
             for a in (0..n_alphas).filter(|&a| defined[a] && total > 0.0) {
-                error.copy_from_slice(observed);
+                error.copy_from_slice(&observed);
                 for m in 0..d {
                     let u = self.path.coefficients[(a, m)];
                     if u != 0.0 {
                         let column = turned.col_as_slice(j * d + m);
-                        error.iter_mut().zip(column).for_each(|(e, t)| *e -= u * t);
+                        error.iter_mut().zip(column).for_each(|(e, t)| *e -= u * (*t).into());
                     }
                 }
                 error.iter_mut().zip(self.rest.col_as_slice(a)).for_each(|(e, rest)| *e /= rest);
                 out[(a, j)] = match self.loss {
                     InnerLoss::SquaredError => 1.0 - dot(&error, &error) / (total * apart * apart),
-                    InnerLoss::Correlation => correlation(observed, &error),
+                    InnerLoss::Correlation => correlation(&observed, &error),
                 };
             }
         }
@@ -152,32 +145,43 @@ impl OwnRows {
     }
 
     /// Σ (2 y − ŷ) ŷ with ŷ = R b, by the orthogonal columns of R.
-    fn explained(&self, c: &[f64], alpha: f64) -> f64 {
+    fn explained(&self, c: &[T], alpha: f64) -> f64 {
         let mut sum = 0.0;
         for k in 0..c.len() {
-            let b = c[k] / (self.values[k] + alpha);
+            let c: f64 = c[k].into();
+            let b = c / (self.values[k] + alpha);
             // Rᵀy.
-            let along = if self.space == Space::Dual { self.values[k] * c[k] } else { c[k] };
+            let along = if self.space == Space::Dual { self.values[k] * c } else { c };
             sum += 2.0 * b * along - b * b * self.powers[k];
         }
         sum
     }
 
     /// Each row predicted from all others at the given penalties; `levels` are added.
-    pub fn predictions(&self, c: &Mat<f64>, y: &Mat<f64>, levels: &[f64], alphas: &[f64]) -> Mat<f64> {
-        let mut b = Mat::zeros(c.nrows(), c.ncols());
+    pub fn predictions(&self, c: &Mat<T>, y: &Mat<T>, levels: &[f64], alphas: &[f64]) -> Mat<T> {
+        let mut b = c.clone();
         for (j, alpha) in alphas.iter().enumerate() {
-            let column = b.col_as_slice_mut(j).iter_mut();
-            column.zip(c.col_as_slice(j)).zip(&self.values).for_each(|((b, c), w)| *b = c / (w + alpha));
+            shrink(b.col_as_slice_mut(j), &self.values, *alpha);
         }
         let fitted = product(self.rotated.as_ref(), b.as_ref());
-        let rest = self.rest_of_rows(alphas);
+        let rest = rest_of_rows(&self.leverages, &self.values, self.intercept, alphas);
         Mat::from_fn(y.nrows(), alphas.len(), |i, j| {
+            let (y, fitted): (f64, f64) = (y[(i, j)].into(), fitted[(i, j)].into());
             let rest = rest[(i, j)];
-            let error = (y[(i, j)] - fitted[(i, j)]) / rest;
-            if rest > LEAST_REST { y[(i, j)] - error + levels[j] } else { f64::NAN }
+            T::from_f64(if rest > LEAST_REST { y - (y - fitted) / rest + levels[j] } else { f64::NAN })
         })
     }
+}
+
+/// 1 − h_ii, rows × penalties: h_ii = 1/n + Σ_k U_ik² W_k/(W_k + α).
+fn rest_of_rows(leverages: &Mat<f64>, values: &[f64], intercept: bool, alphas: &[f64]) -> Mat<f64> {
+    let shrink = Mat::from_fn(values.len(), alphas.len(), |k, a| values[k] / (values[k] + alphas[a]));
+    let mut rest = product(leverages.as_ref(), shrink.as_ref());
+    let level = if intercept { 1.0 / leverages.nrows() as f64 } else { 0.0 };
+    for a in 0..alphas.len() {
+        rest.col_mut(a).iter_mut().for_each(|h| *h = 1.0 - level - *h);
+    }
+    rest
 }
 
 /// Correlation of y with y − error; 0 where the predictions do not vary.

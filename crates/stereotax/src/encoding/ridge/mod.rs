@@ -30,7 +30,7 @@
 //! chosen by shape. Cost per inner fold: O(n p² + p³) once, O(p R (n + p + d·min(k, n_f))) for R
 //! targets. Targets run in tiles of fixed width, so memory for work is O(p · tile).
 
-use faer::{Mat, MatRef};
+use faer::{Mat, MatMut, MatRef};
 use rayon::prelude::*;
 
 mod leave_one_out;
@@ -43,7 +43,7 @@ use super::alphas::{AlphaGrid, best};
 use super::reduce::check_finite;
 use crate::data::{Error, Fold, Result};
 use crate::linalg::{
-    add_gram, centre_columns, column_means, cross, dot, eigh, gram, lower_product, product, select_rows,
+    Real, add_gram, centre_columns, column_means, cross, dot, eigh, gram, lower_product, product, select_rows,
 };
 
 /// Targets worked on at a time. The last tile is filled up with zeros: a product of one width adds in one
@@ -141,10 +141,10 @@ impl Default for RidgeParams {
 
 /// Predictions of held-out rows, and how they were tuned. Vectors have one entry per target.
 #[derive(Debug, Clone)]
-pub struct RidgeFit {
+pub struct RidgeFit<T = f64> {
     /// Held-out rows × targets, on the scale of the responses; NaN for a target that is constant over
     /// the training rows.
-    pub predictions: Mat<f64>,
+    pub predictions: Mat<T>,
     /// The penalty used, in absolute units; NaN where the target is constant.
     pub alphas: Vec<f64>,
     /// Inner cross-validated score at that penalty (see [`InnerLoss`]); NaN where undefined.
@@ -163,7 +163,7 @@ pub struct RidgeFit {
     pub space: Space,
 }
 
-impl RidgeFit {
+impl<T> RidgeFit<T> {
     /// Whether more than 5 % of the defined targets sit on an edge of the grid.
     pub fn grid_too_narrow(&self) -> bool {
         let defined = self.alphas.len() - self.n_undefined;
@@ -173,9 +173,9 @@ impl RidgeFit {
 
 /// The linear map of a ridge fit.
 #[derive(Debug, Clone)]
-pub struct RidgeWeights {
+pub struct RidgeWeights<T = f64> {
     /// p × targets.
-    pub weights: Mat<f64>,
+    pub weights: Mat<T>,
     /// One per target; 0 without an intercept.
     pub intercepts: Vec<f64>,
 }
@@ -183,72 +183,68 @@ pub struct RidgeWeights {
 /// All that does not depend on the responses: decompositions per inner fold, and of all training rows.
 ///
 /// Build it once per design; [`RidgePlan::fit`] then serves any number of subjects, each with numbers
-/// that do not depend on the others.
+/// that do not depend on the others. Decompositions, penalties and scores are in f64 whatever the precision
+/// `T` of the data; products with targets are in `T`.
 #[derive(Debug)]
-pub struct RidgePlan {
+pub struct RidgePlan<T: Real = f64> {
     /// Training design minus `shift`.
-    x: Mat<f64>,
+    x: Mat<T>,
     shift: Vec<f64>,
     alphas: Vec<f64>,
     mean_square: f64,
-    folds: Vec<InnerFold>,
+    folds: Vec<InnerFold<T>>,
     /// Whether the rows left out by the inner folds tile the training rows exactly.
     partition: bool,
-    whole: Factor,
+    whole: Factor<T>,
     /// Where rows are predicted from all others.
-    own: Option<OwnRows>,
+    own: Option<OwnRows<T>>,
     params: RidgeParams,
 }
 
 /// One inner division, by rows of the training design.
 #[derive(Debug)]
-struct InnerFold {
+struct InnerFold<T: Real> {
     train: Vec<usize>,
     test: Vec<usize>,
     /// Rows subtracted from the moments of all rows, or `None` where moments are summed over `train`.
-    left_out: Option<LeftOut>,
-    factor: Factor,
+    left_out: Option<LeftOut<T>>,
+    factor: Factor<T>,
 }
 
 #[derive(Debug)]
-struct LeftOut {
+struct LeftOut<T: Real> {
     rows: Vec<usize>,
-    x: Mat<f64>,
+    x: Mat<T>,
 }
 
 /// One training set, decomposed, and the rows held out from it, rotated.
 #[derive(Debug)]
-struct Factor {
+struct Factor<T: Real> {
     /// Column means of the training rows (zeros without an intercept).
     means: Vec<f64>,
     n_train: usize,
     /// Eigenvalues above the numerical rank, descending.
     values: Vec<f64>,
     /// V (p × k) in primal space, U (n_A × k) in dual space.
-    basis: Mat<f64>,
+    basis: Mat<T>,
     space: Space,
     /// R_f, held-out rows × k.
-    rotated: Mat<f64>,
+    rotated: Mat<T>,
     /// H with G = R_fᵀR_f = H + Hᵀ, lower triangular, where errors come from moments.
-    half_moments: Option<Mat<f64>>,
+    half_moments: Option<Mat<T>>,
     /// How b depends on the penalty; empty for the fit on all training rows.
-    path: PenaltyPath,
+    path: PenaltyPath<T>,
     /// trace(X_cᵀX_c).
     trace: f64,
 }
 
-impl RidgePlan {
+impl<T: Real> RidgePlan<T> {
     /// Decompose the training design (n × p) and its inner folds, and rotate the rows to predict.
     ///
     /// `inner` names rows of `x_train`, counted from 0; it may be empty where the grid has one penalty.
     /// Errors: values that are not finite, shapes that do not match, inner folds with rows out of range
     /// or with fewer than 2 rows on either side, a design that does not vary.
-    pub fn new(
-        x_train: MatRef<f64>,
-        x_test: MatRef<f64>,
-        inner: &[Fold],
-        params: &RidgeParams,
-    ) -> Result<Self> {
+    pub fn new(x_train: MatRef<T>, x_test: MatRef<T>, inner: &[Fold], params: &RidgeParams) -> Result<Self> {
         check_design(x_train, x_test, inner, params)?;
         let n = x_train.nrows();
         // Centre once, so that down-dated moments lose no digits to a large mean.
@@ -256,8 +252,8 @@ impl RidgePlan {
             Intercept::Fitted => column_means(x_train),
             Intercept::None => vec![0.0; x_train.ncols()],
         };
-        let x = minus_means(x_train, &shift);
-        let x_test = minus_means(x_test, &shift);
+        let x = wide_minus_means(x_train, &shift);
+        let x_test = wide_minus_means(x_test, &shift);
         let outer = Rows { n_train: n, n_params: x.ncols(), params };
         let needs_kernel = outer.space(n) == Space::Dual
             || inner.iter().any(|fold| outer.space(fold.train.len()) == Space::Dual);
@@ -283,7 +279,7 @@ impl RidgePlan {
             });
         }
         let alphas = params.alphas.penalties(mean_square)?;
-        let folds: Vec<InnerFold> = inner
+        let folds: Vec<InnerFold<T>> = inner
             .par_iter()
             .map(|fold| inner_fold(&x, &moments, &kernel, fold, &alphas, &outer))
             .collect::<Result<_>>()?;
@@ -292,6 +288,7 @@ impl RidgePlan {
             Selection::Folds => None,
             _ => Some(OwnRows::new(&x, &whole, &alphas, params)?),
         };
+        let (x, whole) = (T::narrow(x), whole.narrow());
         Ok(RidgePlan { x, shift, alphas, mean_square, folds, partition, whole, own, params: params.clone() })
     }
 
@@ -302,13 +299,13 @@ impl RidgePlan {
 
     /// Choose penalties by inner cross-validation and predict the held-out rows for targets `y`
     /// (training rows × R).
-    pub fn fit(&self, y: MatRef<f64>) -> Result<RidgeFit> {
+    pub fn fit(&self, y: MatRef<T>) -> Result<RidgeFit<T>> {
         self.check_targets(y)?;
         let n_targets = y.ncols();
         let starts: Vec<usize> = (0..n_targets).step_by(TILE).collect();
-        let tuned: Vec<TunedTile> = starts.par_iter().map(|&from| self.tune(y, from)).collect::<Vec<_>>();
+        let tuned: Vec<TunedTile<T>> = starts.par_iter().map(|&from| self.tune(y, from)).collect::<Vec<_>>();
         let chosen = self.choose(&tuned);
-        let blocks: Vec<Mat<f64>> = tuned
+        let blocks: Vec<Mat<T>> = tuned
             .par_iter()
             .zip(starts.par_iter())
             .map(|(tile, &from)| self.predict(tile, &chosen[from..from + tile.constant.len()]))
@@ -335,37 +332,57 @@ impl RidgePlan {
     /// The weights of a fit on all training rows with the given penalties (absolute, one per target).
     ///
     /// A NaN penalty gives NaN weights.
-    pub fn weights(&self, y: MatRef<f64>, alphas: &[f64]) -> Result<RidgeWeights> {
+    pub fn weights(&self, y: MatRef<T>, alphas: &[f64]) -> Result<RidgeWeights<T>> {
+        let mut weights = Mat::zeros(self.x.ncols(), y.ncols());
+        let intercepts = self.weights_into(y, alphas, weights.as_mut())?;
+        Ok(RidgeWeights { weights, intercepts })
+    }
+
+    /// [`RidgePlan::weights`], written where they are wanted (p × R); returns the intercepts.
+    ///
+    /// Beside `out` it takes memory for one tile of targets per thread.
+    pub fn weights_into(&self, y: MatRef<T>, alphas: &[f64], out: MatMut<T>) -> Result<Vec<f64>> {
         self.check_targets(y)?;
-        if alphas.len() != y.ncols() {
+        self.check_alphas(y, alphas)?;
+        if (out.nrows(), out.ncols()) != (self.x.ncols(), y.ncols()) {
             return Err(Error::Shape {
-                what: "alphas".into(),
-                expected: format!("{} penalties (one per target)", y.ncols()),
-                found: format!("{} penalties", alphas.len()),
-                hint: "pass the `alphas` of the fit".into(),
+                what: "weights".into(),
+                expected: format!("{} × {} (units × targets)", self.x.ncols(), y.ncols()),
+                found: format!("{} × {}", out.nrows(), out.ncols()),
+                hint: "give room for every unit and target".into(),
             });
         }
         let all: Vec<usize> = (0..self.x.nrows()).collect();
-        let (y_centred, y_means) = self.centred_targets(y, &all);
-        let raw = match self.whole.space {
-            Space::Dual => y_centred,
-            _ => cross(self.x.as_ref(), y_centred.as_ref()),
-        };
-        let mut b = cross(self.whole.basis.as_ref(), raw.as_ref());
-        for (j, alpha) in alphas.iter().enumerate() {
-            for (i, w) in self.whole.values.iter().enumerate() {
-                b[(i, j)] /= w + alpha;
-            }
-        }
-        let rotated = product(self.whole.basis.as_ref(), b.as_ref());
-        let weights = match self.whole.space {
-            Space::Dual => cross(self.x.as_ref(), rotated.as_ref()),
-            _ => rotated,
-        };
-        // The design was shifted; the intercept is for the design as given.
-        let intercepts =
-            (0..y.ncols()).map(|j| y_means[j] - dot(weights.col_as_slice(j), &self.shift)).collect();
-        Ok(RidgeWeights { weights, intercepts })
+        let shift: Vec<T> = self.shift.iter().map(|v| T::from_f64(*v)).collect();
+        let intercepts: Vec<Vec<f64>> = out
+            .par_col_chunks_mut(TILE)
+            .enumerate()
+            .map(|(at, mut out)| {
+                let from = at * TILE;
+                let (y_centred, y_means) = self.centred_targets(tile_of(y, from).as_ref(), &all);
+                let raw = match self.whole.space {
+                    Space::Dual => y_centred,
+                    _ => cross(self.x.as_ref(), y_centred.as_ref()),
+                };
+                let mut b = cross(self.whole.basis.as_ref(), raw.as_ref());
+                for j in 0..out.ncols() {
+                    shrink(b.col_as_slice_mut(j), &self.whole.values, alphas[from + j]);
+                }
+                let rotated = product(self.whole.basis.as_ref(), b.as_ref());
+                let weights = match self.whole.space {
+                    Space::Dual => cross(self.x.as_ref(), rotated.as_ref()),
+                    _ => rotated,
+                };
+                // The design was shifted; the intercept is for the design as given.
+                (0..out.ncols())
+                    .map(|j| {
+                        out.as_mut().col_mut(j).copy_from(weights.col(j));
+                        y_means[j] - dot(weights.col_as_slice(j), &shift)
+                    })
+                    .collect()
+            })
+            .collect();
+        Ok(intercepts.concat())
     }
 
     /// Each training row predicted from the inner fold that held it out (training rows × R), at the given
@@ -375,23 +392,15 @@ impl RidgePlan {
     /// predicted from all others. NaN for rows that no inner fold held out, for a target with a NaN penalty,
     /// and for a row that alone decides its fit (leverage 1). Under
     /// [`InnerLoss::Correlation`] the predictions of a fold have the mean of its training targets.
-    pub fn inner_predictions(&self, y: MatRef<f64>, alphas: &[f64]) -> Result<Mat<f64>> {
+    pub fn inner_predictions(&self, y: MatRef<T>, alphas: &[f64]) -> Result<Mat<T>> {
         self.check_targets(y)?;
-        if alphas.len() != y.ncols() {
-            return Err(Error::Shape {
-                what: "alphas".into(),
-                expected: format!("{} penalties (one per target)", y.ncols()),
-                found: format!("{} penalties", alphas.len()),
-                hint: "pass the `alphas` of the fit".into(),
-            });
-        }
+        self.check_alphas(y, alphas)?;
         let starts: Vec<usize> = (0..y.ncols()).step_by(TILE).collect();
-        let blocks: Vec<Mat<f64>> = starts
+        let blocks: Vec<Mat<T>> = starts
             .par_iter()
             .map(|&from| {
                 let width = TILE.min(y.ncols() - from);
-                let tile =
-                    Mat::from_fn(y.nrows(), TILE, |i, j| if j < width { y[(i, from + j)] } else { 0.0 });
+                let tile = tile_of(y, from);
                 let all: Vec<usize> = (0..y.nrows()).collect();
                 let (y_centred, levels) = self.centred_targets(tile.as_ref(), &all);
                 let (left_out, moments) = self.target_moments(&y_centred);
@@ -399,20 +408,18 @@ impl RidgePlan {
                     let c = self.whole_targets(&y_centred, &moments);
                     return own.predictions(&c, &y_centred, &levels, &alphas[from..from + width]);
                 }
-                let mut out = Mat::full(y.nrows(), width, f64::NAN);
+                let mut out = Mat::full(y.nrows(), width, T::from_f64(f64::NAN));
                 for (fold, left_out) in self.folds.iter().zip(&left_out) {
                     let (mut b, means) = self.rotated_targets(fold, &y_centred, &moments, left_out.as_ref());
                     for j in 0..width {
-                        let alpha = alphas[from + j];
-                        let column = b.col_as_slice_mut(j).iter_mut();
-                        column.zip(&fold.factor.values).for_each(|(b, w)| *b /= w + alpha);
+                        shrink(b.col_as_slice_mut(j), &fold.factor.values, alphas[from + j]);
                     }
                     let predicted = product(fold.factor.rotated.as_ref(), b.as_ref());
                     // The tile was centred on all rows; `means` are those of this fold in that frame.
                     for j in 0..width {
                         let level = means[j] + levels[j];
                         for (at, &row) in fold.test.iter().enumerate() {
-                            out[(row, j)] = predicted[(at, j)] + level;
+                            out[(row, j)] = T::from_f64(predicted[(at, j)].into() + level);
                         }
                     }
                 }
@@ -422,7 +429,19 @@ impl RidgePlan {
         Ok(stack_columns(&blocks, y.nrows(), y.ncols()))
     }
 
-    fn check_targets(&self, y: MatRef<f64>) -> Result<()> {
+    fn check_alphas(&self, y: MatRef<T>, alphas: &[f64]) -> Result<()> {
+        if alphas.len() == y.ncols() {
+            return Ok(());
+        }
+        Err(Error::Shape {
+            what: "alphas".into(),
+            expected: format!("{} penalties (one per target)", y.ncols()),
+            found: format!("{} penalties", alphas.len()),
+            hint: "pass the `alphas` of the fit".into(),
+        })
+    }
+
+    fn check_targets(&self, y: MatRef<T>) -> Result<()> {
         if y.nrows() != self.x.nrows() {
             return Err(Error::Shape {
                 what: "targets".into(),
@@ -436,21 +455,21 @@ impl RidgePlan {
 }
 
 /// One tile of targets after inner cross-validation.
-struct TunedTile {
+struct TunedTile<T> {
     /// Penalties × TILE.
     scores: Mat<f64>,
-    /// c of the fit on all training rows, k × TILE.
-    rotated_targets: Mat<f64>,
+    /// c of the fit on all training rows, k × TILE; `None` where no rows are to be predicted.
+    rotated_targets: Option<Mat<T>>,
     means: Vec<f64>,
     /// One per target that is there.
     constant: Vec<bool>,
 }
 
-impl RidgePlan {
+impl<T: Real> RidgePlan<T> {
     /// Step 1: score every penalty for the targets from `from` on, one tile of them.
-    fn tune(&self, y: MatRef<f64>, from: usize) -> TunedTile {
+    fn tune(&self, y: MatRef<T>, from: usize) -> TunedTile<T> {
         let width = TILE.min(y.ncols() - from);
-        let y = Mat::from_fn(y.nrows(), TILE, |i, j| if j < width { y[(i, from + j)] } else { 0.0 });
+        let y = tile_of(y, from);
         let constant: Vec<bool> = (0..width).map(|j| is_constant(y.col_as_slice(j))).collect();
         let all: Vec<usize> = (0..y.nrows()).collect();
         let (y_centred, means) = self.centred_targets(y.as_ref(), &all);
@@ -465,11 +484,13 @@ impl RidgePlan {
             Some(own) => own.scores(&rotated_targets, &y_centred),
             None => tally.scores(self.params.loss),
         };
-        TunedTile { scores, rotated_targets, means, constant }
+        // Without rows to predict they have done their work.
+        let keep = self.whole.rotated.nrows() > 0;
+        TunedTile { scores, rotated_targets: keep.then_some(rotated_targets), means, constant }
     }
 
     /// c of the fit on all training rows (k × TILE).
-    fn whole_targets(&self, y_centred: &Mat<f64>, moments: &Mat<f64>) -> Mat<f64> {
+    fn whole_targets(&self, y_centred: &Mat<T>, moments: &Mat<T>) -> Mat<T> {
         match self.whole.space {
             Space::Dual => cross(self.whole.basis.as_ref(), y_centred.as_ref()),
             _ => cross(self.whole.basis.as_ref(), moments.as_ref()),
@@ -477,8 +498,8 @@ impl RidgePlan {
     }
 
     /// XᵀY of the rows that each inner fold leaves out, and of all rows.
-    fn target_moments(&self, y_centred: &Mat<f64>) -> (Vec<Option<Mat<f64>>>, Mat<f64>) {
-        let left_out: Vec<Option<Mat<f64>>> = self
+    fn target_moments(&self, y_centred: &Mat<T>) -> (Vec<Option<Mat<T>>>, Mat<T>) {
+        let left_out: Vec<Option<Mat<T>>> = self
             .folds
             .iter()
             .map(|fold| {
@@ -502,11 +523,11 @@ impl RidgePlan {
     /// c of one inner fold (k × TILE), and the means of the targets over its training rows.
     fn rotated_targets(
         &self,
-        fold: &InnerFold,
-        y: &Mat<f64>,
-        moments: &Mat<f64>,
-        left_out: Option<&Mat<f64>>,
-    ) -> (Mat<f64>, Vec<f64>) {
+        fold: &InnerFold<T>,
+        y: &Mat<T>,
+        moments: &Mat<T>,
+        left_out: Option<&Mat<T>>,
+    ) -> (Mat<T>, Vec<f64>) {
         let factor = &fold.factor;
         if let (Space::Primal, Some(left_out)) = (factor.space, left_out) {
             // Down-dated, then centred on this training set: C − C_out − n m ȳᵀ.
@@ -515,7 +536,8 @@ impl RidgePlan {
             let mut c = moments - left_out;
             for j in 0..c.ncols() {
                 let column = c.col_as_slice_mut(j).iter_mut();
-                column.zip(&factor.means).for_each(|(c, mean)| *c -= n * mean * y_means[j]);
+                let shifted = |c: T, mean: f64| T::from_f64(c.into() - n * mean * y_means[j]);
+                column.zip(&factor.means).for_each(|(c, mean)| *c = shifted(*c, *mean));
             }
             return (cross(factor.basis.as_ref(), c.as_ref()), y_means);
         }
@@ -530,10 +552,10 @@ impl RidgePlan {
     /// Step 2: add one inner fold's errors at every penalty.
     fn score_fold(
         &self,
-        fold: &InnerFold,
-        y: &Mat<f64>,
-        moments: &Mat<f64>,
-        left_out: Option<&Mat<f64>>,
+        fold: &InnerFold<T>,
+        y: &Mat<T>,
+        moments: &Mat<T>,
+        left_out: Option<&Mat<T>>,
         tally: &mut Tally,
     ) {
         let factor = &fold.factor;
@@ -545,9 +567,10 @@ impl RidgePlan {
         }
         let q = cross(factor.rotated.as_ref(), y_test.as_ref());
         let squares: Vec<f64> =
-            (0..y_test.ncols()).map(|j| y_test.col_as_slice(j).iter().map(|v| v * v).sum()).collect();
+            (0..y_test.ncols()).map(|j| dot(y_test.col_as_slice(j), y_test.col_as_slice(j))).collect();
+        let square = |v: T| -> f64 { (v * v).into() };
         let scale: Vec<f64> =
-            (0..y.ncols()).map(|j| fold.test.iter().map(|&i| y[(i, j)] * y[(i, j)]).sum::<f64>()).collect();
+            (0..y.ncols()).map(|j| fold.test.iter().map(|&i| square(y[(i, j)])).sum::<f64>()).collect();
         // What G or R_f makes of the d columns of each target.
         let (width, d) = (y_test.ncols(), factor.path.directions.ncols());
         let spread = factor.path.spread(&rotated_targets);
@@ -592,7 +615,7 @@ impl RidgePlan {
     }
 
     /// Step 3: the best penalty of each target; `None` where the target is undefined.
-    fn choose(&self, tuned: &[TunedTile]) -> Vec<Option<usize>> {
+    fn choose(&self, tuned: &[TunedTile<T>]) -> Vec<Option<usize>> {
         let constant = tuned.iter().flat_map(|tile| tile.constant.iter().copied());
         if self.alphas.len() == 1 {
             return constant.map(|constant| (!constant).then_some(0)).collect();
@@ -625,24 +648,23 @@ impl RidgePlan {
     }
 
     /// Step 4: predict the held-out rows of one tile.
-    fn predict(&self, tile: &TunedTile, chosen: &[Option<usize>]) -> Mat<f64> {
-        let mut b = tile.rotated_targets.clone();
+    fn predict(&self, tile: &TunedTile<T>, chosen: &[Option<usize>]) -> Mat<T> {
+        let Some(mut b) = tile.rotated_targets.clone() else { return Mat::zeros(0, chosen.len()) };
         for (j, choice) in chosen.iter().enumerate() {
             if let Some(at) = choice {
-                let alpha = self.alphas[*at];
-                b.col_as_slice_mut(j).iter_mut().zip(&self.whole.values).for_each(|(b, w)| *b /= w + alpha);
+                shrink(b.col_as_slice_mut(j), &self.whole.values, self.alphas[*at]);
             }
         }
         let mut out = product(self.whole.rotated.as_ref(), b.as_ref());
         for (j, choice) in chosen.iter().enumerate() {
             let level = if choice.is_some() { tile.means[j] } else { f64::NAN };
-            out.col_as_slice_mut(j).iter_mut().for_each(|v| *v += level);
+            out.col_as_slice_mut(j).iter_mut().for_each(|v| *v = T::from_f64((*v).into() + level));
         }
         out.get(.., ..chosen.len()).to_owned()
     }
 
     /// Targets of some training rows minus their means (none without an intercept), and the means.
-    fn centred_targets(&self, y: MatRef<f64>, rows: &[usize]) -> (Mat<f64>, Vec<f64>) {
+    fn centred_targets(&self, y: MatRef<T>, rows: &[usize]) -> (Mat<T>, Vec<f64>) {
         let means = self.target_means(y, rows);
         let mut part = select_rows(y, rows);
         centre_columns(part.as_mut(), &means);
@@ -650,10 +672,10 @@ impl RidgePlan {
     }
 
     /// Means of the targets over some rows, added in their order; zeros without an intercept.
-    fn target_means(&self, y: MatRef<f64>, rows: &[usize]) -> Vec<f64> {
+    fn target_means(&self, y: MatRef<T>, rows: &[usize]) -> Vec<f64> {
         let mean = |j: usize| {
             let column = y.col(j);
-            rows.iter().map(|&i| column[i]).sum::<f64>() / rows.len() as f64
+            rows.iter().map(|&i| -> f64 { column[i].into() }).sum::<f64>() / rows.len() as f64
         };
         match self.params.intercept {
             Intercept::Fitted => (0..y.ncols()).map(mean).collect(),
@@ -722,14 +744,14 @@ impl Rows<'_> {
     }
 }
 
-fn inner_fold(
+fn inner_fold<T: Real>(
     x: &Mat<f64>,
     moments: &Mat<f64>,
     kernel: &Mat<f64>,
     fold: &Fold,
     alphas: &[f64],
     outer: &Rows<'_>,
-) -> Result<InnerFold> {
+) -> Result<InnerFold<T>> {
     let params = outer.params;
     let mut in_train = vec![false; outer.n_train];
     fold.train.iter().for_each(|&i| in_train[i] = true);
@@ -747,10 +769,10 @@ fn inner_fold(
             let out = select_rows(x.as_ref(), &rows);
             let down_dated = moments - gram(out.as_ref());
             let factor = primal_factor(down_dated, &sums, fold.train.len(), x_test.as_ref(), params)?;
-            (factor, Some(LeftOut { rows, x: out }))
+            (factor, Some(LeftOut { rows, x: T::narrow(out) }))
         }
     };
-    let factor = prepare_scores(factor, alphas, params.loss)?;
+    let factor = prepare_scores(factor, alphas, params.loss, T::ROUNDING)?.narrow();
     Ok(InnerFold { train: fold.train.clone(), test: fold.test.clone(), left_out, factor })
 }
 
@@ -761,7 +783,7 @@ fn primal_factor(
     n: usize,
     x_test: MatRef<f64>,
     params: &RidgeParams,
-) -> Result<Factor> {
+) -> Result<Factor<f64>> {
     let p = moments.ncols();
     let means: Vec<f64> = match params.intercept {
         Intercept::Fitted => sums.iter().map(|s| s / n as f64).collect(),
@@ -797,7 +819,7 @@ fn dual_factor(
     train: &[usize],
     cross_kernel: MatRef<f64>,
     params: &RidgeParams,
-) -> Result<Factor> {
+) -> Result<Factor<f64>> {
     let n = train.len();
     let fitted = params.intercept == Intercept::Fitted;
     let level = |row: &dyn Fn(usize) -> f64| {
@@ -836,7 +858,12 @@ fn dual_factor(
 
 /// Centre R_f for correlations, form its moments where they are the cheaper way to errors, and find the
 /// path of the penalties.
-fn prepare_scores(mut factor: Factor, alphas: &[f64], loss: InnerLoss) -> Result<Factor> {
+fn prepare_scores(
+    mut factor: Factor<f64>,
+    alphas: &[f64],
+    loss: InnerLoss,
+    rounding: f64,
+) -> Result<Factor<f64>> {
     if loss == InnerLoss::Correlation {
         factor.rotated = minus_means(factor.rotated.as_ref(), &column_means(factor.rotated.as_ref()));
     }
@@ -847,8 +874,35 @@ fn prepare_scores(mut factor: Factor, alphas: &[f64], loss: InnerLoss) -> Result
         (0..k).for_each(|i| half[(i, i)] *= 0.5);
         factor.half_moments = Some(half);
     }
-    factor.path = PenaltyPath::new(&factor.values, factor.space, &factor.rotated, alphas)?;
+    factor.path = PenaltyPath::new(&factor.values, factor.space, &factor.rotated, alphas, rounding)?;
     Ok(factor)
+}
+
+impl Factor<f64> {
+    fn narrow<T: Real>(self) -> Factor<T> {
+        Factor {
+            means: self.means,
+            n_train: self.n_train,
+            values: self.values,
+            basis: T::narrow(self.basis),
+            space: self.space,
+            rotated: T::narrow(self.rotated),
+            half_moments: self.half_moments.map(T::narrow),
+            path: self.path.narrow(),
+            trace: self.trace,
+        }
+    }
+}
+
+/// The targets from `from` on, with columns of zeros up to a whole tile.
+fn tile_of<T: Real>(y: MatRef<T>, from: usize) -> Mat<T> {
+    let width = TILE.min(y.ncols() - from);
+    Mat::from_fn(y.nrows(), TILE, |i, j| if j < width { y[(i, from + j)] } else { T::default() })
+}
+
+/// c/(W + α).
+fn shrink<T: Real>(c: &mut [T], values: &[f64], alpha: f64) {
+    c.iter_mut().zip(values).for_each(|(c, w)| *c = T::from_f64((*c).into() / (w + alpha)));
 }
 
 /// How many eigenvalues stand above rounding.
@@ -866,20 +920,25 @@ fn column_sums(x: &Mat<f64>, rows: &[usize]) -> Vec<f64> {
         .collect()
 }
 
-fn minus_means(x: MatRef<f64>, means: &[f64]) -> Mat<f64> {
+fn wide_minus_means<T: Real>(x: MatRef<T>, means: &[f64]) -> Mat<f64> {
+    Mat::from_fn(x.nrows(), x.ncols(), |i, j| x[(i, j)].into() - means[j])
+}
+
+fn minus_means<T: Real>(x: MatRef<T>, means: &[f64]) -> Mat<T> {
     let mut out = x.to_owned();
     centre_columns(out.as_mut(), means);
     out
 }
 
-fn is_constant(values: &[f64]) -> bool {
-    let mean = values.iter().sum::<f64>() / values.len() as f64;
-    let sd = (values.iter().map(|v| (v - mean).powi(2)).sum::<f64>() / values.len() as f64).sqrt();
-    let size = values.iter().map(|v| v.abs()).fold(0.0, f64::max);
-    !(sd > 1e-12 * size)
+fn is_constant<T: Real>(values: &[T]) -> bool {
+    let (n, wide) = (values.len() as f64, |v: &T| -> f64 { (*v).into() });
+    let mean = values.iter().map(wide).sum::<f64>() / n;
+    let sd = (values.iter().map(|v| (wide(v) - mean).powi(2)).sum::<f64>() / n).sqrt();
+    let size = values.iter().map(|v| wide(v).abs()).fold(0.0, f64::max);
+    !(sd > (1e-12f64).max(T::ROUNDING) * size)
 }
 
-fn tiles_all_rows(folds: &[InnerFold], n: usize) -> bool {
+fn tiles_all_rows<T: Real>(folds: &[InnerFold<T>], n: usize) -> bool {
     let mut seen = vec![0usize; n];
     for fold in folds {
         match &fold.left_out {
@@ -890,7 +949,7 @@ fn tiles_all_rows(folds: &[InnerFold], n: usize) -> bool {
     seen.iter().all(|&count| count == 1)
 }
 
-fn stack_columns(blocks: &[Mat<f64>], n_rows: usize, n_columns: usize) -> Mat<f64> {
+fn stack_columns<T: Real>(blocks: &[Mat<T>], n_rows: usize, n_columns: usize) -> Mat<T> {
     let mut out = Mat::zeros(n_rows, n_columns);
     let mut at = 0;
     for block in blocks {
@@ -902,9 +961,9 @@ fn stack_columns(blocks: &[Mat<f64>], n_rows: usize, n_columns: usize) -> Mat<f6
     out
 }
 
-fn check_design(
-    x_train: MatRef<f64>,
-    x_test: MatRef<f64>,
+fn check_design<T: Real>(
+    x_train: MatRef<T>,
+    x_test: MatRef<T>,
     inner: &[Fold],
     params: &RidgeParams,
 ) -> Result<()> {
@@ -1281,6 +1340,53 @@ mod tests {
         let loss = InnerLoss::Correlation;
         let params = RidgeParams { selection: Selection::Generalised, loss, ..RidgeParams::default() };
         assert!(RidgePlan::new(x.as_ref(), x.as_ref(), &[], &params).is_err());
+    }
+
+    #[test]
+    fn single_precision_is_double_precision_to_its_digits() {
+        let inner = runs_of(&[25, 20, 30]);
+        for (p, selection) in [
+            (15, Selection::Folds),
+            (60, Selection::Folds),
+            (120, Selection::Folds),
+            (15, Selection::LeaveOneOut),
+            (120, Selection::LeaveOneOut),
+            (60, Selection::Generalised),
+        ] {
+            let e = noise(75, 4, 51);
+            let raw = noise(75, p, 50);
+            let x = Mat::from_fn(75, p, |i, j| f64::from(raw[(i, j)] as f32 + 3.0));
+            let y = Mat::from_fn(75, 4, |i, j| {
+                f64::from((20.0 + x[(i, 0)] - 2.0 * x[(i, 1)] + (0.5 + j as f64) * e[(i, j)]) as f32)
+            });
+            let (x1, y1) = (<f32 as Real>::narrow(x.clone()), <f32 as Real>::narrow(y.clone()));
+            let params = RidgeParams { selection, ..RidgeParams::default() };
+            let inner = if selection == Selection::Folds { inner.as_slice() } else { &[] };
+            let double = RidgePlan::new(x.as_ref(), x.as_ref(), inner, &params).unwrap();
+            let single = RidgePlan::new(x1.as_ref(), x1.as_ref(), inner, &params).unwrap();
+            // Both decompose in f64.
+            assert_eq!(single.alphas(), double.alphas());
+            let (fit, exact) = (single.fit(y1.as_ref()).unwrap(), double.fit(y.as_ref()).unwrap());
+            assert_eq!(fit.alphas, exact.alphas, "{p} {selection:?}");
+            let weights = single.weights(y1.as_ref(), &fit.alphas).unwrap();
+            let exact_weights = double.weights(y.as_ref(), &fit.alphas).unwrap();
+            let held_out = single.inner_predictions(y1.as_ref(), &fit.alphas).unwrap();
+            let exact_held_out = double.inner_predictions(y.as_ref(), &fit.alphas).unwrap();
+            for j in 0..4 {
+                let off = fit.inner_scores[j] - exact.inner_scores[j];
+                assert!(off.abs() < 1e-5, "{p} {selection:?} {off}");
+                for i in 0..75 {
+                    let off = f64::from(fit.predictions[(i, j)]) - exact.predictions[(i, j)];
+                    assert!(off.abs() < 1e-4, "{p} {selection:?} {off}");
+                    let off = f64::from(held_out[(i, j)]) - exact_held_out[(i, j)];
+                    assert!(off.abs() < 1e-4, "{p} {selection:?} {off}");
+                }
+                for i in 0..p {
+                    let off = f64::from(weights.weights[(i, j)]) - exact_weights.weights[(i, j)];
+                    assert!(off.abs() < 1e-4, "{p} {selection:?} {off}");
+                }
+            }
+        }
     }
 
     #[test]
