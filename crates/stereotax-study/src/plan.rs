@@ -26,11 +26,11 @@ use crate::{Options, Study, StudyError, settings};
 
 /// Versions of the kernels: raised whenever their numbers change (golden tests guard them).
 mod version {
-    pub(super) const MOMENTS: u32 = 1;
+    pub(super) const MOMENTS: u32 = 2;
     pub(super) const DEPTH: u32 = 2;
     pub(super) const CELL: u32 = 3;
     /// Cells of the adaptive mixture.
-    pub(super) const ADAPTIVE: u32 = 4;
+    pub(super) const ADAPTIVE: u32 = 5;
     pub(super) const NUISANCE: u32 = 3;
     pub(super) const CEILING: u32 = 1;
 }
@@ -571,8 +571,8 @@ pub fn pair_memory(pair: &Pair, inputs: &Inputs, grid: &Grid, threads: usize) ->
     if grid.depth_params.trajectory == Trajectory::Pooled && pair.depth.is_some() {
         moments = moments.max(held);
     }
-    // Per thread: the training rows, their Gram matrix, its vectors, components and delays.
-    let thread = 8.0 * (n * k + 3.0 * small * small + 6.0 * n * 256.0) + 16e6;
+    // Per thread: the training rows, their Gram matrix with what its decomposition takes, components and delays.
+    let thread = 8.0 * (n * k + 6.0 * small * small + 6.0 * n * 256.0) + 16e6;
     let rois = benchmark.rois.len() as f64;
     let mut per_representation = 8.0 * n * (folds * k + 2.0 * rois);
     if pair.selected.iter().any(|(r, _, _)| *r == Representation::Adaptive) {

@@ -103,7 +103,8 @@ fn it_keeps_up_with_the_best_of_what_it_mixes() {
     let rivals = [Representation::StableMode, Representation::LayerMean, Representation::BestLayer];
     for truth in [Truth::Shared, Truth::Mean, Truth::OneLayer, Truth::TwoLayers, Truth::ByRoi] {
         let mut gains = Vec::new();
-        let mut beaten = 0;
+        // Per rival: its scores, and how often it beats the mixture beyond the interval.
+        let mut of_rivals = vec![(0.0, 0); rivals.len()];
         for seed in 0..n_seeds() {
             let found = run(truth, seed);
             let adaptive = cell(&found, &Representation::Adaptive);
@@ -111,9 +112,14 @@ fn it_keeps_up_with_the_best_of_what_it_mixes() {
             let layers = (0..LAYERS).map(Representation::Layer);
             let best = layers.chain(rivals.clone()).map(|r| mean_r(cell(&found, &r)));
             gains.push(mean_r(adaptive) - best.fold(f64::MIN, f64::max));
-            let rival = rivals.iter().map(|r| cell(&found, r)).max_by(|a, b| mean_r(a).total_cmp(&mean_r(b)));
-            beaten += usize::from(upper(adaptive, rival.unwrap()) < 0.0);
+            for ((score, beaten), rival) in of_rivals.iter_mut().zip(&rivals) {
+                *score += mean_r(cell(&found, rival));
+                *beaten += usize::from(upper(adaptive, cell(&found, rival)) < 0.0);
+            }
         }
+        // Which rival is best is a property of the truth: chosen by its luck of one seed, it would beat
+        // the mixture, and itself as fitted to other samples, too often.
+        let (_, beaten) = of_rivals.into_iter().max_by(|a, b| a.0.total_cmp(&b.0)).unwrap();
         let n = gains.len() as f64;
         let gain = gains.iter().sum::<f64>() / n;
         println!("{truth:?}: gain over the best {gain:.4}, beaten beyond its interval {beaten} of {n}");
@@ -121,7 +127,7 @@ fn it_keeps_up_with_the_best_of_what_it_mixes() {
             Truth::TwoLayers | Truth::ByRoi => assert!(gain > 0.05, "{truth:?}: {gain:.4}"),
             _ => assert!(gain > -0.015, "{truth:?}: {gain:.4}"),
         }
-        // One side of a 95 % interval, and the rival is chosen by its score.
+        // One side of a 95 % interval, which knows nothing of the training samples' own luck.
         let allowed = 0.05 * n + 4.0 * (0.05 * 0.95 * n).sqrt();
         assert!(beaten as f64 <= allowed.max(1.0), "{truth:?}: {beaten} of {n}");
     }

@@ -41,12 +41,12 @@ use rayon::prelude::*;
 use crate::data::{Error, Event, LayerInfo, Monitor, Result, TileSource};
 use crate::linalg::{add_gram, mirror_lower, thin_qr};
 
-/// Numbers in one tile of all layers: 16 MB.
-const TILE_VALUES: usize = 1 << 21;
+/// Numbers in one tile of all layers: 2 MB, which stay near the processor while they are read three times.
+const TILE_VALUES: usize = 1 << 18;
 /// Rows of a tile whose products are taken at once; L columns of them stay in the cache.
 const CHUNK_ROWS: usize = 4096;
 /// Tiles that one task reads and adds up before it hands over its sum.
-const TILES_PER_TASK: usize = 4;
+const TILES_PER_TASK: usize = 8;
 /// Tasks whose sums are held at once.
 const TASKS_PER_WAVE: usize = 32;
 /// Share of the raw second moment below which a centred layer is constant.

@@ -162,9 +162,9 @@ pub struct FoldPrediction {
 /// What the inner cross-validation of one outer fold predicted, each row by the fold that held it out.
 #[derive(Debug, Clone)]
 pub struct InnerPredictions {
-    /// The samples, all of the outer training set, by inner fold.
+    /// The samples, all of the outer training set, fold after fold.
     pub rows: Vec<usize>,
-    /// Inner fold of each row.
+    /// Inner fold of each row, ascending.
     pub folds: Vec<usize>,
     /// `rows` × targets, at the penalty chosen for the target; NaN where that is undefined.
     pub values: Mat<f64>,

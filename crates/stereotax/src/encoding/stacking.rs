@@ -10,20 +10,25 @@
 //! ```
 //!
 //! The second term is what the other targets say. A target that is predicted well bends its own loss
-//! strongly and has weights of its own; one that is barely predicted takes those of all. Weights read
+//! strongly and has weights of its own; one that is barely predicted takes those of all.
+//!
+//! Weights cost what they gain where candidates are much alike. So the mixture must earn its keep: with
+//! weights, and one candidate for all targets, chosen by all inner folds but one, its loss on that fold must
+//! be lower by more than one standard error over folds; otherwise the single candidate is taken. Weights read
 //! training rows only; applied to the held-out predictions of the same candidates they are an honest
 //! score of "weigh, then predict", and because predictions are linear, they are a weighting of layers.
 //!
 //! Source: Breiman 1996 (stacked regressions, with the simplex in place of a ≥ 0 alone). The quadratic
-//! program is solved exactly on its active set (Lawson & Hanson 1974, with the sum fixed).
-//! Cost: O(n C² R) for C candidates and R targets, and O(C⁴ R) at worst for the programs.
+//! program is solved exactly on its active set (Lawson & Hanson 1974, with the sum fixed); the one-standard-
+//! error rule is that of Breiman et al. 1984.
+//! Cost: O(n C² R) for C candidates and R targets, and O(F C⁴ R) at worst for the programs of F folds.
 
 use faer::{Mat, MatRef};
 use rayon::prelude::*;
 
 use super::nested::{FoldPrediction, InnerPredictions};
 use crate::data::{Error, Result};
-use crate::linalg::solve;
+use crate::linalg::{dot, solve};
 
 /// Part of the mean diagonal added to P, so that equal candidates share instead of one taking all.
 const EVEN: f64 = 1e-10;
@@ -110,54 +115,142 @@ pub fn stack_weights(inner: &[&InnerPredictions], responses: MatRef<f64>) -> Res
             hint: "predict with the same folds for every candidate".into(),
         });
     }
-    let losses: Vec<Option<(Mat<f64>, Vec<f64>)>> =
-        (0..n_targets).into_par_iter().map(|j| loss(inner, responses, j)).collect();
-    let defined = losses.iter().flatten().count().max(1) as f64;
-    let mut mean_p = Mat::<f64>::zeros(n_candidates, n_candidates);
-    let mut mean_q = vec![0.0; n_candidates];
-    for (p, q) in losses.iter().flatten() {
-        mean_p += faer::Scale(1.0 / defined) * p;
-        mean_q.iter_mut().zip(q).for_each(|(sum, q)| *sum += q / defined);
-    }
-    let shared = if losses.iter().all(Option::is_none) {
-        vec![1.0 / n_candidates as f64; n_candidates]
-    } else {
-        simplex_least_squares(mean_p.as_ref(), &mean_q)
-    };
-    let columns: Vec<Vec<f64>> = losses
-        .par_iter()
-        .map(|own| match own {
-            Some((p, q)) => {
-                let p = p + &mean_p;
-                let q: Vec<f64> = q.iter().zip(&mean_q).map(|(a, b)| a + b).collect();
-                simplex_least_squares(p.as_ref(), &q)
-            }
-            None => shared.clone(),
+    let losses: Vec<Option<Vec<Quadratic>>> =
+        (0..n_targets).into_par_iter().map(|j| losses(inner, responses, j)).collect();
+    let n_folds = losses.iter().flatten().map(Vec::len).max().unwrap_or(0);
+    let all = Joint::new(&losses, n_candidates, None);
+    let mixed = all.mix();
+    // What mixing gains over one candidate for all targets, on folds that chose neither.
+    let gains: Vec<f64> = (0..n_folds)
+        .into_par_iter()
+        .map(|fold| {
+            let others = Joint::new(&losses, n_candidates, Some(fold));
+            let (mixed, single) = (others.mix(), unit(others.best(), n_candidates));
+            let of = losses.iter().zip(&mixed);
+            of.map(|(own, a)| own.as_ref().map_or(0.0, |own| own[fold].at(&single) - own[fold].at(a))).sum()
         })
         .collect();
-    Ok(Mat::from_fn(n_candidates, n_targets, |c, j| columns[j][c]))
+    let kept = n_folds < 2 || {
+        let n = n_folds as f64;
+        let mean = gains.iter().sum::<f64>() / n;
+        let sd = (gains.iter().map(|g| (g - mean).powi(2)).sum::<f64>() / (n - 1.0)).sqrt();
+        mean > sd / n.sqrt()
+    };
+    let single = unit(all.best(), n_candidates);
+    Ok(Mat::from_fn(n_candidates, n_targets, |c, j| if kept { mixed[j][c] } else { single[c] }))
 }
 
-/// P/s and q/s of one target; `None` where the target does not vary or a prediction is undefined.
-fn loss(inner: &[&InnerPredictions], responses: MatRef<f64>, target: usize) -> Option<(Mat<f64>, Vec<f64>)> {
+fn unit(at: usize, n: usize) -> Vec<f64> {
+    (0..n).map(|c| f64::from(u8::from(c == at))).collect()
+}
+
+/// aᵀPa − 2aᵀq: the loss of one target but for a constant.
+#[derive(Debug, Clone)]
+struct Quadratic {
+    p: Mat<f64>,
+    q: Vec<f64>,
+}
+
+impl Quadratic {
+    fn zero(n: usize) -> Self {
+        Quadratic { p: Mat::zeros(n, n), q: vec![0.0; n] }
+    }
+
+    fn add(&mut self, other: &Quadratic, scale: f64) {
+        self.p += faer::Scale(scale) * &other.p;
+        self.q.iter_mut().zip(&other.q).for_each(|(sum, q)| *sum += scale * q);
+    }
+
+    fn at(&self, a: &[f64]) -> f64 {
+        let mut sum = 0.0;
+        for c in 0..a.len() {
+            let along: f64 = (0..a.len()).map(|d| self.p[(c, d)] * a[d]).sum();
+            sum += a[c] * (along - 2.0 * self.q[c]);
+        }
+        sum
+    }
+}
+
+/// The losses of all targets, and their mean.
+struct Joint {
+    own: Vec<Option<Quadratic>>,
+    mean: Quadratic,
+    n_candidates: usize,
+}
+
+impl Joint {
+    /// Of all inner folds but `left_out`.
+    fn new(losses: &[Option<Vec<Quadratic>>], n_candidates: usize, left_out: Option<usize>) -> Self {
+        let own: Vec<Option<Quadratic>> = losses
+            .iter()
+            .map(|folds| {
+                let mut sum = Quadratic::zero(n_candidates);
+                let folds = folds.as_ref()?.iter().enumerate().filter(|(fold, _)| Some(*fold) != left_out);
+                folds.for_each(|(_, loss)| sum.add(loss, 1.0));
+                Some(sum)
+            })
+            .collect();
+        let defined = own.iter().flatten().count().max(1) as f64;
+        let mut mean = Quadratic::zero(n_candidates);
+        own.iter().flatten().for_each(|loss| mean.add(loss, 1.0 / defined));
+        Joint { own, mean, n_candidates }
+    }
+
+    /// Weights per target.
+    fn mix(&self) -> Vec<Vec<f64>> {
+        let shared = if self.own.iter().all(Option::is_none) {
+            vec![1.0 / self.n_candidates as f64; self.n_candidates]
+        } else {
+            simplex_least_squares(self.mean.p.as_ref(), &self.mean.q)
+        };
+        self.own
+            .par_iter()
+            .map(|own| match own {
+                Some(own) => {
+                    let mut both = own.clone();
+                    both.add(&self.mean, 1.0);
+                    simplex_least_squares(both.p.as_ref(), &both.q)
+                }
+                None => shared.clone(),
+            })
+            .collect()
+    }
+
+    /// The candidate that is best for the mean over targets; the first of equals.
+    fn best(&self) -> usize {
+        let alone = |c: usize| self.mean.p[(c, c)] - 2.0 * self.mean.q[c];
+        (0..self.n_candidates).fold(0, |best, c| if alone(c) < alone(best) { c } else { best })
+    }
+}
+
+/// P/s and q/s of one target within each inner fold; `None` where the target does not vary or a prediction
+/// is undefined.
+fn losses(inner: &[&InnerPredictions], responses: MatRef<f64>, target: usize) -> Option<Vec<Quadratic>> {
     let (rows, folds) = (&inner[0].rows, &inner[0].folds);
     let y = centred(rows.iter().map(|&i| responses[(i, target)]).collect(), folds);
-    let s: f64 = y.iter().map(|v| v * v).sum();
+    let s: f64 = dot(&y, &y);
     let p: Vec<Vec<f64>> =
         inner.iter().map(|i| centred(i.values.col_as_slice(target).to_vec(), folds)).collect();
     let n = p.len();
     if !(s > 0.0) || !p.iter().flatten().all(|v| v.is_finite()) {
         return None;
     }
-    let dot = |a: &[f64], b: &[f64]| a.iter().zip(b).map(|(a, b)| a * b).sum::<f64>() / s;
-    let mut gram = Mat::zeros(n, n);
-    for c in 0..n {
-        for d in 0..=c {
-            gram[(c, d)] = dot(&p[c], &p[d]);
-            gram[(d, c)] = gram[(c, d)];
+    // Rows of an inner fold stand together.
+    let n_folds = folds.iter().max().map_or(0, |f| f + 1);
+    let range = |fold: usize| folds.partition_point(|&f| f < fold)..folds.partition_point(|&f| f <= fold);
+    let of_fold = |fold: usize| {
+        let rows = range(fold);
+        let mut loss = Quadratic::zero(n);
+        for c in 0..n {
+            for d in 0..=c {
+                loss.p[(c, d)] = dot(&p[c][rows.clone()], &p[d][rows.clone()]) / s;
+                loss.p[(d, c)] = loss.p[(c, d)];
+            }
+            loss.q[c] = dot(&p[c][rows.clone()], &y[rows.clone()]) / s;
         }
-    }
-    Some((gram, p.iter().map(|p| dot(p, &y)).collect()))
+        loss
+    };
+    Some((0..n_folds).map(of_fold).collect())
 }
 
 /// Values minus the mean of their fold.
@@ -199,13 +292,9 @@ pub fn stacked(
             .fold(0, |best, c| if weights[(c, j)] > weights[(best, j)] { c } else { best });
         mixed.alphas[j] = candidates[top].alphas[j];
         mixed.alpha_multiples[j] = candidates[top].alpha_multiples[j];
-        mixed.inner_scores[j] = loss(&inner, responses, j).map_or(f64::NAN, |(p, q)| {
-            let n = q.len();
-            let a = |c: usize| weights[(c, j)];
-            let power: f64 =
-                (0..n).flat_map(|c| (0..n).map(move |d| (c, d))).map(|(c, d)| a(c) * p[(c, d)] * a(d)).sum();
-            (0..n).map(|c| 2.0 * a(c) * q[c]).sum::<f64>() - power
-        });
+        let a: Vec<f64> = (0..candidates.len()).map(|c| weights[(c, j)]).collect();
+        mixed.inner_scores[j] = losses(&inner, responses, j)
+            .map_or(f64::NAN, |folds| -folds.iter().map(|loss| loss.at(&a)).sum::<f64>());
         for t in 0..mixed.rows.len() {
             mixed.predictions[(t, j)] =
                 candidates.iter().enumerate().map(|(c, f)| weights[(c, j)] * f.predictions[(t, j)]).sum();
