@@ -387,7 +387,7 @@ mod tests {
 
     fn inner(values: Mat<f64>) -> InnerPredictions {
         let n = values.nrows();
-        InnerPredictions { rows: (0..n).collect(), folds: (0..n).map(|i| i % 3).collect(), values }
+        InnerPredictions { rows: (0..n).collect(), folds: (0..n).map(|i| 3 * i / n).collect(), values }
     }
 
     #[test]
@@ -420,18 +420,39 @@ mod tests {
         assert!(w[(1, 2)] > 0.6, "{w:?}");
         assert!(w[(0, 3)] > 0.6 && w[(0, 3)] < 0.95, "{w:?}");
         // Levels of folds do not count.
-        let shifted = inner(Mat::from_fn(600, 4, |t, j| from_b.values[(t, j)] + [5.0, -3.0, 9.0][t % 3]));
+        let shifted =
+            inner(Mat::from_fn(600, 4, |t, j| from_b.values[(t, j)] + [5.0, -3.0, 9.0][3 * t / 600]));
         let again = stack_weights(&[&from_a, &shifted], y.as_ref()).unwrap();
         assert!((0..4).all(|j| (again[(0, j)] - w[(0, j)]).abs() < 1e-9));
     }
 
     #[test]
+    fn candidates_that_are_much_alike_are_not_mixed() {
+        // Both predict the truth with an error of their own, one of them less so; the folds do not agree
+        // on what a mixture gains over it.
+        let mut single = 0;
+        for seed in 0..20 {
+            let truth = noise(90, 3, 300 + seed);
+            let e = noise(90, 3, 400 + seed);
+            let y = Mat::from_fn(90, 3, |t, j| truth[(t, j)] + e[(t, j)]);
+            let off = noise(90, 3, 500 + seed);
+            let near =
+                |size: f64| inner(Mat::from_fn(90, 3, |t, j| 0.5 * truth[(t, j)] + size * off[(t, j)]));
+            let w = stack_weights(&[&near(0.02), &near(0.05), &near(0.04)], y.as_ref()).unwrap();
+            single += usize::from((0..3).all(|j| w.col(j).iter().any(|a| *a == 1.0)));
+        }
+        assert!(single >= 12, "{single}");
+    }
+
+    #[test]
     fn undefined_targets_take_the_weights_of_all() {
-        let a = noise(60, 2, 203);
-        let mut p = a.clone();
-        p.col_mut(1).iter_mut().for_each(|v| *v = f64::NAN);
-        let w = stack_weights(&[&inner(p.clone()), &inner(p.clone())], a.as_ref()).unwrap();
-        assert!((w[(0, 1)] - 0.5).abs() < 1e-3 && w[(0, 0)].is_finite());
+        // y = a + b, predicted from a and from b; the second target by neither.
+        let (a, b) = (noise(60, 1, 203), noise(60, 1, 204));
+        let y = Mat::from_fn(60, 2, |t, _| a[(t, 0)] + b[(t, 0)]);
+        let part = |x: &Mat<f64>| Mat::from_fn(60, 2, |t, j| if j == 0 { x[(t, 0)] } else { f64::NAN });
+        let (p, other) = (part(&a), part(&b));
+        let w = stack_weights(&[&inner(p.clone()), &inner(other)], y.as_ref()).unwrap();
+        assert!((w[(0, 1)] - 0.5).abs() < 0.1 && (w[(0, 0)] - w[(0, 1)]).abs() < 1e-9, "{w:?}");
         let constant = Mat::<f64>::zeros(60, 2);
         let w = stack_weights(&[&inner(p.clone()), &inner(p)], constant.as_ref()).unwrap();
         assert_eq!((w[(0, 0)], w[(1, 1)]), (0.5, 0.5));
