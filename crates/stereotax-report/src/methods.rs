@@ -74,7 +74,7 @@ pub(crate) fn write(input: &ReportInput) -> Vec<Paragraph> {
                 get(&["inner_loss"]).filter(|v| v == "correlation").map(|_| say("Penalties are compared by the correlation within inner folds instead of the squared error.", &[])),
                 get(&["outer_folds"]).map(|v| say(format!("Scores are of held-out responses. Held out: {}. Everything that is fitted, the layer weights{} included, sees the other rows only.", outer_folds(&v), if get(&["fit_on"]).as_deref() == Some("all") { " not" } else { "" }), &[])),
                 get(&["folds", "cv", "cross_validation"]).map(|v| say(format!("Held-out predictions come from these folds: {v}. Everything that is fitted, the depth decomposition included, sees training stimuli only."), &[])),
-                get(&["adaptive"]).filter(|v| v == "yes").map(|_| say("The row adaptive mixes the predictions of the stable mode, the layer mean, the first orthogonal mode and at most five single layers, with weights from the simplex chosen per ROI in the inner folds of each training set.", &["breiman1996"])),
+                get(&["adaptive"]).filter(|v| v == "yes").map(|_| say("The row adaptive mixes the predictions of the stable mode, the layer mean, the first orthogonal mode and at most five single layers, with weights from the simplex chosen per ROI in the inner folds of each training set; where the mixture gains no more than one standard error on inner folds that did not choose it, the best single candidate stands alone.", &["breiman1996"])),
                 get(&["score", "score_kind"]).and_then(|v| score(&v)),
                 get(&["subjects", "subject"]).and_then(|v| subjects(&v)),
                 ceiling(input, get(&["ceiling", "ceilings"])),

@@ -5,7 +5,7 @@
 //! mixed with weights on the simplex that minimise the error of their inner predictions
 //! ([`crate::encoding::stack_weights`]). Predictions are linear in features and features in layers, so
 //! the mixture is a weighting of layers per ROI, and it can be any one candidate, so that it needs not do
-//! worse than the best. Held-out responses take no part in any choice.
+//! worse than the best; where it gains nothing on inner folds that did not choose it, it is one. Held-out responses take no part in any choice.
 //!
 //! Source: DESIGN 1.2; specs: nfas-dmd 13 (best single layer, nested). Cost: that of one cell per
 //! candidate; memory: the features of one fold's candidates, and 16 · samples · ROIs bytes per candidate
