@@ -8,11 +8,11 @@ import numpy as np
 
 from . import _core
 from ._arrays import COUNT, Array, as_matrix, whole
-from ._base import Estimator
+from ._linear import LinearModel
 from ._ridge import _folds
 
 
-class PLSRegression(Estimator):
+class PLSRegression(LinearModel):
     """Predict many targets from the few directions of the features that covary with them most (PLS2).
 
     Formula: components ``t_a = X_a w_a`` with w_a the left singular vector of ``X_aᵀ Y`` of the largest
@@ -71,33 +71,12 @@ class PLSRegression(Estimator):
         features, targets = self._data(X, y)
         found = _core.pls(features, targets, self._size(), bool(self.scale))
         self._one_target = np.ndim(y) == 1
-        self.coef_: Array = found["coef"]
-        self.intercept_: Array = found["intercept"]
+        self.coef_ = found["coef"]
+        self.intercept_ = found["intercept"]
         self.n_components_: int = found["n_components"]
         self.stopped_: str | None = found["stopped"]
         self.n_features_in_ = features.shape[1]
         return self
-
-    def predict(self, X: Any) -> Array:
-        """Predicted targets of other samples (samples × targets, or samples)."""
-        coef = self._fitted("coef_")
-        features = as_matrix(X, "X")
-        if features.shape[1] != len(coef):
-            raise ValueError(
-                f"`X` has {features.shape[1]} units, but {len(coef)} expected (as in fit)\n"
-                "hint: use the same layer and components"
-            )
-        predicted: Array = features @ coef + self.intercept_
-        return predicted[:, 0] if self._one_target else predicted
-
-    def score(self, X: Any, y: Any) -> Array:
-        """R² of each target on other samples: 1 is perfect, 0 as good as their mean, no lower bound."""
-        predicted = self.predict(X)
-        observed = np.asarray(y, dtype=float).reshape(predicted.shape)
-        rest = ((observed - predicted) ** 2).sum(axis=0)
-        total = ((observed - observed.mean(axis=0)) ** 2).sum(axis=0)
-        with np.errstate(divide="ignore", invalid="ignore"):
-            return np.where(total > 0, 1 - rest / total, np.nan)
 
     def predict_splits(self, X: Any, y: Any, cv: Any = 10, groups: Any = None) -> list[Array]:
         """Predict the held-out rows of every split from its other rows; one array per split.

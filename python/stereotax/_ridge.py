@@ -8,13 +8,13 @@ from typing import Any
 import numpy as np
 
 from . import _core
-from ._arrays import COUNT, Array, as_layer, as_matrix, as_names, whole
-from ._base import Estimator
+from ._arrays import COUNT, Array, as_layer, as_names, whole
+from ._linear import LinearModel
 
 _GRID = tuple(float(alpha) for alpha in np.logspace(-3, 6, 19))
 
 
-class RidgeCV(Estimator):
+class RidgeCV(LinearModel):
     """Predict many targets from the same features, with a penalty per target chosen by cross-validation.
 
     Formula: ``min_b ‖y − X b − c‖² + α ‖b‖²`` per target (no 1/n; scikit-learn's and himalaya's
@@ -144,33 +144,12 @@ class RidgeCV(Estimator):
         if self.store_cv_predictions:
             held_out: Array = found["held_out"]
             self.cv_predictions_ = held_out[:, 0] if self._one_target else held_out
-        self.coef_: Array = found["coef"]
-        self.intercept_: Array = found["intercept"]
+        self.coef_ = found["coef"]
+        self.intercept_ = found["intercept"]
         self.alpha_: Array = found["alpha"]
         self.best_score_: Array = found["score"]
         self.n_features_in_ = features.shape[1]
         return self
-
-    def predict(self, X: Any) -> Array:
-        """Predicted targets of other samples (samples × targets, or samples)."""
-        coef = self._fitted("coef_")
-        features = as_matrix(X, "X")
-        if features.shape[1] != len(coef):
-            raise ValueError(
-                f"`X` has {features.shape[1]} units, but {len(coef)} expected (as in fit)\n"
-                "hint: use the same layer and components"
-            )
-        predicted: Array = features @ coef + self.intercept_
-        return predicted[:, 0] if self._one_target else predicted
-
-    def score(self, X: Any, y: Any) -> Array:
-        """R² of each target on other samples: 1 is perfect, 0 as good as their mean, no lower bound."""
-        predicted = self.predict(X)
-        observed = np.asarray(y, dtype=float).reshape(predicted.shape)
-        rest = ((observed - predicted) ** 2).sum(axis=0)
-        total = ((observed - observed.mean(axis=0)) ** 2).sum(axis=0)
-        with np.errstate(divide="ignore", invalid="ignore"):
-            return np.where(total > 0, 1 - rest / total, np.nan)
 
 
 def _choice(name: str, value: str, known: tuple[str, ...]) -> str:

@@ -26,7 +26,7 @@
 //!
 //! which is exact for any fold or bootstrap draw and keeps directions down to 10⁻¹⁵ (times mean over SD).
 //!
-//! Samples are read in tiles of at most 16 MB that hold all layers, a tile being a (samples·K) × L
+//! Samples are read in tiles of about 2 MB that hold all layers, a tile being a (samples·K) × L
 //! matrix of which XᵀX is taken. Tiles and the order in which partial sums are added depend on the data
 //! alone, so the bits are the same for any number of threads and any memory limit.
 //!

@@ -27,6 +27,7 @@ use faer::{Accum, Mat, MatMut, MatRef, Par};
 use rayon::prelude::*;
 
 use crate::data::{Error, Monitor, Result};
+use crate::linalg::Real;
 use crate::stats::rng::Stream;
 
 /// The purpose under which directions are drawn.
@@ -108,9 +109,8 @@ impl Element for f32 {
     }
 }
 
-/// What the two precisions share.
-trait Number: faer::traits::RealField + Copy + Default {
-    fn from_f64(value: f64) -> Self;
+/// What the two precisions do each in its own registers.
+trait Number: Real {
     fn finite(self) -> bool;
     /// [`sum_of`], for processors with AVX-512.
     #[cfg(target_arch = "x86_64")]
@@ -121,9 +121,6 @@ trait Number: faer::traits::RealField + Copy + Default {
 }
 
 impl Number for f64 {
-    fn from_f64(value: f64) -> Self {
-        value
-    }
     fn finite(self) -> bool {
         self.is_finite()
     }
@@ -142,9 +139,6 @@ impl Number for f64 {
 }
 
 impl Number for f32 {
-    fn from_f64(value: f64) -> Self {
-        value as f32
-    }
     fn finite(self) -> bool {
         self.is_finite()
     }

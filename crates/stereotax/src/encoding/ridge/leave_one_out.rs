@@ -24,6 +24,7 @@ use super::path::PenaltyPath;
 use super::{Factor, InnerLoss, Intercept, RidgeParams, Selection, Space, shrink};
 use crate::data::{Error, Result};
 use crate::linalg::{Real, dot, product};
+use crate::stats::summary::pearson;
 
 /// A row with less than this left of itself has no prediction from the others.
 const LEAST_REST: f64 = 1e-10;
@@ -137,7 +138,12 @@ impl<T: Real> OwnRows<T> {
                 error.iter_mut().zip(self.rest.col_as_slice(a)).for_each(|(e, rest)| *e /= rest);
                 out[(a, j)] = match self.loss {
                     InnerLoss::SquaredError => 1.0 - dot(&error, &error) / (total * apart * apart),
-                    InnerLoss::Correlation => correlation(&observed, &error),
+                    InnerLoss::Correlation => {
+                        let predicted: Vec<f64> = observed.iter().zip(&error).map(|(y, e)| y - e).collect();
+                        let r = pearson(&observed, &predicted);
+                        // Predictions that do not vary agree with nothing, as in inner folds.
+                        if r.is_nan() { 0.0 } else { r }
+                    }
                 };
             }
         }
@@ -182,19 +188,4 @@ fn rest_of_rows(leverages: &Mat<f64>, values: &[f64], intercept: bool, alphas: &
         rest.col_mut(a).iter_mut().for_each(|h| *h = 1.0 - level - *h);
     }
     rest
-}
-
-/// Correlation of y with y − error; 0 where the predictions do not vary.
-fn correlation(y: &[f64], error: &[f64]) -> f64 {
-    let n = y.len() as f64;
-    let predicted: Vec<f64> = y.iter().zip(error).map(|(y, e)| y - e).collect();
-    let (my, mp) = (y.iter().sum::<f64>() / n, predicted.iter().sum::<f64>() / n);
-    let (mut both, mut of_y, mut of_p) = (0.0, 0.0, 0.0);
-    for (y, p) in y.iter().zip(&predicted) {
-        both += (y - my) * (p - mp);
-        of_y += (y - my).powi(2);
-        of_p += (p - mp).powi(2);
-    }
-    let r = both / (of_y * of_p).sqrt();
-    if r.is_finite() { r } else { 0.0 }
 }

@@ -241,7 +241,8 @@ struct Factor<T: Real> {
 impl<T: Real> RidgePlan<T> {
     /// Decompose the training design (n × p) and its inner folds, and rotate the rows to predict.
     ///
-    /// `inner` names rows of `x_train`, counted from 0; it may be empty where the grid has one penalty.
+    /// `inner` names rows of `x_train`, counted from 0; it may be empty where the grid has one penalty,
+    /// and must be where penalties are judged without folds ([`Selection`]).
     /// Errors: values that are not finite, shapes that do not match, inner folds with rows out of range
     /// or with fewer than 2 rows on either side, a design that does not vary.
     pub fn new(x_train: MatRef<T>, x_test: MatRef<T>, inner: &[Fold], params: &RidgeParams) -> Result<Self> {

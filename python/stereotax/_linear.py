@@ -1,0 +1,39 @@
+"""What linear regressions have in common once they are fitted."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from ._arrays import Array, as_matrix
+from ._base import Estimator
+
+
+class LinearModel(Estimator):
+    """Predict and score by ``X @ coef_ + intercept_``; `fit` sets both, and whether `y` had one axis."""
+
+    coef_: Array
+    intercept_: Array
+    _one_target: bool
+
+    def predict(self, X: Any) -> Array:
+        """Predicted targets of other samples (samples × targets, or samples)."""
+        coef = self._fitted("coef_")
+        features = as_matrix(X, "X")
+        if features.shape[1] != len(coef):
+            raise ValueError(
+                f"`X` has {features.shape[1]} units, but {len(coef)} expected (as in fit)\n"
+                "hint: use the same layer and components"
+            )
+        predicted: Array = features @ coef + self.intercept_
+        return predicted[:, 0] if self._one_target else predicted
+
+    def score(self, X: Any, y: Any) -> Array:
+        """R² of each target on other samples: 1 is perfect, 0 as good as their mean, no lower bound."""
+        predicted = self.predict(X)
+        observed = np.asarray(y, dtype=float).reshape(predicted.shape)
+        rest = ((observed - predicted) ** 2).sum(axis=0)
+        total = ((observed - observed.mean(axis=0)) ** 2).sum(axis=0)
+        with np.errstate(divide="ignore", invalid="ignore"):
+            return np.where(total > 0, 1 - rest / total, np.nan)
