@@ -26,18 +26,24 @@ def as_matrix(
     hint: str = "flatten or pool all other axes first",
 ) -> Array:
     """A 2-dimensional float64 array: the caller's own memory if it is float64 already."""
-    array = _two_dimensional(_to_numpy(values, name), name, axes, hint)
+    array = _two_dimensional(to_numpy(values, name), name, axes, hint)
     return _aligned(array.astype(np.float64, copy=False))
 
 
 def as_layer(values: Any, name: str) -> Array:
     """A 2-dimensional array (samples × units) of float64, float32, float16 or bfloat16, not copied if it is
     one."""
-    array = _to_numpy(values, name)
+    array = to_numpy(values, name)
     array = _two_dimensional(array, name, "samples × units", "flatten or pool all other axes first")
     if array.dtype not in LAYER_DTYPES and array.dtype.name != "bfloat16":
         array = array.astype(np.float64)
     return _aligned(array)
+
+
+def as_columns(values: Any, name: str) -> Array:
+    """An array with an axis of columns: a single column may come without."""
+    array = to_numpy(values, name)
+    return array[:, None] if array.ndim == 1 else array
 
 
 def as_layers(layers: Iterable[Any] | Any, names: Sequence[str] | None) -> tuple[list[Array], list[str]]:
@@ -73,6 +79,39 @@ def refuse_twice(names: Sequence[str], what: str) -> None:
         seen.add(name)
 
 
+def finite(array: Array, name: str) -> Array:
+    """The array, if all of it is finite and has a finite square."""
+    with np.errstate(over="ignore", invalid="ignore"):
+        extremes = np.array([np.max(array, initial=0), np.min(array, initial=0)], dtype=np.float64)
+        squares = (extremes**2).sum()
+    if squares < np.inf:
+        return array
+    bad = ~np.isfinite(array)
+    if not bad.any():
+        raise ValueError(
+            f"`{name}` holds {np.abs(array).max():.3g}, the square of which is beyond the range of numbers\n"
+            "hint: bring it to other units, or look for a number that stands for missing values"
+        )
+    row, column = np.argwhere(bad)[0]
+    hint = "drop these samples or columns, or mend the recording"
+    if bad.all(axis=0).any():
+        hint = (
+            f"{bad.all(axis=0).sum()} columns have no number at all (voxels outside of a mask?): keep "
+            f"{name}[:, np.isfinite({name}).all(axis=0)]"
+        )
+    raise ValueError(
+        f"`{name}` is not finite at row {row}, column {column} (counted from 0); {bad.sum()} such values in "
+        f"all\nhint: {hint}"
+    )
+
+
+def flag(value: Any, name: str) -> bool:
+    """True or False, and nothing that merely counts as one of them ("no" counts as True)."""
+    if not isinstance(value, bool | np.bool_):
+        raise ValueError(f"`{name}` is {value!r}, but True or False expected")
+    return bool(value)
+
+
 def as_names(values: Any, name: str) -> list[str]:
     """One string per object, from strings, numbers or an array of them."""
     if isinstance(values, str) or not hasattr(values, "__iter__"):
@@ -80,7 +119,7 @@ def as_names(values: Any, name: str) -> list[str]:
             f"`{name}` is {values!r}, but one name per object expected\n"
             f"hint: pass a list, such as ['audio', 'vision', 'audio']"
         )
-    items = _to_numpy(values, name).tolist() if hasattr(values, "dtype") else list(values)
+    items = to_numpy(values, name).tolist() if hasattr(values, "dtype") else list(values)
     return [str(item) for item in items]
 
 
@@ -104,11 +143,17 @@ def as_number(value: Any, name: str) -> float:
     return float(value)
 
 
-def _to_numpy(values: Any, name: str) -> Array:
+def to_numpy(values: Any, name: str) -> Array:
+    """An array of real numbers of any shape, or of names where names are asked for."""
     if values is None or isinstance(values, str | bytes | dict):
         raise ValueError(f"`{name}` is {values!r:.60}, but an array of numbers expected\nhint: load it first")
+    if isinstance(values, np.ma.MaskedArray) and np.ma.is_masked(values):
+        raise ValueError(
+            f"`{name}` has {np.sum(np.ma.getmaskarray(values))} masked values, but none expected\n"
+            "hint: what lies under the mask would be used; drop these rows or columns"
+        )
     if isinstance(values, np.ndarray):
-        array: Array = values
+        array: Array = np.asarray(values)
     else:
         array = _from_other(values, name)
     kind = array.dtype.kind

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from . import _core
-from ._arrays import DRAWS, SEED, Array, as_matrix, as_names, as_number, optional_names, whole
+from ._arrays import DRAWS, SEED, Array, as_matrix, as_names, as_number, optional_names, to_numpy, whole
 from ._base import Result
 from ._table import Table
 
@@ -37,11 +37,16 @@ class NoiseCeiling(Result):
         """
         if kind not in ("r", "r2"):
             raise ValueError(f"`kind` is {kind!r}, but one of r, r2 expected\nhint: what the scores are")
-        values = np.asarray(scores, dtype=float)
+        values = to_numpy(scores, "scores").astype(float)
         r = self.units["ceiling_r"]
         if values.shape != r.shape:
             raise ValueError(
                 f"`scores` has the shape {values.shape}, but {r.shape} expected\nhint: one score per unit"
+            )
+        if (np.abs(values) > 1 + 1e-9).any() if kind == "r" else (values > 1 + 1e-9).any():
+            raise ValueError(
+                f"`scores` has {np.nanmax(np.abs(values)):.4g}, but no {kind} is above 1\n"
+                "hint: `kind` is r or r2; scores that are corrected for noise already have no ceiling"
             )
         ceiling = r if kind == "r" else r**2
         usable = r >= as_number(least, "least")
@@ -137,8 +142,23 @@ def noise_ceiling(
     (array([0.907407]), 'r2')
     """
     hint = "repeats come first: (n_repeats, n_samples, n_units)"
+    if not hasattr(repeats, "__iter__") or isinstance(repeats, str | bytes | dict):
+        raise ValueError(f"`repeats` is {repeats!r:.60}, but arrays expected\nhint: {hint}")
     arrays = [as_matrix(r, f"repeats[{i}]", axes="samples × units", hint=hint) for i, r in enumerate(repeats)]
+    if arrays and len(arrays[0]) < 3:
+        raise ValueError(
+            f"`repeats` has {len(arrays[0])} samples, but at least 3 expected: two correlate by ±1 always\n"
+            f"hint: {hint}"
+        )
     n_samples = len(arrays[0]) if arrays else 0
+    for i, repeat in enumerate(arrays):
+        if not np.isfinite(repeat).all():
+            row, column = np.argwhere(~np.isfinite(repeat))[0]
+            raise ValueError(
+                f"`repeats[{i}]` is not finite at row {row}, column {column} (counted from 0)\n"
+                "hint: where stimuli have unequal numbers of repeats, keep those that all have, or pass two "
+                "repeats that are means of random halves of each stimulus's own"
+            )
     found = _core.noise_ceiling(
         arrays,
         optional_names(runs, "runs"),
@@ -205,6 +225,9 @@ def half_corrected(
     >>> bool(found.raw.max() < 0.6), bool(abs(found.score - 1).max() < 0.1)
     (True, True)
     """
+    for name, pair in (("predicted", predicted), ("observed", observed)):
+        if not hasattr(pair, "__len__") or len(pair) != 2:
+            raise ValueError(f"`{name}` is {pair!r:.60}, but two arrays expected\nhint: one of each half")
     (f1, f2), (b1, b2) = predicted, observed
     sides = [as_matrix(x, name) for x, name in ((f1, "predicted"), (f2, "predicted"))]
     targets = [as_matrix(x, name) for x, name in ((b1, "observed"), (b2, "observed"))]

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from ._arrays import Array, as_matrix
+from ._arrays import Array, as_columns, as_matrix, finite
 from ._base import Estimator
 
 
@@ -20,7 +20,7 @@ class LinearModel(Estimator):
     def predict(self, X: Any) -> Array:
         """Predicted targets of other samples (samples × targets, or samples)."""
         coef = self._fitted("coef_")
-        features = as_matrix(X, "X")
+        features = finite(as_matrix(X, "X"), "X")
         if features.shape[1] != len(coef):
             raise ValueError(
                 f"`X` has {features.shape[1]} units, but {len(coef)} expected (as in fit)\n"
@@ -32,7 +32,14 @@ class LinearModel(Estimator):
     def score(self, X: Any, y: Any) -> Array:
         """R² of each target on other samples: 1 is perfect, 0 as good as their mean, no lower bound."""
         predicted = self.predict(X)
-        observed = np.asarray(y, dtype=float).reshape(predicted.shape)
+        observed = finite(as_matrix(as_columns(y, "y"), "y"), "y")
+        expected = predicted[:, None] if self._one_target else predicted
+        if observed.shape != expected.shape:
+            raise ValueError(
+                f"`y` has {observed.shape[0]} × {observed.shape[1]} values, but {expected.shape[0]} × "
+                f"{expected.shape[1]} (samples × targets) expected\nhint: one row for each row of `X`"
+            )
+        observed = observed.reshape(predicted.shape)
         rest = ((observed - predicted) ** 2).sum(axis=0)
         total = ((observed - observed.mean(axis=0)) ** 2).sum(axis=0)
         with np.errstate(divide="ignore", invalid="ignore"):

@@ -77,6 +77,7 @@ def variance_partition(
     >>> float(found.shared("a + e", "e")[0]), bool(found.negative[0])
     (-0.5, True)
     """
+    _mapping(predictions, "predictions", "{'a': …, 'b': …, ('a', 'b'): …}")
     keyed = {(key,) if not isinstance(key, tuple) else key: value for key, value in predictions.items()}
     named = {tuple(str(name) for name in key): value for key, value in keyed.items()}
     sets = list(dict.fromkeys(name for key in named for name in key))
@@ -136,9 +137,15 @@ def product_measure(
     >>> sx.product_measure(y, {"a": y / 2, "b": y / 4})
     {'a': array([0.625]), 'b': array([0.3125])}
     """
+    _mapping(parts, "parts", "{'a': …, 'b': …}")
     arrays = [as_matrix(part, f"parts[{name}]") for name, part in parts.items()]
     found = _core.product_measure(as_matrix(y, "y"), arrays, _codes(folds))
     return dict(zip((str(name) for name in parts), found, strict=True))
+
+
+def _mapping(values: Any, name: str, example: str) -> None:
+    if not isinstance(values, Mapping):
+        raise ValueError(f"`{name}` is {values!r:.60}, but predictions by name expected\nhint: {example}")
 
 
 def _codes(folds: Sequence[Any] | None) -> list[int]:

@@ -7,9 +7,9 @@ from typing import Any
 import numpy as np
 
 from . import _core
-from ._arrays import COUNT, Array, as_matrix, whole
+from ._arrays import COUNT, Array, as_columns, as_matrix, finite, flag, whole
+from ._folds import as_folds
 from ._linear import LinearModel
-from ._ridge import _folds
 
 
 class PLSRegression(LinearModel):
@@ -69,7 +69,7 @@ class PLSRegression(LinearModel):
     def fit(self, X: Any, y: Any) -> PLSRegression:
         """Fit on all rows: `X` is samples × units, `y` samples × targets (or samples)."""
         features, targets = self._data(X, y)
-        found = _core.pls(features, targets, self._size(), bool(self.scale))
+        found = _core.pls(features, targets, self._size(), flag(self.scale, "scale"))
         self._one_target = np.ndim(y) == 1
         self.coef_ = found["coef"]
         self.intercept_ = found["intercept"]
@@ -86,8 +86,8 @@ class PLSRegression(LinearModel):
         iterable of (train, test), or one group at a time.
         """
         features, targets = self._data(X, y)
-        folds = _folds(cv, groups, len(features))
-        found = _core.pls_folds(features, targets, folds, self._size(), bool(self.scale))
+        folds = as_folds(cv, groups, len(features))
+        found = _core.pls_folds(features, targets, folds, self._size(), flag(self.scale, "scale"))
         one_target = np.ndim(y) == 1
         return [part["predicted"][:, 0] if one_target else part["predicted"] for part in found]
 
@@ -96,5 +96,4 @@ class PLSRegression(LinearModel):
 
     @staticmethod
     def _data(X: Any, y: Any) -> tuple[Array, Array]:
-        targets = np.asarray(y)
-        return as_matrix(X, "X"), as_matrix(targets[:, None] if targets.ndim == 1 else y, "y")
+        return finite(as_matrix(X, "X"), "X"), finite(as_matrix(as_columns(y, "y"), "y"), "y")

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from . import _core
-from ._arrays import COUNT, DRAWS, SEED, Array, as_matrix, as_names, as_number, whole
+from ._arrays import COUNT, DRAWS, SEED, Array, as_matrix, as_names, as_number, to_numpy, whole
 from ._base import Result
 from ._table import Table
 
@@ -300,7 +300,9 @@ def half_time(
 
 
 def _stack(values: Any, name: str, *, single: bool) -> list[Array]:
-    array = np.asarray(values, dtype=np.float64)
+    array = to_numpy(values, name).astype(np.float64)
+    if np.isinf(array).any():
+        raise ValueError(f"`{name}` has infinite scores, but numbers expected\nhint: NaN marks no score")
     if single and array.ndim == 2:
         array = array[None]
     if array.ndim != 3:

@@ -125,7 +125,7 @@ def test_one_target_comes_back_as_it_went_in():
         ({"criterion": "mse"}, "one of r2, r expected"),
         ({"cv": 1}, "from 2"),
         ({"alphas": [-1.0, 2.0]}, "≥ 0"),
-        ({"cv": [([0, 1, 2], [2, 3])]}, "inner fold"),
+        ({"cv": [([0, 1, 2], [2, 3])]}, "row 2 on both sides"),
         ({"cv": "LOO"}, "one of loo, gcv expected"),
         ({"cv": "gcv", "criterion": "r"}, "squared error"),
     ],
