@@ -16,6 +16,12 @@ shallow to deep. Time is in seconds.
 - `two_vs_two`, `rank_accuracy`, `top_k_retrieval`: whether predictions find their own stimulus.
 - `distances`, `permanova`, `pairwise_permanova`, `permdisp`, `silhouette`: tests between groups of models.
 - `snci`, `profile_consistency`: how consistently the models of a modality score.
+- `jacobian_nonlinearity`, `mlp_jacobians`, `kernel_ridge_jacobians`, `numerical_jacobians`,
+  `linear_surrogate`: how nonlinear an encoder is.
+- `predictive_uncertainty`, `gaussian_uncertainty`: whether predictions are as sure as they say.
+- `FactorisedReadout`, `PointReadout`, `AttentionReadout`, `GatedMaskReadout`: where in a feature map a
+  target looks, and at which features.
+- `InContextEncoder`: new voxels from few samples, with what other voxels teach.
 - `Study`: a whole study file, planned, computed and kept; the same as the command `stereotax`.
 - `Table`: what results come as.
 
@@ -32,12 +38,22 @@ Settings that are words are those of the study file, docs/reference/study-file.m
 from ._ceiling import half_corrected, noise_ceiling
 from ._core import StereotaxError, __version__
 from ._depth import DepthDMD
+from ._in_context import InContextEncoder
 from ._moments import DepthMoments
 from ._nfas import NFAS
+from ._nonlinearity import (
+    Jacobians,
+    jacobian_nonlinearity,
+    kernel_ridge_jacobians,
+    linear_surrogate,
+    mlp_jacobians,
+    numerical_jacobians,
+)
 from ._partition import product_measure, variance_partition
 from ._pls import PLSRegression
 from ._profile import above_null, encoding_score, half_time, spatial_score, temporal_score
 from ._projection import GaussianRandomProjection, SparseRandomProjection, johnson_lindenstrauss_size
+from ._readout import AttentionReadout, FactorisedReadout, GatedMaskReadout, PointReadout
 from ._retrieval import rank_accuracy, top_k_retrieval, two_vs_two
 from ._ridge import RidgeCV
 from ._space import ModelSpace
@@ -52,14 +68,21 @@ from ._stats import (
 )
 from ._study import Study
 from ._table import Table
+from ._uncertainty import gaussian_uncertainty, predictive_uncertainty
 
 __all__ = [
+    "AttentionReadout",
     "DepthDMD",
     "DepthMoments",
+    "FactorisedReadout",
+    "GatedMaskReadout",
     "GaussianRandomProjection",
+    "InContextEncoder",
+    "Jacobians",
     "ModelSpace",
     "NFAS",
     "PLSRegression",
+    "PointReadout",
     "RidgeCV",
     "SparseRandomProjection",
     "StereotaxError",
@@ -69,13 +92,20 @@ __all__ = [
     "above_null",
     "distances",
     "encoding_score",
+    "gaussian_uncertainty",
     "half_corrected",
     "half_time",
+    "jacobian_nonlinearity",
     "johnson_lindenstrauss_size",
+    "kernel_ridge_jacobians",
+    "linear_surrogate",
+    "mlp_jacobians",
     "noise_ceiling",
+    "numerical_jacobians",
     "pairwise_permanova",
     "permanova",
     "permdisp",
+    "predictive_uncertainty",
     "product_measure",
     "profile_consistency",
     "rank_accuracy",

@@ -254,3 +254,68 @@ def study_run(
     progress: Callable[[str, int, int], object] | None,
 ) -> dict[str, Any]: ...
 def study_results(out: PathLike[str]) -> tuple[dict[str, dict[str, list[Any]]], str]: ...
+def nonlinearity_of_array(jacobians: _Array, n_features: int) -> dict[str, Any]: ...
+def mlp_jacobians(x: _Array, layers: list[tuple[_Array, list[float], str, bool]], all: bool) -> Any: ...
+def kernel_jacobians(
+    x: _Array, train: _Array, dual_weights: _Array, length_scale: float, all: bool
+) -> Any: ...
+def linear_surrogate(x: _Array, y: _Array, explained: list[float], seed: int) -> _Array: ...
+def predictive_uncertainty(
+    samples: list[_Array], truth: _Array, noise_variance: list[float], levels: list[float]
+) -> dict[str, Any]: ...
+def gaussian_uncertainty(
+    mean: _Array, variance: _Array, truth: _Array, noise_variance: list[float], levels: list[float]
+) -> dict[str, Any]: ...
+def factorised_readout(
+    x: _Array,
+    shape: tuple[int, tuple[int, int] | None],
+    y: _Array,
+    folds: list[tuple[list[int], list[int]]],
+    rank: int,
+    alphas: list[float],
+    smoothness: float,
+    non_negative: bool,
+    max_iterations: int,
+    tolerance: float,
+) -> dict[str, Any]: ...
+def point_readout(
+    x: _Array,
+    shape: tuple[int, tuple[int, int] | None],
+    y: _Array,
+    folds: list[tuple[list[int], list[int]]],
+    alphas: list[float],
+) -> dict[str, Any]: ...
+def attention_readout(
+    x: _Array,
+    shape: tuple[int, tuple[int, int] | None],
+    y: _Array,
+    regions: list[str],
+    search: tuple[float, float, bool, int, int, float, int],
+) -> dict[str, Any]: ...
+def attention_predict(
+    x: _Array, shape: tuple[int, tuple[int, int] | None], fitted: dict[str, Any]
+) -> tuple[_Array, list[_Array]]: ...
+def gated_readout(
+    x: _Array,
+    shape: tuple[int, tuple[int, int] | None],
+    y: _Array,
+    regions: list[str],
+    n_masks: int,
+    search: tuple[float, float, bool, int, int, float, int],
+) -> dict[str, Any]: ...
+def gated_predict(
+    x: _Array, shape: tuple[int, tuple[int, int] | None], fitted: dict[str, Any]
+) -> tuple[_Array, list[_Array]]: ...
+def weight_prior(x: _Array, y: _Array, max_iterations: int, tolerance: float) -> dict[str, Any]: ...
+def encode_in_context(fitted: dict[str, Any], x: _Array, y: _Array) -> _Array: ...
+def decode_in_context(
+    fitted: dict[str, Any], weights: _Array, responses: _Array, noise_variance: list[float]
+) -> _Array: ...
+def context_curve(
+    fitted: dict[str, Any],
+    pool: tuple[_Array, _Array],
+    test: tuple[_Array, _Array],
+    sizes: list[int],
+    n_draws: int,
+    seed: int,
+) -> dict[str, Any]: ...

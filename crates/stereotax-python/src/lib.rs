@@ -11,19 +11,23 @@ mod command;
 mod convert;
 mod depth;
 mod error;
+mod in_context;
 mod moments;
 mod nfas;
+mod nonlinearity;
 mod options;
 mod partition;
 mod pls;
 mod profile;
 mod projection;
+mod readout;
 mod retrieval;
 mod ridge;
 mod space;
 mod stats;
 mod study;
 mod tables;
+mod uncertainty;
 mod watch;
 
 use pyo3::prelude::*;
@@ -43,9 +47,13 @@ mod _core {
     #[pymodule_export]
     use crate::error::StereotaxError;
     #[pymodule_export]
+    use crate::in_context::{context_curve, decode_in_context, encode_in_context, weight_prior};
+    #[pymodule_export]
     use crate::moments::Moments;
     #[pymodule_export]
     use crate::nfas::{NfasParams, nfas};
+    #[pymodule_export]
+    use crate::nonlinearity::{kernel_jacobians, linear_surrogate, mlp_jacobians, nonlinearity_of_array};
     #[pymodule_export]
     use crate::partition::{product_measure, variance_partition};
     #[pymodule_export]
@@ -54,6 +62,10 @@ mod _core {
     use crate::profile::{above_null, encoding_score, half_time, spatial_score, temporal_score};
     #[pymodule_export]
     use crate::projection::{johnson_lindenstrauss_size, projection_matrix, random_projection};
+    #[pymodule_export]
+    use crate::readout::{
+        attention_predict, attention_readout, factorised_readout, gated_predict, gated_readout, point_readout,
+    };
     #[pymodule_export]
     use crate::retrieval::{retrieve, two_vs_two};
     #[pymodule_export]
@@ -66,6 +78,8 @@ mod _core {
     };
     #[pymodule_export]
     use crate::study::{study_check, study_plan, study_results, study_run};
+    #[pymodule_export]
+    use crate::uncertainty::{gaussian_uncertainty, predictive_uncertainty};
 
     use super::*;
 

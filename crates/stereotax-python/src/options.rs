@@ -9,7 +9,7 @@ use stereotax::stats::retrieval::Similarity;
 use stereotax::stats::snci::{Interval, SignPolicy, SnciKind};
 use stereotax::{Error, Result};
 
-fn choose<T: Copy>(what: &str, given: &str, words: &[(&str, T)]) -> Result<T> {
+pub fn choose<T: Copy>(what: &str, given: &str, words: &[(&str, T)]) -> Result<T> {
     if let Some((_, chosen)) = words.iter().find(|(word, _)| *word == given) {
         return Ok(*chosen);
     }

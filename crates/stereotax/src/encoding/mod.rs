@@ -4,24 +4,32 @@
 
 mod alphas;
 mod banded;
+mod in_context;
+mod jacobian;
 mod nested;
+mod nonlinearity;
 mod partition;
 mod pls;
 mod profile;
 mod projection;
+mod readout;
 mod reduce;
 mod ridge;
 mod select;
 mod stacking;
+mod uncertainty;
 
 pub use alphas::{AlphaGrid, AlphaScale};
 pub use banded::{
     Band, BandedFit, BandedParams, BandedSplit, banded_ridge, banded_ridge_of_subjects, simplex_candidates,
 };
+pub use in_context::{ContextCurve, PriorParams, WeightPrior, context_curve, weight_prior};
+pub use jacobian::{Activation, DenseLayer, KernelJacobians, MlpJacobians};
 pub use nested::{
     BandParts, EncodingParams, FoldFeatures, FoldPrediction, InnerPredictions, InnerScheme, Solver,
     inner_folds, predict_fold, predict_fold_banded, predict_fold_with_inner, purge_gap,
 };
+pub use nonlinearity::{Nonlinearity, jacobian_nonlinearity, linear_surrogate};
 pub use partition::{Partition, product_measure, variance_partition};
 pub use pls::{PlsFit, PlsParams, PlsPrediction, pls, pls_of_folds};
 pub use profile::{
@@ -29,9 +37,15 @@ pub use profile::{
     encoding_score, half_time, place, spatial_score, temporal_score,
 };
 pub use projection::{Element, ProjectionKind, RandomProjection, johnson_lindenstrauss_size};
+pub use readout::{
+    AttentionFit, ChannelScale, FactorisedFit, FactorisedParams, FactorisedTarget, FeatureMaps, GatedFit,
+    GatedPrediction, PointFit, PointParams, PointTarget, PooledHeads, PoolingParams, attention_readout,
+    factorised_readout, gated_readout, point_readout,
+};
 pub use reduce::{ReduceParams, Reduced, reduce};
 pub use ridge::{
     AlphaChoice, InnerLoss, Intercept, RidgeFit, RidgeParams, RidgePlan, RidgeWeights, Selection, Space,
 };
 pub use select::{Candidate, Choice, RoiChoice, choose, choose_per_target};
 pub use stacking::{simplex_least_squares, stack_weights, stacked};
+pub use uncertainty::{PerUnit, PredictiveUncertainty, gaussian_uncertainty, predictive_uncertainty};

@@ -8,6 +8,7 @@
 
 mod assignment;
 mod decompose;
+mod minimise;
 mod product;
 mod real;
 mod schur;
@@ -17,6 +18,7 @@ pub use decompose::{
     Eig, Eigh, Svd, cholesky_solve, eig, eigh, eigh_leading, least_squares, orthogonal_factor,
     pseudo_inverse, solve, svd, thin_qr,
 };
+pub use minimise::{Minimum, lbfgs};
 pub use product::{
     add_gram, add_product, all_finite, centre_columns, column_means, cross, dot, gram, lower_product,
     mirror_lower, product, select_rows,

@@ -15,5 +15,6 @@ pub mod score;
 pub mod shuffles;
 pub mod silhouette;
 pub mod snci;
+pub mod special;
 pub mod summary;
 pub mod tukey;
