@@ -26,7 +26,7 @@ pub use banded::{
 pub use in_context::{ContextCurve, PriorParams, WeightPrior, context_curve, weight_prior};
 pub use jacobian::{Activation, DenseLayer, KernelJacobians, MlpJacobians};
 pub use nested::{
-    BandParts, EncodingParams, FoldFeatures, FoldPrediction, InnerPredictions, InnerScheme, Solver,
+    BandParts, EncodingParams, FoldFeatures, FoldPlan, FoldPrediction, InnerPredictions, InnerScheme, Solver,
     inner_folds, predict_fold, predict_fold_banded, predict_fold_with_inner, purge_gap,
 };
 pub use nonlinearity::{Nonlinearity, jacobian_nonlinearity, linear_surrogate};

@@ -18,7 +18,7 @@ use rayon::prelude::*;
 use super::alphas::AlphaGrid;
 use super::banded::{Band, BandedParams, banded_ridge_of_subjects};
 use super::reduce::{ReduceParams, check_finite, reduce, z_score_on};
-use super::ridge::{AlphaChoice, InnerLoss, Intercept, RidgeParams, RidgePlan, Space};
+use super::ridge::{AlphaChoice, InnerLoss, Intercept, RidgeParams, RidgePlan, Selection, Space};
 use crate::data::{Error, Fold, Folds, Result, Runs};
 use crate::linalg::select_rows;
 use crate::signal::{Drift, Hrf, expand, max_delay_s, padded_rows, remove_drift};
@@ -75,6 +75,9 @@ pub struct EncodingParams {
     pub loss: InnerLoss,
     /// Default `Fitted`.
     pub intercept: Intercept,
+    /// How penalties are judged, by one band of features. Default `Folds`.
+    #[serde(default, skip_serializing_if = "by_folds")]
+    pub selection: Selection,
     /// Take this drift out of the expanded features, run by run, as it was taken out of the responses:
     /// least squares then gives what a joint fit of features and drift would (Frisch & Waugh 1933).
     /// Default `None`.
@@ -94,9 +97,14 @@ impl Default for EncodingParams {
             alpha_choice: ridge.alpha_choice,
             loss: ridge.loss,
             intercept: ridge.intercept,
+            selection: ridge.selection,
             project: None,
         }
     }
+}
+
+fn by_folds(selection: &Selection) -> bool {
+    *selection == Selection::Folds
 }
 
 impl EncodingParams {
@@ -109,6 +117,7 @@ impl EncodingParams {
             alpha_choice: self.alpha_choice,
             loss: self.loss,
             intercept: self.intercept,
+            selection: self.selection,
             ..RidgeParams::default()
         }
     }
@@ -232,38 +241,87 @@ fn one_band(
     params: &EncodingParams,
     keep_inner: bool,
 ) -> Result<Vec<FoldPrediction>> {
-    let rows = fold_rows(features, targets, fold, inner, params)?;
-    let (design, n_components, explained) = design(features, &rows.train, params)?;
-    let x_train = select_rows(design.as_ref(), &rows.train);
-    let x_test = select_rows(design.as_ref(), &rows.test);
-    let plan = RidgePlan::new(x_train.as_ref(), x_test.as_ref(), &rows.inner, &params.ridge())?;
+    let plan = FoldPlan::new(features, fold, inner, params)?;
+    targets.par_iter().map(|subject| plan.predict(*subject, keep_inner)).collect()
+}
 
-    targets
-        .par_iter()
-        .map(|subject| {
-            let y_train = select_rows(*subject, &rows.train);
-            let fit = plan.fit(y_train.as_ref())?;
-            let inner =
-                keep_inner.then(|| plan.inner_predictions(y_train.as_ref(), &fit.alphas)).transpose()?;
-            Ok(FoldPrediction {
-                inner: inner.map(|values| rows.inner_predictions(values.as_ref())),
-                rows: rows.test.clone(),
-                grid_too_narrow: fit.grid_too_narrow(),
-                alpha_multiples: fit.alphas.iter().map(|alpha| alpha / fit.mean_square).collect(),
-                predictions: fit.predictions,
-                alphas: fit.alphas,
-                inner_scores: fit.inner_scores,
-                n_undefined: fit.n_undefined,
-                n_at_lower_edge: fit.n_at_lower_edge,
-                n_at_upper_edge: fit.n_at_upper_edge,
-                n_components,
-                explained,
-                rank: fit.rank,
-                space: fit.space,
-                bands: None,
-            })
+/// One outer fold with its features reduced, delayed and decomposed, for any number of subjects and tiles of
+/// targets.
+///
+/// Each target has the same bits in any company.
+#[derive(Debug)]
+pub struct FoldPlan {
+    name: String,
+    n_samples: usize,
+    rows: FoldRows,
+    plan: RidgePlan,
+    n_components: usize,
+    explained: f64,
+}
+
+impl FoldPlan {
+    /// Do the work on features; `inner` as in [`predict_fold`], and empty where penalties are judged without
+    /// folds.
+    ///
+    /// Errors: bands; those of [`predict_fold`].
+    pub fn new(
+        features: &FoldFeatures<'_>,
+        fold: &Fold,
+        inner: &[Fold],
+        params: &EncodingParams,
+    ) -> Result<Self> {
+        let rows = fold_rows(features, &[], fold, inner, params)?;
+        let (design, n_components, explained) = design(features, &rows.train, params)?;
+        let x_train = select_rows(design.as_ref(), &rows.train);
+        let x_test = select_rows(design.as_ref(), &rows.test);
+        drop(design);
+        let plan = RidgePlan::new(x_train.as_ref(), x_test.as_ref(), &rows.inner, &params.ridge())?;
+        let n_samples = features.values.nrows();
+        Ok(FoldPlan { name: fold.name.clone(), n_samples, rows, plan, n_components, explained })
+    }
+
+    /// The samples predicted.
+    pub fn test_rows(&self) -> &[usize] {
+        &self.rows.test
+    }
+
+    /// Choose penalties and predict for targets (samples × targets, all samples; rows outside the training
+    /// set are not read).
+    pub fn fit(&self, targets: MatRef<'_, f64>) -> Result<FoldPrediction> {
+        self.predict(targets, false)
+    }
+
+    fn predict(&self, targets: MatRef<'_, f64>, keep_inner: bool) -> Result<FoldPrediction> {
+        if targets.nrows() != self.n_samples {
+            return Err(Error::Shape {
+                what: format!("targets in fold {}", self.name),
+                expected: format!("{} rows (one per row of the features)", self.n_samples),
+                found: format!("{} rows", targets.nrows()),
+                hint: "rows must be the same stimuli in order".into(),
+            });
+        }
+        let y_train = select_rows(targets, &self.rows.train);
+        let fit = self.plan.fit(y_train.as_ref())?;
+        let inner =
+            keep_inner.then(|| self.plan.inner_predictions(y_train.as_ref(), &fit.alphas)).transpose()?;
+        Ok(FoldPrediction {
+            inner: inner.map(|values| self.rows.inner_predictions(values.as_ref())),
+            rows: self.rows.test.clone(),
+            grid_too_narrow: fit.grid_too_narrow(),
+            alpha_multiples: fit.alphas.iter().map(|alpha| alpha / fit.mean_square).collect(),
+            predictions: fit.predictions,
+            alphas: fit.alphas,
+            inner_scores: fit.inner_scores,
+            n_undefined: fit.n_undefined,
+            n_at_lower_edge: fit.n_at_lower_edge,
+            n_at_upper_edge: fit.n_at_upper_edge,
+            n_components: self.n_components,
+            explained: self.explained,
+            rank: fit.rank,
+            space: fit.space,
+            bands: None,
         })
-        .collect()
+    }
 }
 
 /// Predict the test rows of `fold` from several bands of features, for every subject.
@@ -351,6 +409,7 @@ fn several_bands(
 }
 
 /// The rows of an outer fold that take part, and its inner folds counted within the training rows.
+#[derive(Debug)]
 struct FoldRows {
     train: Vec<usize>,
     test: Vec<usize>,

@@ -28,8 +28,8 @@ use super::design::{Clock, SampleDesign};
 use super::represent::Features;
 use crate::data::{Error, Fold, Monitor, Result, Runs};
 use crate::encoding::{
-    BandParts, EncodingParams, FoldFeatures, FoldPrediction, InnerScheme, Solver, inner_folds, predict_fold,
-    predict_fold_banded, predict_fold_with_inner,
+    BandParts, EncodingParams, FoldFeatures, FoldPrediction, InnerScheme, Selection, Solver, inner_folds,
+    predict_fold, predict_fold_banded, predict_fold_with_inner,
 };
 use crate::linalg::select_rows;
 use crate::stats::resampling::ResamplingPlan;
@@ -154,17 +154,8 @@ pub(super) fn predict_as(
     params: &EvaluateParams,
     keep_inner: bool,
 ) -> Result<Vec<FoldPrediction>> {
-    let scheme = match params.inner {
-        InnerRule::Runs(max_folds) => InnerScheme::Runs { max_folds },
-        InnerRule::Units(n_folds) => InnerScheme::Units { ids: &design.ids, n_folds, seed: params.seed },
-        InnerRule::Blocks { n_folds, gap } => InnerScheme::Blocks { n_folds, gap },
-    };
-    let inner = inner_folds(&design.runs, fold, scheme)?;
-    let tr_s = match design.clock {
-        Clock::Tr { tr_s } => tr_s,
-        // No haemodynamics on a stimulus clock, so this is never used.
-        Clock::Stimulus => 1.0,
-    };
+    let inner = inner_of(fold, design, params)?;
+    let tr_s = tr_of(design);
     fn of<'a>(features: &'a Features, design: &'a SampleDesign, tr_s: f64) -> FoldFeatures<'a> {
         FoldFeatures { values: features.view(), runs: &design.runs, tr_s }
     }
@@ -191,6 +182,54 @@ pub(super) fn predict_as(
     } else {
         predict_fold_banded(&bands, responses, fold, &inner, &params.encoding)
     }
+}
+
+/// How the training rows of a fold are divided again; not at all where penalties are judged without folds.
+pub(super) fn inner_of(fold: &Fold, design: &SampleDesign, params: &EvaluateParams) -> Result<Vec<Fold>> {
+    if params.encoding.selection != Selection::Folds {
+        return Ok(Vec::new());
+    }
+    let scheme = match params.inner {
+        InnerRule::Runs(max_folds) => InnerScheme::Runs { max_folds },
+        InnerRule::Units(n_folds) => InnerScheme::Units { ids: &design.ids, n_folds, seed: params.seed },
+        InnerRule::Blocks { n_folds, gap } => InnerScheme::Blocks { n_folds, gap },
+    };
+    inner_folds(&design.runs, fold, scheme)
+}
+
+/// Seconds per sample.
+pub(super) fn tr_of(design: &SampleDesign) -> f64 {
+    match design.clock {
+        Clock::Tr { tr_s } => tr_s,
+        // No haemodynamics on a stimulus clock, so this is never used.
+        Clock::Stimulus => 1.0,
+    }
+}
+
+/// What null draws of held-out samples, in `order`, move.
+pub(super) fn null_of(order: &[usize], design: &SampleDesign, params: &EvaluateParams) -> NullParams {
+    let scheme = match design.clock {
+        Clock::Tr { tr_s } => {
+            NullScheme::CircularShift { min_shift: (params.min_shift_s / tr_s).ceil() as usize }
+        }
+        Clock::Stimulus => NullScheme::Blocks {
+            block_ids: order.iter().map(|&i| design.block_names[design.blocks[i]].clone()).collect(),
+        },
+    };
+    NullParams {
+        scheme,
+        n_permutations: params.n_shifts.max(1),
+        seed: params.seed,
+        spread: CROSS_VALIDATED_SPREAD,
+    }
+}
+
+/// How often each block is drawn in each bootstrap draw (draws × blocks).
+pub(super) fn block_draws(design: &SampleDesign, params: &EvaluateParams) -> Result<Mat<f64>> {
+    let plan = ResamplingPlan::new(params.seed, &design.block_names, params.n_bootstraps, params.n_shifts)?;
+    let rows: Vec<Vec<u32>> =
+        (0..params.n_bootstraps).into_par_iter().map(|b| plan.bootstrap(b).blocks).collect();
+    Ok(Mat::from_fn(params.n_bootstraps, design.block_names.len(), |b, k| f64::from(rows[b][k])))
 }
 
 /// Put the folds of one cell together and score them.
@@ -326,20 +365,7 @@ fn draw(
     monitor: &Monitor,
 ) -> Result<Draws> {
     let blocks: Vec<usize> = order.iter().map(|&i| design.blocks[i]).collect();
-    let scheme = match design.clock {
-        Clock::Tr { tr_s } => {
-            NullScheme::CircularShift { min_shift: (params.min_shift_s / tr_s).ceil() as usize }
-        }
-        Clock::Stimulus => {
-            NullScheme::Blocks { block_ids: blocks.iter().map(|&b| design.block_names[b].clone()).collect() }
-        }
-    };
-    let null = NullParams {
-        scheme,
-        n_permutations: params.n_shifts.max(1),
-        seed: params.seed,
-        spread: CROSS_VALIDATED_SPREAD,
-    };
+    let null = null_of(order, design, params);
     let (null, p_value, note) =
         match correlation_test(predictions.as_ref(), observed.as_ref(), runs, &null, monitor) {
             Ok(test) => (test.null, test.p_value, test.support.warning),
@@ -347,11 +373,7 @@ fn draw(
             // Runs too short to be shifted, blocks torn apart by folds: no null, and the reason.
             Err(reason) => (Vec::new(), vec![f64::NAN; predictions.ncols()], Some(reason.to_string())),
         };
-    let plan = ResamplingPlan::new(params.seed, &design.block_names, params.n_bootstraps, params.n_shifts)?;
-    let rows: Vec<Vec<u32>> =
-        (0..params.n_bootstraps).into_par_iter().map(|b| plan.bootstrap(b).blocks).collect();
-    let multiplicities =
-        Mat::from_fn(params.n_bootstraps, design.block_names.len(), |b, k| f64::from(rows[b][k]));
+    let multiplicities = block_draws(design, params)?;
     let groups: Vec<Option<usize>> = runs.codes().into_iter().map(Some).collect();
     let bootstrap = bootstrap_correlations(
         predictions.as_ref(),

@@ -5,6 +5,7 @@ mod bootstrap;
 pub mod ceilings;
 pub mod depth;
 mod design;
+pub mod encoding;
 mod evaluate;
 pub mod group;
 pub mod model;

@@ -5,6 +5,7 @@ pub mod ceiling;
 pub mod convergence;
 pub mod distance;
 pub mod multiplicity;
+pub mod null_draws;
 pub mod ordination;
 pub mod permanova;
 pub mod permdisp;

@@ -284,22 +284,22 @@ pub fn correlation_test(
 }
 
 /// A stretch of predictions that meets a stretch of responses.
-struct Segment {
-    from: usize,
-    to: usize,
-    len: usize,
+pub(super) struct Segment {
+    pub(super) from: usize,
+    pub(super) to: usize,
+    pub(super) len: usize,
 }
 
 /// What may be moved, checked and counted.
-struct Moves {
+pub(super) struct Moves {
     /// Classes of blocks that may change places: their ids and first samples, and their common length.
     classes: Vec<(Vec<String>, Vec<usize>, usize)>,
-    n_distinct: f64,
-    of: String,
+    pub(super) n_distinct: f64,
+    pub(super) of: String,
 }
 
 impl Moves {
-    fn new(runs: &Runs, params: &NullParams) -> Result<Self> {
+    pub(super) fn new(runs: &Runs, params: &NullParams) -> Result<Self> {
         if params.n_permutations == 0 {
             return Err(Error::Invalid {
                 what: "n_permutations".into(),
@@ -360,7 +360,7 @@ impl Moves {
     }
 
     /// Draw `index` of blocks: which predictions meet which responses.
-    fn segments(&self, seed: u64, index: usize) -> Vec<Segment> {
+    pub(super) fn segments(&self, seed: u64, index: usize) -> Vec<Segment> {
         self.classes
             .iter()
             .flat_map(|(ids, starts, len)| {

@@ -1,0 +1,432 @@
+//! Score one set of features against all targets of all subjects, and keep what the group stage needs.
+//!
+//! Per outer fold the work on features (reduction, delays, decompositions) is done once for all subjects; each
+//! subject's targets then go through it in tiles. What is kept per target is small ([`FoldMoments`], penalties,
+//! inner scores, a p-value); held-out predictions of as many targets as memory allows wait, in single precision,
+//! until the last fold, since a null draw moves them within all folds at once. Of the null draws the maximum over
+//! targets is kept, so that max-T over layers, models and targets can be made later without the draws; where
+//! targets are few the draws themselves and a bootstrap are kept too.
+//!
+//! A target that is constant over some training rows, or holds a value that is not finite, is undefined there and
+//! harms no other one. The bits of a target do not depend on its company, on memory or on threads.
+//! Source: specs: alignment-methods B1, B6, B17; DESIGN 1.4.
+
+use std::ops::Range;
+
+use faer::{Mat, MatRef};
+use rayon::prelude::*;
+
+use super::super::bootstrap::bootstrap_correlations;
+use super::super::design::SampleDesign;
+use super::super::evaluate::{EvaluateParams, block_draws, held_out_order, inner_of, null_of, tr_of};
+use super::super::represent::Features;
+use super::moments::{FoldMoments, moments_of};
+use crate::data::{Error, Fold, Monitor, Result, Runs};
+use crate::encoding::{AlphaChoice, FoldFeatures, FoldPlan};
+use crate::linalg::select_rows;
+use crate::stats::null_draws::NullDraws;
+use crate::stats::summary::permutation_p;
+
+/// Targets that one thread works on at a time.
+pub const BLOCK: usize = 480;
+/// Most targets of a cell that keeps predictions and draws.
+pub const MOST_WITH_DRAWS: usize = 2000;
+
+/// One set of features against all targets of one subject.
+#[derive(Debug, Clone)]
+pub struct EncodingCell {
+    /// Moments of the held-out predictions.
+    pub moments: FoldMoments,
+    /// Penalty per fold and target, as a multiple of mean(s²); NaN where undefined (folds × targets).
+    pub alphas: Mat<f64>,
+    /// Inner cross-validated score per fold and target: what a choice of layers may look at.
+    pub inner_scores: Mat<f64>,
+    /// (fold, target) whose penalty is the smallest, and the largest, of the grid.
+    pub n_at_edges: [usize; 2],
+    /// Components of the features, per fold.
+    pub n_components: Vec<usize>,
+    /// What chance gives.
+    pub chance: Chance,
+    /// What is kept of few targets only.
+    pub draws: Option<CellDraws>,
+}
+
+/// What null draws of held-out predictions say.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Chance {
+    /// One-sided p-value per target; NaN where undefined.
+    pub p_value: Vec<f64>,
+    /// Largest null correlation over targets, per draw; empty where chance cannot be imitated.
+    pub maxima: Vec<f32>,
+    /// Why there is no p-value, or what limits it.
+    pub note: Option<String>,
+}
+
+/// Predictions and draws of a cell.
+#[derive(Debug, Clone, PartialEq)]
+pub struct CellDraws {
+    /// Held-out predictions (samples × targets), in the order of
+    /// [`held_out_order`](crate::pipelines::held_out_order).
+    pub predictions: Mat<f32>,
+    /// Correlations of the bootstrap draws (draws × targets).
+    pub bootstrap: Mat<f32>,
+    /// Correlations of the null draws, draw after draw.
+    pub null: Vec<f32>,
+}
+
+/// Score `features` against every subject (samples × targets each).
+///
+/// `memory` is how many bytes predictions and decomposed folds may take at a time; one fold and one tile of
+/// targets are always allowed. `keep_draws` keeps predictions and draws, and is meant for at most
+/// [`MOST_WITH_DRAWS`] targets. Errors: those of the encoding model and of the design; a stop on request.
+pub fn score_targets(
+    features: &Features,
+    subjects: &[MatRef<'_, f64>],
+    design: &SampleDesign,
+    params: &EvaluateParams,
+    keep_draws: bool,
+    memory: usize,
+    monitor: &Monitor,
+) -> Result<Vec<EncodingCell>> {
+    let (order, runs) = held_out_order(design)?;
+    let folds: Vec<&Fold> = design.folds.iter().filter(|fold| !fold.test.is_empty()).collect();
+    let null = NullDraws::new(&runs, &null_of(&order, design, params));
+    let mut cells: Vec<Partial> =
+        subjects.iter().map(|y| Partial::new(&runs, y.ncols(), &null, keep_draws, order.len())).collect();
+    let most = subjects.iter().map(|y| y.ncols()).max().unwrap_or(0);
+    let one_fold = fold_bytes(features, design, params);
+    // Folds that are worked on at once, then targets whose predictions fit beside them.
+    let at_once = (memory / 2 / one_fold.max(1)).clamp(1, folds.len().max(1)).min(rayon::current_num_threads());
+    let per_target = 4 * order.len() * subjects.len().max(1);
+    let chunk = match params.encoding.alpha_choice {
+        // A shared penalty looks at all targets together.
+        AlphaChoice::Shared => most.max(1),
+        AlphaChoice::PerTarget => {
+            let room = memory.saturating_sub(at_once * one_fold) / per_target.max(1);
+            (room / BLOCK).max(1) * BLOCK
+        }
+    };
+    for from in (0..most).step_by(chunk) {
+        let wanted = from..most.min(from + chunk);
+        for cell in &mut cells {
+            cell.open(&wanted);
+        }
+        let mut first_row = 0;
+        for (group_idx, group) in folds.chunks(at_once).enumerate() {
+            monitor.check()?;
+            let fitted: Vec<Vec<FoldPart>> = group
+                .par_iter()
+                .map(|fold| fit_fold(features, subjects, fold, design, params, &wanted, monitor))
+                .collect::<Result<_>>()?;
+            for (at, parts) in fitted.into_iter().enumerate() {
+                let fold_idx = group_idx * at_once + at;
+                for (cell, part) in cells.iter_mut().zip(parts) {
+                    cell.take(fold_idx, first_row, &wanted, part);
+                }
+                first_row += folds[fold_idx].test.len();
+            }
+        }
+        for (cell, y) in cells.iter_mut().zip(subjects) {
+            cell.test(&wanted, *y, &order, &null, monitor)?;
+        }
+    }
+    let multiplicities = if keep_draws { Some(block_draws(design, params)?) } else { None };
+    cells
+        .into_iter()
+        .zip(subjects)
+        .map(|(cell, y)| cell.finish(*y, &order, &runs, design, &null, multiplicities.as_ref()))
+        .collect()
+}
+
+/// Bytes that one decomposed fold takes, with what its making takes.
+pub fn fold_bytes(features: &Features, design: &SampleDesign, params: &EvaluateParams) -> usize {
+    fold_bytes_of(features.view().ncols(), design, params)
+}
+
+/// [`fold_bytes`] of features of this width.
+pub fn fold_bytes_of(width: usize, design: &SampleDesign, params: &EvaluateParams) -> usize {
+    let n = design.n_samples();
+    let q = params.encoding.reduce.map_or(width, |r| r.max_components.min(width).min(n));
+    let p = q * crate::signal::n_columns(&params.encoding.hrf);
+    let k = p.min(n);
+    let inner = match params.encoding.selection {
+        crate::encoding::Selection::Folds => match params.inner {
+            super::super::evaluate::InnerRule::Runs(folds)
+            | super::super::evaluate::InnerRule::Units(folds)
+            | super::super::evaluate::InnerRule::Blocks { n_folds: folds, .. } => folds,
+        },
+        _ => 1,
+    };
+    // Features and design with their training rows; decompositions with their work space, inner ones after it.
+    8 * (2 * n * width + 3 * n * p + 6 * k * k + (inner + 1) * (3 * k * k + n * k))
+}
+
+/// What one fold gives for the wanted targets of one subject.
+struct FoldPart {
+    moments: Vec<[f64; 5]>,
+    alphas: Vec<f64>,
+    inner_scores: Vec<f64>,
+    n_at_edges: [usize; 2],
+    n_components: usize,
+    /// Test rows × targets; zero where undefined.
+    predictions: Mat<f32>,
+}
+
+fn fit_fold(
+    features: &Features,
+    subjects: &[MatRef<'_, f64>],
+    fold: &Fold,
+    design: &SampleDesign,
+    params: &EvaluateParams,
+    wanted: &Range<usize>,
+    monitor: &Monitor,
+) -> Result<Vec<FoldPart>> {
+    let inner = inner_of(fold, design, params)?;
+    let input = FoldFeatures { values: features.view(), runs: &design.runs, tr_s: tr_of(design) };
+    let plan = FoldPlan::new(&input, fold, &inner, &params.encoding)?;
+    if plan.test_rows() != fold.test {
+        return Err(Error::Invalid {
+            what: format!("fold {}", fold.name),
+            expected: "padded samples to be left out of the folds where they are dropped".into(),
+            found: format!("{} of {} test rows to be predicted", plan.test_rows().len(), fold.test.len()),
+            hint: "build the folds without padded rows".into(),
+        });
+    }
+    let block = match params.encoding.alpha_choice {
+        AlphaChoice::Shared => wanted.len().max(1),
+        AlphaChoice::PerTarget => BLOCK,
+    };
+    subjects
+        .par_iter()
+        .map(|y| {
+            let here = wanted.start.min(y.ncols())..wanted.end.min(y.ncols());
+            let starts: Vec<usize> = here.clone().step_by(block).collect();
+            let blocks: Vec<FoldPart> = starts
+                .into_par_iter()
+                .map(|from| {
+                    monitor.check()?;
+                    fit_block(&plan, y.get(.., from..here.end.min(from + block)))
+                })
+                .collect::<Result<_>>()?;
+            Ok(join(blocks, fold.test.len()))
+        })
+        .collect()
+}
+
+/// Choose penalties and predict for some targets.
+fn fit_block(plan: &FoldPlan, y: MatRef<'_, f64>) -> Result<FoldPart> {
+    // A target that is not finite somewhere is treated as one that does not vary.
+    let finite: Vec<bool> = (0..y.ncols()).map(|j| y.col(j).iter().all(|v| v.is_finite())).collect();
+    let clean = (!finite.iter().all(|f| *f))
+        .then(|| Mat::from_fn(y.nrows(), y.ncols(), |i, j| if finite[j] { y[(i, j)] } else { 0.0 }));
+    let y = clean.as_ref().map_or(y, |clean| clean.as_ref());
+    let fit = plan.fit(y)?;
+    let moments = moments_of(fit.predictions.as_ref(), y, &fit.rows);
+    Ok(FoldPart {
+        moments: moments
+            .into_iter()
+            .zip(&finite)
+            .map(|(m, finite)| if *finite && !m[1].is_nan() { m } else { [f64::NAN; 5] })
+            .collect(),
+        predictions: Mat::from_fn(fit.rows.len(), y.ncols(), |i, j| {
+            let value = fit.predictions[(i, j)];
+            if value.is_finite() { value as f32 } else { 0.0 }
+        }),
+        alphas: fit.alpha_multiples,
+        inner_scores: fit.inner_scores,
+        n_at_edges: [fit.n_at_lower_edge, fit.n_at_upper_edge],
+        n_components: fit.n_components,
+    })
+}
+
+/// Tiles side by side.
+fn join(blocks: Vec<FoldPart>, n_rows: usize) -> FoldPart {
+    let width = blocks.iter().map(|b| b.moments.len()).sum();
+    let mut predictions = Mat::<f32>::zeros(n_rows, width);
+    let mut whole = FoldPart {
+        moments: Vec::with_capacity(width),
+        alphas: Vec::with_capacity(width),
+        inner_scores: Vec::with_capacity(width),
+        n_at_edges: [0, 0],
+        n_components: blocks.first().map_or(0, |b| b.n_components),
+        predictions: Mat::zeros(0, 0),
+    };
+    for block in blocks {
+        for j in 0..block.moments.len() {
+            let to = predictions.col_as_slice_mut(whole.moments.len() + j);
+            to.copy_from_slice(block.predictions.col_as_slice(j));
+        }
+        whole.moments.extend(block.moments);
+        whole.alphas.extend(block.alphas);
+        whole.inner_scores.extend(block.inner_scores);
+        whole.n_at_edges.iter_mut().zip(block.n_at_edges).for_each(|(sum, n)| *sum += n);
+    }
+    whole.predictions = predictions;
+    whole
+}
+
+/// A cell that is being filled.
+struct Partial {
+    cell: EncodingCell,
+    n_held_out: usize,
+    /// Held-out predictions of the targets at work.
+    predictions: Mat<f32>,
+    kept: Option<CellDraws>,
+}
+
+impl Partial {
+    fn new(runs: &Runs, n_targets: usize, null: &Result<NullDraws>, keep_draws: bool, n: usize) -> Self {
+        let lengths: Vec<usize> = runs.ranges().map(|range| range.len()).collect();
+        let undefined = || Mat::full(lengths.len(), n_targets, f64::NAN);
+        let (n_draws, note) = match null {
+            Ok(null) => (null.n_draws(), null.support.warning.clone()),
+            // Runs too short to be shifted, blocks torn apart by folds: no null, and the reason.
+            Err(reason) => (0, Some(reason.to_string())),
+        };
+        Partial {
+            cell: EncodingCell {
+                alphas: undefined(),
+                inner_scores: undefined(),
+                n_at_edges: [0, 0],
+                n_components: vec![0; lengths.len()],
+                chance: Chance {
+                    p_value: vec![f64::NAN; n_targets],
+                    maxima: vec![f32::NEG_INFINITY; n_draws],
+                    note,
+                },
+                draws: None,
+                moments: FoldMoments::empty(lengths, n_targets),
+            },
+            n_held_out: n,
+            predictions: Mat::zeros(0, 0),
+            kept: keep_draws.then(|| CellDraws {
+                predictions: Mat::zeros(n, n_targets),
+                bootstrap: Mat::zeros(0, n_targets),
+                null: vec![f32::NAN; n_draws * n_targets],
+            }),
+        }
+    }
+
+    /// Make room for the wanted targets.
+    fn open(&mut self, wanted: &Range<usize>) {
+        let n_targets = self.cell.moments.n_targets();
+        let width = wanted.end.min(n_targets).saturating_sub(wanted.start);
+        self.predictions = Mat::zeros(self.n_held_out, width);
+    }
+
+    fn take(&mut self, fold: usize, first_row: usize, wanted: &Range<usize>, part: FoldPart) {
+        for (at, moments) in part.moments.iter().enumerate() {
+            let target = wanted.start + at;
+            self.cell.moments.set(fold, target, *moments);
+            self.cell.alphas[(fold, target)] = part.alphas[at];
+            self.cell.inner_scores[(fold, target)] = part.inner_scores[at];
+            let from = part.predictions.col_as_slice(at);
+            self.predictions.col_as_slice_mut(at)[first_row..first_row + from.len()].copy_from_slice(from);
+        }
+        self.cell.n_at_edges.iter_mut().zip(part.n_at_edges).for_each(|(sum, n)| *sum += n);
+        self.cell.n_components[fold] = part.n_components;
+    }
+
+    /// Compare the predictions at work with null draws.
+    fn test(
+        &mut self,
+        wanted: &Range<usize>,
+        y: MatRef<'_, f64>,
+        order: &[usize],
+        null: &Result<NullDraws>,
+        monitor: &Monitor,
+    ) -> Result<()> {
+        let width = self.predictions.ncols();
+        if let Some(kept) = &mut self.kept {
+            for at in 0..width {
+                let to = kept.predictions.col_as_slice_mut(wanted.start + at);
+                to.copy_from_slice(self.predictions.col_as_slice(at));
+            }
+        }
+        let Ok(null) = null else { return Ok(()) };
+        let n_targets = y.ncols();
+        let starts: Vec<usize> = (0..width).step_by(BLOCK).collect();
+        // A few blocks at a time: their draws wait until their maxima are taken.
+        for some in starts.chunks(2 * rayon::current_num_threads()) {
+            let found = some
+                .par_iter()
+                .map(|&from| {
+                    let to = width.min(from + BLOCK);
+                    let observed: Vec<f64> =
+                        (from..to).map(|at| self.cell.moments.r_of(wanted.start + at)).collect();
+                    let here = y.get(.., wanted.start + from..wanted.start + to);
+                    // Where there is no correlation the values may not be finite; they are not looked at.
+                    let responses = Mat::from_fn(order.len(), to - from, |t, at| {
+                        if observed[at].is_nan() { 0.0 } else { here[(order[t], at)] }
+                    });
+                    let predictions = self.predictions.get(.., from..to);
+                    let tile = null.tile(predictions, responses.as_ref(), &observed, monitor)?;
+                    Ok((from, observed, tile))
+                })
+                .collect::<Result<Vec<_>>>()?;
+            for (from, observed, tile) in found {
+                for (at, r) in observed.iter().enumerate() {
+                    self.cell.chance.p_value[wanted.start + from + at] = match r.is_nan() {
+                        true => f64::NAN,
+                        false => permutation_p(tile.n_reaching[at], null.n_draws()),
+                    };
+                }
+                for (draw, row) in tile.null.chunks_exact(observed.len().max(1)).enumerate() {
+                    let largest = &mut self.cell.chance.maxima[draw];
+                    *largest = row.iter().fold(*largest, |m, x| m.max(*x));
+                    if let Some(kept) = &mut self.kept {
+                        let to = draw * n_targets + wanted.start + from;
+                        kept.null[to..to + row.len()].copy_from_slice(row);
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn finish(
+        mut self,
+        y: MatRef<'_, f64>,
+        order: &[usize],
+        runs: &Runs,
+        design: &SampleDesign,
+        null: &Result<NullDraws>,
+        multiplicities: Option<&Mat<f64>>,
+    ) -> Result<EncodingCell> {
+        if null.is_err() {
+            self.cell.chance.maxima.clear();
+        }
+        if let (Some(mut kept), Some(multiplicities)) = (self.kept.take(), multiplicities) {
+            kept.bootstrap = bootstrap(&kept.predictions, y, order, runs, design, multiplicities);
+            self.cell.draws = Some(kept);
+        }
+        Ok(self.cell)
+    }
+}
+
+/// Bootstrap draws of the correlations of held-out predictions (draws × targets).
+pub(super) fn bootstrap(
+    predictions: &Mat<f32>,
+    y: MatRef<'_, f64>,
+    order: &[usize],
+    runs: &Runs,
+    design: &SampleDesign,
+    multiplicities: &Mat<f64>,
+) -> Mat<f32> {
+    let blocks: Vec<usize> = order.iter().map(|&i| design.blocks[i]).collect();
+    let groups: Vec<Option<usize>> = runs.codes().into_iter().map(Some).collect();
+    let observed = select_rows(y, order);
+    let parts: Vec<Mat<f64>> = (0..y.ncols())
+        .step_by(BLOCK)
+        .collect::<Vec<_>>()
+        .into_par_iter()
+        .map(|from| {
+            let to = y.ncols().min(from + BLOCK);
+            let finite = |v: f64| if v.is_finite() { v } else { 0.0 };
+            let p = Mat::from_fn(order.len(), to - from, |t, j| f64::from(predictions[(t, from + j)]));
+            let o = Mat::from_fn(order.len(), to - from, |t, j| finite(observed[(t, from + j)]));
+            bootstrap_correlations(p.as_ref(), o.as_ref(), &groups, &blocks, multiplicities.as_ref())
+        })
+        .collect();
+    Mat::from_fn(multiplicities.nrows(), y.ncols(), |b, j| parts[j / BLOCK][(b, j % BLOCK)] as f32)
+}
