@@ -58,6 +58,8 @@ pub enum NanPolicy {
     Refuse,
     /// Leave out every sample in which some ROI is not finite, and say which.
     MaskSamples,
+    /// Leave them where they are.
+    Keep,
 }
 
 /// How to read a response file.
@@ -163,6 +165,7 @@ pub fn load_responses(path: &Path, params: &ResponsesParams) -> Result<LoadedRes
             (0..cube.n_samples).collect()
         }
         NanPolicy::MaskSamples => mask_samples(path, &mut cube)?,
+        NanPolicy::Keep => (0..cube.n_samples).collect(),
     };
     Ok(LoadedResponses {
         n_samples: cube.n_samples,

@@ -574,12 +574,14 @@
       return { name: m, modality: m, sub: countWords(mine, map !== "mean score"), values: new Map(mine.map((r) => [r.roi, of(r)])) };
     }) };
   }
-  figures.surface = (figure, plot, legend) => {
+  figures.surface = (figure, plot, legend) => drawSurface(figure, plot, legend, surfaceMaps);
+  /** Cortex with the maps that `mapsOf` offers. */
+  function drawSurface(figure, plot, legend, mapsOf) {
     const spaces = data.surfaces || [];
     if (!spaces.length) return absent(plot, "No surface is among these results.");
     const space = choose(figure, "space", "Space", spaces.map((s) => s.space));
     const surface = spaces.find((s) => s.space === space);
-    const shown = surfaceMaps(figure, space);
+    const shown = mapsOf(figure, space);
     if (!shown) return absent(plot, "No map is among the results of this space.");
     const group = choose(figure, "group", "Seen", distinct(surface.views.map((v) => v.group)));
     const views = surface.views.filter((v) => v.group === group);
@@ -660,7 +662,7 @@
         picture.addEventListener("pointerleave", () => { tip.hidden = true; });
       }
     }
-  };
+  }
 
   figures.differences = (figure, plot, legend) => {
     const list = rows("controls").filter((c) => (!c.claim_representation || c.claim_representation === "stable_mode") && isNumber(c.difference));
@@ -723,12 +725,12 @@
   };
 
   /** Axes of a small panel of lines: returns the two mappings. */
-  function panel(parent, label, low, high, words) {
+  function panel(parent, label, low, high, words, digits = 2) {
     const box = svg("svg", { viewBox: "0 0 200 124", role: "img", "aria-label": label }, parent);
     const span = high - low || 1;
     const x = (t) => 30 + 164 * t, y = (v) => 104 - 96 * ((v - low) / span);
     svg("path", { d: "M30 8V104H194", class: "axis" }, box);
-    for (const v of [low, high]) svg("text", { x: 26, y: y(v) + 3, "text-anchor": "end" }, box, show(v, 2));
+    for (const v of [low, high]) svg("text", { x: 26, y: y(v) + 3, "text-anchor": "end" }, box, show(v, digits));
     svg("text", { x: 30, y: 118 }, box, words[0]);
     svg("text", { x: 194, y: 118, "text-anchor": "end" }, box, words[1]);
     return { box, x, y };
@@ -806,6 +808,98 @@
       if (claim && network === "all networks") titled(svg("path", { d: `M30 ${p.y(claim.claim)}H194`, class: "one", "stroke-dasharray": "5 3", opacity: noStable(m.model) ? 0.35 : 1 }, p.box), (noStable(m.model) ? "mode that is not stable " : "stable mode ") + show(claim.claim));
     }
   };
+
+  // ---- encoding layer by layer ------------------------------------------------------------------
+  /** Rows of one benchmark and subject, the mean over subjects where there is one. */
+  function encoded(figure, name) {
+    const list = narrow(figure, rows(name), [["benchmark", "Benchmark"]]);
+    const subjects = distinct(list.map((r) => r.subject));
+    const subject = subjects.length ? choose(figure, "subject", "Subject", subjects, "(mean)") : null;
+    return list.filter((r) => r.subject === subject);
+  }
+  const inOrder = (list) => modelOrder.filter((m, i) => modelOrder.findIndex((o) => o.model === m.model) === i && list.some((r) => r.model === m.model));
+  figures["encoding-profiles"] = (figure, plot, legend) => {
+    const list = encoded(figure, "layers").filter((r) => isNumber(r.r));
+    if (!list.length) return absent(plot, "No layer has a score.");
+    const networks = distinct(list.map((r) => r.targets)).filter((t) => t.startsWith("(network) ")).slice(0, 7);
+    networks.forEach((t, i) => legendItem(legend, "circle", "c" + (i % 7), t.slice(10)));
+    let low = 0, high = 0;
+    for (const r of list) { low = Math.min(low, r.r); high = Math.max(high, r.r); }
+    const cell = multiples(plot);
+    for (const m of inOrder(list)) {
+      const mine = list.filter((r) => r.model === m.model), layers = mine.filter((r) => isNumber(r.position)).sort((a, b) => a.position - b.position);
+      const all = layers.filter((r) => r.targets === "(all)"), chosenLevel = mine.find((r) => r.targets === "(all)" && !isNumber(r.position));
+      const p = panel(cell(m.model, chosenLevel ? `chosen on training rows: r ${show(chosenLevel.r)}` : ""), "layer profile of " + m.model, low, high, all.length ? [clip(all[0].layer, 14), clip(all[all.length - 1].layer, 14)] : ["", ""]);
+      svg("path", { d: `M30 ${p.y(0)}H194`, class: "axis" }, p.box);
+      const at = (rs) => line(rs.map((r) => [p.x(r.position), p.y(r.r)]));
+      const groups = groupBy(layers, (r) => r.targets);
+      let faint = "";
+      for (const [name, rs] of groups) if (!name.startsWith("(")) faint += at(rs);
+      svg("path", { d: faint, fill: "none", stroke: "currentColor", "stroke-width": 0.7, opacity: groups.size > 100 ? 0.1 : 0.25 }, p.box);
+      networks.forEach((name, i) => {
+        const rs = groups.get(name), g = svg("g", { class: "c" + (i % 7) }, p.box);
+        if (!rs) return;
+        svg("path", { d: at(rs), fill: "none", stroke: "currentColor", "stroke-width": 1.4 }, g);
+        for (const r of rs) titled(mark(g, SYMBOLS[i % SYMBOLS.length], p.x(r.position), p.y(r.r), 2.2), `${name.slice(10)}, ${r.layer}: ${show(r.r)}${interval(r)}`);
+      });
+      svg("path", { d: at(all), fill: "none", stroke: "currentColor", "stroke-width": 2.4 }, p.box);
+      for (const r of all) {
+        if (isNumber(r.lower) && isNumber(r.upper)) svg("path", { d: `M${p.x(r.position)} ${p.y(r.lower)}V${p.y(r.upper)}`, stroke: "currentColor", "stroke-width": 1.2, opacity: 0.7 }, p.box);
+        titled(mark(p.box, "circle", p.x(r.position), p.y(r.r), 2.8), `all targets, ${r.layer}: ${show(r.r)}${interval(r)}`);
+      }
+      if (chosenLevel) titled(svg("path", { d: `M30 ${p.y(chosenLevel.r)}H194`, class: "one", "stroke-dasharray": "5 3" }, p.box), `chosen on training rows: ${show(chosenLevel.r)}${interval(chosenLevel)}`);
+    }
+  };
+  figures["encoding-choice"] = (figure, plot) => {
+    const list = encoded(figure, "selection").filter((r) => isNumber(r.r) && isNumber(r.best_r));
+    if (!list.length) return absent(plot, "No choice of layers is among these results.");
+    let low = 0, high = 0;
+    for (const r of list) { low = Math.min(low, r.r, r.best_r); high = Math.max(high, r.r, r.best_r); }
+    const cell = multiples(plot), span = high - low || 1;
+    for (const m of inOrder(list)) {
+      const mine = list.filter((r) => r.model === m.model), about = encodedModel(figure, m.model);
+      const p = panel(cell(m.model, about && isNumber(about.selection_bias) ? `mean bias ${show(about.selection_bias)}` : ""), "best against chosen layer of " + m.model, low, high, ["chosen: r " + show(low, 2), show(high, 2)]);
+      svg("path", { d: `M${p.x(0)} ${p.y(low)}L${p.x(1)} ${p.y(high)}`, class: "zero" }, p.box);
+      const g = svg("g", { class: "c" + (modalityIndex(m.modality) % 7) }, p.box);
+      for (const r of mine.slice(0, 4000)) titled(mark(g, symbolOf(m.modality), p.x((r.r - low) / span), p.y(r.best_r), 2, { opacity: mine.length > 300 ? 0.25 : 0.7 }), `${r.roi}: chosen ${r.chosen_layer} (${show(100 * r.chosen_share, 0)} % of folds) r ${show(r.r)}${interval(r)}; best ${r.best_layer} r ${show(r.best_r)}`);
+    }
+  };
+  /** The row of a model that belongs to what a figure shows. */
+  function encodedModel(figure, model) {
+    const state = chosen[figure.id] || {};
+    return rows("encoding_models").find((r) => r.model === model && (!state.benchmark || r.benchmark === state.benchmark) && (!state.subject || r.subject === state.subject));
+  }
+  figures["encoding-layers"] = (figure, plot) => {
+    const list = encoded(figure, "layers").filter((r) => isNumber(r.n_chosen) && isNumber(r.position));
+    const groups = distinct(list.map((r) => r.targets)).filter((t) => t.startsWith("("));
+    const group = groups.length ? choose(figure, "targets", "Targets", groups, "(all)") : null;
+    const shown = list.filter((r) => r.targets === group);
+    if (!shown.length) return absent(plot, "No layer was chosen.");
+    const cell = multiples(plot);
+    for (const m of inOrder(shown)) {
+      const mine = shown.filter((r) => r.model === m.model).sort((a, b) => a.position - b.position);
+      const most = Math.max(1, ...mine.map((r) => r.n_chosen));
+      const p = panel(cell(m.model, group === "(all)" ? "all targets" : group), "layers chosen by targets of " + m.model, 0, most, [clip(mine[0].layer, 14), clip(mine[mine.length - 1].layer, 14)], 0);
+      const g = svg("g", { class: "c" + (modalityIndex(m.modality) % 7) }, p.box), width = 164 / mine.length;
+      mine.forEach((r, i) => titled(svg("rect", { x: 30 + i * width + 0.1 * width, y: p.y(r.n_chosen), width: 0.8 * width, height: p.y(0) - p.y(r.n_chosen), fill: "currentColor", opacity: 0.75 }, g), `${r.layer}: chosen ${r.n_chosen} times`));
+    }
+  };
+  figures["encoding-surface"] = (figure, plot, legend) => drawSurface(figure, plot, legend, (figure, space) => {
+    const here = new Set(rows("models").filter((m) => m.space === space).map((m) => m.benchmark));
+    const maps = ["depth of the best layer", "depth, centroid", "score of the chosen layers"];
+    const map = choose(figure, "map", "Map", maps, maps[0]);
+    const list = encoded(figure, "selection").filter((r) => here.has(r.benchmark));
+    if (!list.length) return null;
+    const masked = new Set(rows("rois").filter((r) => r.space === space && r.masked === true).map((r) => r.roi));
+    const column = map === maps[0] ? "depth" : map === maps[1] ? "centroid" : "r";
+    const of = (r) => {
+      if (masked.has(r.roi)) return { value: null, why: "masked: the ceiling is too low" };
+      if (column !== "r" && r.significant !== true) return { value: null, why: r.significant === false ? "the best layer is not significant" : "no p-value" };
+      return { value: r[column], why: r.status, note: `chosen ${r.chosen_layer}, best ${r.best_layer}; r ${show(r.r)}` };
+    };
+    const unit = column === "r" ? "correlation with held-out responses" : "depth in the network, 0 first layer, 1 last";
+    return { map, unit, rows: inOrder(list).map((m) => ({ name: m.model, modality: m.modality, sub: "", values: new Map(list.filter((r) => r.model === m.model).map((r) => [r.roi, of(r)])) })) };
+  });
 
   figures.multiverse = (figure, plot, legend) => {
     let list = rows("multiverse").filter((r) => isNumber(r.versus_layer_mean));

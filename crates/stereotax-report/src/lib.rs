@@ -10,6 +10,7 @@
 
 mod cells;
 mod embed;
+mod encoding;
 mod error;
 mod input;
 mod methods;

@@ -37,9 +37,19 @@ pub(crate) fn words(value: &Value) -> String {
 
 /// The methods text.
 pub(crate) fn write(input: &ReportInput) -> Vec<Paragraph> {
-    let settings = input.manifest.get("settings").cloned().unwrap_or(Value::Null);
+    let all = input.manifest.get("settings").cloned().unwrap_or(Value::Null);
+    let encoding = all.get("encoding").filter(|e| e.is_object()).cloned();
+    // Where only layers were encoded, nothing is said of dynamics.
+    let settings = match (all.get("nfas"), &encoding) {
+        (Some(nfas), _) => nfas.clone(),
+        (None, Some(_)) => Value::Null,
+        (None, None) => all,
+    };
     let get = |keys: &[&str]| keys.iter().find_map(|k| find(&settings, k)).map(words);
-    let mut paragraphs = vec![Paragraph { title: "Idea", sentences: idea(input) }];
+    let mut paragraphs = Vec::new();
+    if !settings.is_null() || encoding.is_none() {
+        paragraphs.push(Paragraph { title: "Idea", sentences: idea(input) });
+    }
     let parts: [(&'static str, Vec<Option<Sentence>>); 4] = [
         (
             "From layers to one representation",
@@ -114,6 +124,9 @@ pub(crate) fn write(input: &ReportInput) -> Vec<Paragraph> {
             paragraphs.push(Paragraph { title, sentences });
         }
     }
+    if let Some(encoding) = &encoding {
+        paragraphs.push(Paragraph { title: "Encoding layer by layer", sentences: encoded(encoding) });
+    }
     let mut about = vec![say(
         "Figures are drawn with Apache ECharts and own code; the colour map of scores is cividis.",
         &["li2018", "nunez2018"],
@@ -127,6 +140,83 @@ pub(crate) fn write(input: &ReportInput) -> Vec<Paragraph> {
 
 fn say(text: impl Into<String>, keys: &[&'static str]) -> Sentence {
     Sentence { text: text.into(), keys: keys.to_vec() }
+}
+
+/// Every target from every layer.
+fn encoded(settings: &Value) -> Vec<Sentence> {
+    let get = |key: &str| settings.get(key).map(words);
+    let model = match get("encoder").as_deref() {
+        Some("ols") => say("Responses of every target were predicted from every layer by least squares", &[]),
+        _ => say(
+            "Responses of every target were predicted from every layer by ridge regression",
+            &["hoerl1970"],
+        ),
+    };
+    let mut sentences = vec![model];
+    if let Some(reduce) = settings.get("reduce") {
+        let size = |value: &Value| {
+            find(value, "size")
+                .filter(|s| !s.is_null())
+                .map_or("as many as keep distances within 10 %".to_owned(), words)
+        };
+        match (reduce.as_str(), reduce.as_object().and_then(|o| o.keys().next()).map(String::as_str)) {
+            (Some("none"), _) => {
+                sentences.push(say("The units of a layer were z-scored on the training rows", &[]))
+            }
+            (_, Some("pca")) => sentences.push(say(
+                format!(
+                    "Layers were reduced to at most {} principal components of the training rows",
+                    find(reduce, "max_dim").map_or_else(String::new, words)
+                ),
+                &[],
+            )),
+            (_, Some("sparse")) => sentences.push(say(
+                format!("Layers were projected on sparse random directions ({})", size(reduce)),
+                &["li2006", "dasgupta2003"],
+            )),
+            (_, Some("gaussian")) => sentences.push(say(
+                format!("Layers were projected on Gaussian random directions ({})", size(reduce)),
+                &["dasgupta2003"],
+            )),
+            _ => {}
+        }
+    }
+    if let Some(hrf) = get("hrf").and_then(|v| hrf(&v)) {
+        sentences.push(hrf);
+    }
+    if get("encoder").as_deref() != Some("ols") {
+        let judged = match get("inner").as_deref() {
+            Some("loo") => say(
+                "The penalty of each target was the one that predicted every training row best from all others",
+                &["allen1974"],
+            ),
+            Some("gcv") => say(
+                "The penalty of each target was chosen by generalised cross-validation of the training rows",
+                &["golub1979"],
+            ),
+            _ => say(
+                format!(
+                    "The penalty of each target was chosen by at most {} inner folds of the training rows",
+                    get("inner_folds").unwrap_or_default()
+                ),
+                &[],
+            ),
+        };
+        sentences.push(judged);
+    }
+    if let Some(folds) = get("outer_folds") {
+        sentences.push(say(format!("Held out: {}", outer_folds(&folds)), &[]));
+    }
+    sentences.push(say("The best layer of a target was chosen in every held-out fold by the score of the training rows alone; its score is that of the predictions so chosen", &[]));
+    if let Some(shifts) = get("shifts") {
+        sentences.push(say(format!("p-values come from {shifts} draws that move predictions against responses within held-out folds (circular shifts of time series, permutations of stimuli), widened by √2"), &["phipson2010"]));
+    }
+    match get("multiplicity").as_deref() {
+        Some("max_t") => sentences.push(say("They are adjusted over all models, layers and targets of a benchmark and subject by single-step max-T", &["westfall1993", "nichols2002"])),
+        Some("none") | None => {}
+        Some(other) => sentences.extend(adjustment(other)),
+    }
+    sentences
 }
 
 fn idea(input: &ReportInput) -> Vec<Sentence> {

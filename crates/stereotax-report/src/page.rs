@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 
 use crate::cells::{Cell, Grid, counted, fixed, head, interval, listed, number};
 use crate::embed;
+use crate::encoding;
 use crate::error::ReportError;
 use crate::input::{ReportInput, Row, find};
 use crate::methods;
@@ -29,7 +30,8 @@ const fn section(id: &'static str, title: &'static str) -> Section {
     Section { id, title }
 }
 
-/// Every section, in the order of the page. All are on every page; one without results says so.
+/// Every section, in the order of the page. One without results says so; the sections of NFAS are left out of a
+/// page that holds encoding alone.
 pub const SECTIONS: &[Section] = &[
     section("headline", "What was asked, and what came out"),
     section("warnings", "Warnings"),
@@ -39,12 +41,25 @@ pub const SECTIONS: &[Section] = &[
     section("group-statistics", "Group statistics"),
     section("spectra", "Spectra and gates"),
     section("layer-profiles", "Layer profiles"),
+    section("encoding", "Encoding layer by layer"),
     section("controls", "Controls"),
     section("multiverse", "Multiverse of choices"),
     section("methods", "Methods"),
     section("references", "References"),
     section("provenance", "Provenance"),
     section("downloads", "Tables to download"),
+];
+
+/// Sections that speak of NFAS alone.
+const OF_NFAS: [&str; 8] = [
+    "model-space",
+    "scores",
+    "cortex",
+    "group-statistics",
+    "spectra",
+    "layer-profiles",
+    "controls",
+    "multiverse",
 ];
 
 const TEMPLATE: &str = include_str!("../assets/report.html");
@@ -69,6 +84,9 @@ pub fn render(input: &ReportInput) -> Result<String, ReportError> {
     let references = references_used(input, &paragraphs);
     let surfaces = surface::surfaces(input);
     let has_surface = surfaces.is_some();
+    let encoding = encoding::summary(input);
+    let nfas = input.tables.contains_key("scores") || encoding.is_none();
+    let shown: Vec<&Section> = SECTIONS.iter().filter(|s| nfas || !OF_NFAS.contains(&s.id)).collect();
     let data = json!({
         "tables": embedded.json,
         "unit": verdict.unit,
@@ -84,6 +102,9 @@ pub fn render(input: &ReportInput) -> Result<String, ReportError> {
     let template = engine.get_template("report.html").map_err(engine_error)?;
     let page = template.render(context! {
         sections => SECTIONS,
+        shown_sections => shown,
+        nfas,
+        encoding,
         name => name(input),
         question => input.manifest.get("question").or(input.manifest.get("description")).and_then(Value::as_str),
         asked => asked(input),
@@ -155,7 +176,8 @@ fn asked(input: &ReportInput) -> Vec<(String, String)> {
         let note = if masked > 0 { format!(" ({masked} masked)") } else { String::new() };
         asked.push(("ROIs".into(), format!("{rois}{note}")));
     }
-    let subjects = input.distinct("scores", "subject").iter().filter(|s| *s != "(mean)").count();
+    let scored = if input.tables.contains_key("scores") { "scores" } else { "encoding_models" };
+    let subjects = input.distinct(scored, "subject").iter().filter(|s| *s != "(mean)").count();
     if subjects > 0 {
         asked.push(("subjects".into(), subjects.to_string()));
     }

@@ -77,7 +77,9 @@ pub(crate) fn collect(input: &ReportInput) -> Vec<Warning> {
     if !known(&["permdisp", "dispersion"], &warnings) {
         warnings.extend(dispersion(input));
     }
-    if !known(&["no control", "controls_missing"], &warnings) && input.rows("controls").next().is_none() {
+    let about_modes = input.tables.contains_key("scores") || !input.tables.contains_key("encoding_models");
+    let without_controls = input.rows("controls").next().is_none() && about_modes;
+    if !known(&["no control", "controls_missing"], &warnings) && without_controls {
         warnings.push(warning(
             Severity::Serious,
             "controls_missing",

@@ -74,6 +74,8 @@ pub struct SubjectInput {
     pub responses: Mat<f64>,
     /// The same per repeat, where there are at least two.
     pub repeats: Vec<Mat<f64>>,
+    /// ROIs whose responses are not finite somewhere, ascending; they are 0 throughout and have no score.
+    pub not_finite: Vec<usize>,
     /// Digest of the file and of how it was read.
     pub digest: String,
 }
@@ -277,7 +279,8 @@ fn load_benchmark(
             key: subject.key.clone(),
             axes: response_axes(subject),
             targets: targets(study, benchmark),
-            nan: NanPolicy::Refuse,
+            // Group statistics of NFAS need every ROI; encoded by itself, a target harms no other one.
+            nan: if study.file.wants_nfas { NanPolicy::Refuse } else { NanPolicy::Keep },
             // The default column need not be there; one that was asked for must.
             networks: Some(analysis.networks.clone()).filter(|column| column != "network"),
         };
@@ -591,6 +594,22 @@ fn load_subject(
     let mean = Mat::from_fn(rows.len(), n_rois, |i, j| {
         single.iter().map(|values| values[(i, j)]).sum::<f64>() / n_single
     });
+    let (mut single, mut mean) = (single, mean);
+    let not_finite: Vec<usize> =
+        (0..n_rois).filter(|&j| mean.col(j).iter().any(|value| !value.is_finite())).collect();
+    for &j in &not_finite {
+        mean.col_mut(j).fill(0.0);
+        single.iter_mut().for_each(|values| values.col_mut(j).fill(0.0));
+    }
+    if !not_finite.is_empty() {
+        let names: Vec<String> = not_finite.iter().map(|&j| loaded.rois[j].roi.clone()).collect();
+        let text = format!(
+            "{what}: {} of {n_rois} targets hold values that are not finite and have no score: {}",
+            names.len(),
+            stereotax_io::names::list(&names)
+        );
+        findings.push(Finding::caution("not_finite", text));
+    }
     let mut repeats = if single.len() > 1 {
         single.into_iter().map(clean).collect::<Result<Vec<_>, _>>()?
     } else {
@@ -631,7 +650,7 @@ fn load_subject(
         known["roi_summary"] = serde_json::json!(benchmark.roi_summary);
     }
     let digest = crate::node::digest_of_json(&known);
-    Ok(SubjectInput { id: subject.id.clone(), responses, repeats, digest })
+    Ok(SubjectInput { id: subject.id.clone(), responses, repeats, not_finite, digest })
 }
 
 /// Confounds in the order of the samples: one row per row of the response file.
@@ -691,7 +710,12 @@ fn group_mean(subjects: Vec<SubjectInput>, design: &SampleDesign) -> stereotax::
     let responses = pipelines::group_mean(&responses, design)?;
     let digests: Vec<&String> = subjects.iter().map(|s| &s.digest).collect();
     let digest = crate::node::digest_of_json(&serde_json::json!({"group_mean": digests}));
-    Ok(SubjectInput { id: "group".into(), responses, repeats: Vec::new(), digest })
+    let mut not_finite: Vec<usize> = subjects.iter().flat_map(|s| s.not_finite.clone()).collect();
+    not_finite.sort_unstable();
+    not_finite.dedup();
+    let mut responses = responses;
+    not_finite.iter().for_each(|&j| responses.col_mut(j).fill(0.0));
+    Ok(SubjectInput { id: "group".into(), responses, repeats: Vec::new(), not_finite, digest })
 }
 
 fn load_model(

@@ -5,6 +5,7 @@
 
 pub mod config;
 mod digests;
+mod encoding;
 mod error;
 pub mod hints;
 mod inputs;

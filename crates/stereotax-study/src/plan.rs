@@ -17,8 +17,9 @@ use stereotax::pipelines::adaptive::MAX_CANDIDATES;
 use stereotax::pipelines::depth::{StateKind, state_kind};
 use stereotax::pipelines::{DepthParams, EvaluateParams, InnerRule, Pieces, Representation, Trajectory};
 
-use crate::config::{DmdClock, NfasSettings};
+use crate::config::{DmdClock, LayerReduction, NfasSettings};
 use crate::digests::Digests;
+use crate::encoding::{self, PairEncoding};
 use crate::inputs::{self, BenchmarkInput, Inputs, ModelInput, OnClock};
 use crate::node::{NodeSpec, digest_of_json};
 use crate::store::Store;
@@ -47,6 +48,8 @@ pub struct Grid {
     pub benchmarks: Vec<BenchmarkWork>,
     /// The depth fit's choices.
     pub depth_params: DepthParams,
+    /// What layers are reduced to before they are encoded.
+    pub reduce: LayerReduction,
 }
 
 /// What is computed once per benchmark.
@@ -56,6 +59,8 @@ pub struct BenchmarkWork {
     pub evaluate: EvaluateParams,
     /// The same for a nuisance set by itself: one band, so ridge where the model is banded.
     pub alone: EvaluateParams,
+    /// The model that encodes single layers, where that is asked for.
+    pub encode: Option<EvaluateParams>,
     /// The division of samples for moments.
     pub pieces: Pieces,
     /// Noise ceilings.
@@ -85,9 +90,27 @@ pub struct Pair {
     pub cells: Vec<(Representation, Vec<NodeSpec>)>,
     /// Cells chosen by inner scores, per representation: its candidates and the node of each subject.
     pub selected: Vec<(Representation, Vec<Representation>, Vec<NodeSpec>)>,
+    /// Every layer against every target, where that is asked for.
+    pub encoding: Option<PairEncoding>,
 }
 
 impl Pair {
+    /// Nothing to compute yet.
+    fn bare(activation: usize) -> Self {
+        Pair {
+            model: 0,
+            benchmark: 0,
+            activation,
+            moments: None,
+            depth: None,
+            native: false,
+            event_pieces: None,
+            cells: Vec::new(),
+            selected: Vec::new(),
+            encoding: None,
+        }
+    }
+
     /// Samples on the clock on which depth is reduced.
     pub fn n_depth_samples(&self, inputs: &Inputs) -> usize {
         match self.native {
@@ -115,15 +138,22 @@ impl Grid {
                 if let Some(activation) = found {
                     let work = &benchmarks[benchmark_idx];
                     let on_clock = model.activations[activation].on_clock.get(&benchmark_idx);
-                    let mut pair =
-                        pair(analysis, &depth_params, benchmark, work, model, activation, on_clock);
+                    let mut pair = match study.file.wants_nfas {
+                        true => pair(analysis, &depth_params, benchmark, work, model, activation, on_clock),
+                        false => Pair::bare(activation),
+                    };
+                    if let (Some(settings), Some(params)) = (&study.file.encoding, &work.encode) {
+                        let layers =
+                            encoding::plan_pair(settings, params, benchmark, model, activation, on_clock);
+                        pair.encoding = Some(layers);
+                    }
                     pair.model = model_idx;
                     pair.benchmark = benchmark_idx;
                     pairs.push(pair);
                 }
             }
         }
-        Grid { pairs, benchmarks, depth_params }
+        Grid { pairs, benchmarks, depth_params, reduce: encoding::reduction(study) }
     }
 
     /// Every node, in the order of work.
@@ -135,7 +165,8 @@ impl Grid {
         let pairs = self.pairs.iter().flat_map(|pair| {
             let cells = pair.cells.iter().flat_map(|(_, specs)| specs);
             let selected = pair.selected.iter().flat_map(|(_, _, specs)| specs);
-            pair.moments.iter().chain(&pair.depth).chain(cells).chain(selected)
+            let layers = pair.encoding.iter().flat_map(PairEncoding::specs);
+            pair.moments.iter().chain(&pair.depth).chain(cells).chain(selected).chain(layers)
         });
         benchmarks.chain(pairs)
     }
@@ -202,6 +233,7 @@ impl Grid {
                 }
                 nodes.extend(specs.iter().map(|spec| (spec, cost)));
             }
+            nodes.extend(encoding::costs(pair, inputs, self));
         }
         nodes
     }
@@ -226,7 +258,12 @@ fn benchmark_work(study: &Study, benchmark: &BenchmarkInput) -> BenchmarkWork {
         ]),
         label: format!("ceiling: {}", benchmark.id),
     };
-    let nuisance = if analysis.controls.nuisance { benchmark.nuisance.as_slice() } else { &[] }
+    let encode = study.file.encoding.as_ref().map(|e| {
+        let (design, hrf) = (&benchmark.design, &benchmark.hrf);
+        settings::encode(e, analysis, study.file.seed, design, hrf, benchmark.gap)
+    });
+    let wants_nuisance = analysis.controls.nuisance && study.file.wants_nfas;
+    let nuisance = if wants_nuisance { benchmark.nuisance.as_slice() } else { &[] }
         .iter()
         .map(|nuisance| {
             benchmark
@@ -246,7 +283,7 @@ fn benchmark_work(study: &Study, benchmark: &BenchmarkInput) -> BenchmarkWork {
                 .collect()
         })
         .collect();
-    BenchmarkWork { evaluate, alone, pieces: benchmark.design.pieces(), ceiling, nuisance }
+    BenchmarkWork { evaluate, alone, encode, pieces: benchmark.design.pieces(), ceiling, nuisance }
 }
 
 fn pair(
@@ -386,14 +423,14 @@ fn pair(
     }
     let event_pieces = native.map(|on_clock| on_clock.design.pieces());
     let native = native.is_some();
-    Pair { model: 0, benchmark: 0, activation, moments, depth, native, event_pieces, cells, selected }
+    Pair { moments, depth, native, event_pieces, cells, selected, ..Pair::bare(activation) }
 }
 
 /// What a node takes.
 #[derive(Debug, Clone, Copy, PartialEq)]
-struct Cost {
-    flops: f64,
-    bytes: f64,
+pub(crate) struct Cost {
+    pub(crate) flops: f64,
+    pub(crate) bytes: f64,
 }
 
 /// Floating-point operations of a symmetric eigendecomposition per cubed size: 4/3 to tridiagonal form and
@@ -539,8 +576,15 @@ pub fn memory(grid: &Grid, inputs: &Inputs, options: &Options) -> u64 {
         .pairs
         .iter()
         .map(|pair| {
+            let [least, all] = encoding::memory(pair, inputs, grid, options);
+            let encoding = least.max(all.min(options.max_memory as f64 - responses));
+            if pair.cells.is_empty() {
+                return encoding;
+            }
             let need = pair_memory(pair, inputs, grid, threads);
-            need.fixed + need.per_representation.max((options.max_memory as f64 * 0.5).min(need.all))
+            let nfas =
+                need.fixed + need.per_representation.max((options.max_memory as f64 * 0.5).min(need.all));
+            nfas.max(encoding)
         })
         .fold(0.0, f64::max);
     (responses + working + 64e6) as u64

@@ -21,7 +21,8 @@ use stereotax_io::FileLayers;
 
 use crate::config::Embedding;
 use crate::digests::Digests;
-use crate::inputs::{self, BenchmarkInput, Inputs};
+use crate::encoding;
+use crate::inputs::{self, BenchmarkInput, Inputs, OnClock};
 use crate::node::NodeSpec;
 use crate::plan::{self, Grid, Pair};
 use crate::store::{Payload, Store};
@@ -81,11 +82,14 @@ fn run_inside(
         worker.benchmark(benchmark_idx)?;
     }
     for pair in &grid.pairs {
-        worker.pair(pair)?;
+        if study.file.wants_nfas {
+            worker.pair(pair)?;
+        }
+        worker.encode(pair)?;
     }
     monitor.tell(Event::Finished { task: study.file.name.clone() });
     let scored = worker.collect()?;
-    let made = tables::make(study, &inputs, &grid, &scored, monitor)?;
+    let made = tables::make(&worker, &scored)?;
     results::write(out, &made.tables, &made.manifest)?;
     let warnings = made.findings.iter().filter(|f| f.severity != "note").map(|f| f.text.clone()).collect();
     Ok(Outcome { computed: missing, reused: distinct.len() - missing, warnings })
@@ -99,12 +103,14 @@ fn preflight(inputs: &Inputs, grid: &Grid) -> Result<(), StudyError> {
         let n = benchmark.design.n_samples();
         let probe = Mat::<f64>::from_fn(n, 1, |i, _| (i as f64 * 0.7).sin() + (i as f64 * 0.13).cos());
         let features = Features::from_matrix(probe.as_ref());
-        let mut params = work.evaluate.clone();
-        params.encoding.reduce = None;
-        params.encoding.solver = Solver::Ridge;
-        for fold in benchmark.design.folds.iter() {
-            predict(&features, &[], fold, &benchmark.design, &[probe.as_ref()], &params)
-                .map_err(StudyError::in_context(&context))?;
+        for params in std::iter::once(&work.evaluate).chain(&work.encode) {
+            let mut params = params.clone();
+            params.encoding.reduce = None;
+            params.encoding.solver = Solver::Ridge;
+            for fold in benchmark.design.folds.iter() {
+                predict(&features, &[], fold, &benchmark.design, &[probe.as_ref()], &params)
+                    .map_err(StudyError::in_context(&context))?;
+            }
         }
     }
     for pair in &grid.pairs {
@@ -126,8 +132,11 @@ fn preflight(inputs: &Inputs, grid: &Grid) -> Result<(), StudyError> {
 
 fn refuse_small_memory(grid: &Grid, inputs: &Inputs, options: &Options) -> Result<(), StudyError> {
     for pair in &grid.pairs {
-        let need = plan::pair_memory(pair, inputs, grid, rayon::current_num_threads());
-        let least = need.fixed + need.per_representation;
+        let mut least = encoding::least_memory(pair, inputs, grid, options);
+        if !pair.cells.is_empty() {
+            let need = plan::pair_memory(pair, inputs, grid, rayon::current_num_threads());
+            least = least.max(need.fixed + need.per_representation);
+        }
         if least > options.max_memory as f64 {
             return Err(StudyError::Memory {
                 what: format!("model `{}`", inputs.models[pair.model].model.name),
@@ -156,17 +165,17 @@ fn lock(out: &Path) -> Result<File, StudyError> {
 }
 
 /// One run over one store.
-struct Worker<'a> {
-    study: &'a Study,
-    inputs: &'a Inputs,
-    grid: &'a Grid,
-    store: &'a Store,
-    options: &'a Options,
-    monitor: &'a Monitor<'a>,
+pub(crate) struct Worker<'a> {
+    pub(crate) study: &'a Study,
+    pub(crate) inputs: &'a Inputs,
+    pub(crate) grid: &'a Grid,
+    pub(crate) store: &'a Store,
+    pub(crate) options: &'a Options,
+    pub(crate) monitor: &'a Monitor<'a>,
 }
 
 impl Worker<'_> {
-    fn finish(&self, spec: &NodeSpec, payload: &Payload) -> Result<(), StudyError> {
+    pub(crate) fn finish(&self, spec: &NodeSpec, payload: &Payload) -> Result<(), StudyError> {
         self.store.save(spec, payload)?;
         self.monitor.tell(Event::Advanced { done: 1 });
         Ok(())
@@ -279,9 +288,7 @@ impl Worker<'_> {
     fn layers(&self, pair: &Pair) -> Layers<'_> {
         let input = &self.inputs.models[pair.model].activations[pair.activation];
         match input.on_clock.get(&pair.benchmark) {
-            Some(on_clock) if !pair.native => {
-                Layers::Resampled(Resampled::new(&input.layers, &on_clock.resampling))
-            }
+            Some(on_clock) if !pair.native => Layers::resampled(&input.layers, on_clock),
             _ => Layers::AsTheyAre(&input.layers),
         }
     }
@@ -439,9 +446,7 @@ impl Worker<'_> {
     fn collect(&self) -> Result<Scored, StudyError> {
         let analysis = &self.study.file.analysis;
         let kind = settings::score_kind(analysis.score);
-        let lost = |spec: &NodeSpec| StudyError::Internal {
-            what: format!("node `{}` was finished and cannot be read back", spec.label),
-        };
+        let lost = encoding::lost;
         let load = |spec: &NodeSpec| self.store.load(spec).ok_or_else(|| lost(spec));
         let ceilings = self
             .inputs
@@ -494,13 +499,17 @@ impl Worker<'_> {
 }
 
 /// Activations in files, or brought to the scanner's clock while they are read.
-enum Layers<'a> {
+pub(crate) enum Layers<'a> {
     AsTheyAre(&'a FileLayers),
     Resampled(Resampled<'a>),
 }
 
-impl Layers<'_> {
-    fn as_source(&self) -> &dyn TileSource {
+impl<'a> Layers<'a> {
+    pub(crate) fn resampled(layers: &'a FileLayers, on_clock: &'a OnClock) -> Self {
+        Layers::Resampled(Resampled::new(layers, &on_clock.resampling))
+    }
+
+    pub(crate) fn as_source(&self) -> &dyn TileSource {
         match self {
             Layers::AsTheyAre(layers) => *layers,
             Layers::Resampled(layers) => layers,
@@ -616,8 +625,7 @@ pub fn why(out: &Path, prefix: &str) -> Result<Vec<NodeSpec>, StudyError> {
 
 /// Keys of `references.bib` for the methods that a study uses; without one, of the default analysis.
 pub fn references(study: Option<&Study>) -> Vec<String> {
-    let default = crate::config::NfasSettings::default();
-    tables::references(study.map_or(&default, |s| &s.file.analysis))
+    study.map_or_else(|| tables::of_nfas(&crate::config::NfasSettings::default()), tables::references)
 }
 
 /// Findings as they stand in the manifest: each once, sorted.

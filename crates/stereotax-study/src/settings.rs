@@ -6,7 +6,7 @@ use stereotax::dynamics::layer_map::{LayerMap, LayerMapParams};
 use stereotax::dynamics::stability::StableGates;
 use stereotax::dynamics::{Centring, DepthDmdParams, Scaling};
 use stereotax::encoding::{
-    AlphaChoice, AlphaGrid, AlphaScale, EncodingParams, InnerLoss, ReduceParams, Solver,
+    AlphaChoice, AlphaGrid, AlphaScale, EncodingParams, InnerLoss, ReduceParams, Selection, Solver,
 };
 use stereotax::pipelines::group::{Consistency, CoordinateKind, GroupParams, Multiplicity, Restriction};
 use stereotax::pipelines::{Clock, DepthParams, EvaluateParams, InnerRule, SampleDesign, Trajectory};
@@ -18,7 +18,7 @@ use stereotax::stats::score::ScoreKind;
 use stereotax::stats::snci::{Interval, SignPolicy, SnciKind};
 use stereotax_io::Pooling;
 
-use crate::config::{self, NfasSettings};
+use crate::config::{self, EncodingSettings, NfasSettings};
 
 /// Bootstrap draws for the spread of an eigenvalue.
 const LAMBDA_BOOTSTRAPS: usize = 100;
@@ -179,11 +179,7 @@ pub fn pooling(pooling: config::Pooling) -> Pooling {
 
 /// The encoding model and its draws.
 pub fn evaluate(s: &NfasSettings, seed: u64, design: &SampleDesign, hrf: &Hrf, gap: usize) -> EvaluateParams {
-    let inner = match design.clock {
-        Clock::Stimulus if design.runs.n_runs() < 3 => InnerRule::Units(s.inner_folds),
-        _ if design.runs.n_runs() >= 3 => InnerRule::Runs(s.inner_folds),
-        _ => InnerRule::Blocks { n_folds: s.inner_folds.min(4), gap },
-    };
+    let inner = inner_rule(s.inner_folds, design, gap);
     EvaluateParams {
         encoding: EncodingParams {
             reduce: s
@@ -197,22 +193,81 @@ pub fn evaluate(s: &NfasSettings, seed: u64, design: &SampleDesign, hrf: &Hrf, g
             },
             alphas: AlphaGrid { values: s.alphas.values(), scale: AlphaScale::MeanSquare },
             drop_padded: s.drop_padded,
-            loss: match s.inner_loss {
-                config::InnerLoss::SquaredError => InnerLoss::SquaredError,
-                config::InnerLoss::Correlation => InnerLoss::Correlation,
-            },
+            loss: inner_loss(s.inner_loss),
             alpha_choice: if s.alpha_per_roi { AlphaChoice::PerTarget } else { AlphaChoice::Shared },
-            project: match design.clock {
-                Clock::Tr { .. } => s.project_features.then(|| drift(s)),
-                // Responses per stimulus have no drift.
-                Clock::Stimulus => None,
-            },
+            project: projected(s, design),
             ..EncodingParams::default()
         },
         inner,
         seed,
         n_bootstraps: s.bootstraps,
         n_shifts: s.shifts,
+        min_shift_s: MIN_SHIFT_S,
+    }
+}
+
+fn inner_rule(folds: usize, design: &SampleDesign, gap: usize) -> InnerRule {
+    match design.clock {
+        Clock::Stimulus if design.runs.n_runs() < 3 => InnerRule::Units(folds),
+        _ if design.runs.n_runs() >= 3 => InnerRule::Runs(folds),
+        _ => InnerRule::Blocks { n_folds: folds.min(4), gap },
+    }
+}
+
+fn inner_loss(loss: config::InnerLoss) -> InnerLoss {
+    match loss {
+        config::InnerLoss::SquaredError => InnerLoss::SquaredError,
+        config::InnerLoss::Correlation => InnerLoss::Correlation,
+    }
+}
+
+/// The drift that is taken out of predictors.
+fn projected(s: &NfasSettings, design: &SampleDesign) -> Option<Drift> {
+    match design.clock {
+        Clock::Tr { .. } => s.project_features.then(|| drift(s)),
+        // Responses per stimulus have no drift.
+        Clock::Stimulus => None,
+    }
+}
+
+/// The model that encodes single layers, and its draws; `shared` is what all analyses share.
+pub fn encode(
+    e: &EncodingSettings,
+    shared: &NfasSettings,
+    seed: u64,
+    design: &SampleDesign,
+    hrf: &Hrf,
+    gap: usize,
+) -> EvaluateParams {
+    EvaluateParams {
+        encoding: EncodingParams {
+            reduce: match e.reduce {
+                config::LayerReduction::Pca { max_dim } => {
+                    Some(ReduceParams { max_components: max_dim, ..ReduceParams::default() })
+                }
+                _ => None,
+            },
+            hrf: hrf.clone(),
+            solver: match e.encoder {
+                config::EncodingEncoder::Ridge => Solver::Ridge,
+                config::EncodingEncoder::Ols => Solver::LeastSquares,
+            },
+            alphas: AlphaGrid { values: e.alphas.values(), scale: AlphaScale::MeanSquare },
+            drop_padded: shared.drop_padded,
+            loss: inner_loss(e.inner_loss),
+            alpha_choice: if e.alpha_per_roi { AlphaChoice::PerTarget } else { AlphaChoice::Shared },
+            project: projected(shared, design),
+            selection: match e.inner {
+                config::InnerChoice::Folds => Selection::Folds,
+                config::InnerChoice::Loo => Selection::LeaveOneOut,
+                config::InnerChoice::Gcv => Selection::Generalised,
+            },
+            ..EncodingParams::default()
+        },
+        inner: inner_rule(e.inner_folds, design, gap),
+        seed,
+        n_bootstraps: e.bootstraps,
+        n_shifts: e.shifts,
         min_shift_s: MIN_SHIFT_S,
     }
 }

@@ -4,12 +4,13 @@ use stereotax::dynamics::{Amplitude, Estimator, ModeForm, RankRule};
 use stereotax::pipelines::ceilings::CeilingRule;
 use toml::de::{DeTable, DeValue};
 
+use super::encoding::{ENCODING, read_encoding};
 use super::parse::read_numbers;
 use super::reader::{Reader, Sink, StudyErrors};
 use super::study::{
-    Alphas, Benchmark, Centring, Controls, Derivatives, Distance, Embedding, Encoder, Gates, Hrf, HrfParity,
-    LanczosWeights, LayerMap, NfasSettings, Preset, Resample, Scale, Score, SecondsRange, SnciKind,
-    Trajectory,
+    Alphas, Benchmark, Centring, Controls, Derivatives, Distance, Embedding, Encoder, EncodingSettings,
+    Gates, Hrf, HrfParity, LanczosWeights, LayerMap, Model, NfasSettings, Preset, Resample, Scale, Score,
+    SecondsRange, SnciKind, Trajectory,
 };
 use super::words::{
     AMPLITUDE, BENCHMARKS, CEILING, CENTRING, CONVERGENCE_SCALE, DERIVATIVES, DISPERSION_AXES,
@@ -103,7 +104,7 @@ pub(super) const CONTROLS: &[&str] = &[
 ];
 const RANGE: &[&str] = &["from", "to"];
 const GRID: &[&str] = &["from", "to", "count"];
-pub(super) const ANALYSIS: &[&str] = &["nfas"];
+pub(super) const ANALYSIS: &[&str] = &["nfas", "encoding"];
 
 /// Read the keys of `[analysis.nfas]` alone, over the defaults of `robust`: how other fronts take the same
 /// words as a study file and refuse the same ones.
@@ -128,14 +129,35 @@ pub fn parse_choices(text: &str, place: &str, has_nuisance: bool) -> Result<Nfas
     if problems.is_empty() { Ok(settings) } else { Err(StudyErrors { file: place.to_owned(), problems }) }
 }
 
-pub(super) fn read_analysis(top: &Reader<'_>, preset: Preset, brain: &[Benchmark]) -> NfasSettings {
+/// Which analyses a study asks for, and how.
+pub(super) struct Analyses {
+    /// The choices of `[analysis.nfas]`, and what it shares with the others.
+    pub(super) nfas: NfasSettings,
+    /// Whether NFAS is asked for: outright, or because nothing else is.
+    pub(super) wants_nfas: bool,
+    pub(super) encoding: Option<EncodingSettings>,
+}
+
+pub(super) fn read_analysis(
+    top: &Reader<'_>,
+    preset: Preset,
+    brain: &[Benchmark],
+    models: &[Model],
+) -> Analyses {
     let mut s = preset.settings();
-    let Some(analysis) = top.get("analysis").and_then(|v| v.table("[analysis]", ANALYSIS)) else { return s };
-    let Some(t) = analysis.get("nfas").and_then(|v| v.table("[analysis.nfas]", NFAS)) else { return s };
-    read_choices(&t, &mut s, "[analysis.nfas]");
-    let bare = brain.iter().find(|b| b.nuisance.is_empty()).map(|b| format!("benchmark `{}`", b.id));
-    check_combinations(&t, &s, preset, bare.as_deref());
-    s
+    let table = top.get("analysis").and_then(|v| v.table("[analysis]", ANALYSIS));
+    let of = |key: &str, place: &str, keys| {
+        table.as_ref().and_then(|t| t.get(key)).and_then(|v| v.table(place, keys))
+    };
+    let nfas = of("nfas", "[analysis.nfas]", NFAS);
+    if let Some(t) = &nfas {
+        read_choices(t, &mut s, "[analysis.nfas]");
+        let bare = brain.iter().find(|b| b.nuisance.is_empty()).map(|b| format!("benchmark `{}`", b.id));
+        check_combinations(t, &s, preset, bare.as_deref());
+    }
+    let encoding = of("encoding", "[analysis.encoding]", ENCODING)
+        .map(|t| read_encoding(&t, nfas.as_ref(), &mut s, preset, brain, models));
+    Analyses { nfas: s, wants_nfas: nfas.is_some() || encoding.is_none(), encoding }
 }
 
 fn read_choices(t: &Reader<'_>, s: &mut NfasSettings, place: &str) {
@@ -168,15 +190,7 @@ fn read_choices(t: &Reader<'_>, s: &mut NfasSettings, place: &str) {
     }
     t.form("fit_on", &mut s.fit_on, FIT_ON);
     t.form("clock", &mut s.clock, DMD_CLOCK);
-    t.form("resample", &mut s.resample, RESAMPLE);
-    t.form("lanczos_weights", &mut s.lanczos_weights, LANCZOS_WEIGHTS);
-    t.form("hrf", &mut s.hrf, HRF);
-    t.form("hrf_parity", &mut s.hrf_parity, HRF_PARITY);
-    read_delays(t, &mut s.delays_s);
-    t.flag("drop_padded", &mut s.drop_padded);
-    t.form("derivatives", &mut s.derivatives, DERIVATIVES);
-    t.form("drift", &mut s.drift, DRIFT);
-    t.flag("project_features", &mut s.project_features);
+    read_design(t, s);
     t.form("encoder", &mut s.encoder, ENCODER);
     t.count("band_candidates", &mut s.band_candidates, 1, 10_000);
     read_alphas(t, &mut s.alphas);
@@ -185,12 +199,7 @@ fn read_choices(t: &Reader<'_>, s: &mut NfasSettings, place: &str) {
     t.count("max_dim", &mut s.max_dim, 1, 65_536);
     t.count("inner_folds", &mut s.inner_folds, 2, 1000);
     t.form("inner_loss", &mut s.inner_loss, INNER_LOSS);
-    t.form("outer_folds", &mut s.outer_folds, OUTER_FOLDS);
-    t.number("purge_s", &mut s.purge_s, 0.0, 3600.0, "a number of seconds from 0 to 3600");
     t.form("score", &mut s.score, SCORE);
-    t.form("ceiling", &mut s.ceiling, CEILING);
-    t.number("min_ceiling", &mut s.min_ceiling, 0.0, 1.0, "a number from 0 to 1");
-    t.form("subjects", &mut s.subjects, SUBJECTS);
     t.form("embedding", &mut s.embedding, EMBEDDING);
     t.form("benchmarks", &mut s.benchmarks, BENCHMARKS);
     read_snci(t, &mut s.snci);
@@ -208,11 +217,30 @@ fn read_choices(t: &Reader<'_>, s: &mut NfasSettings, place: &str) {
     t.form("sign_policy", &mut s.sign_policy, SIGN_POLICY);
     t.count("shifts", &mut s.shifts, 99, 10_000_000);
     t.form("multiplicity", &mut s.multiplicity, MULTIPLICITY);
-    if let Some(column) = t.get("networks").and_then(|v| v.text()) {
-        s.networks = column;
-    }
     if let Some(controls) = t.get("controls").and_then(|v| v.table(&within("controls"), CONTROLS)) {
         read_controls(&controls, &mut s.controls);
+    }
+}
+
+/// What every analysis of a study shares: how rows become samples, how features become predictors, what is held
+/// out, and ceilings.
+pub(super) fn read_design(t: &Reader<'_>, s: &mut NfasSettings) {
+    t.form("resample", &mut s.resample, RESAMPLE);
+    t.form("lanczos_weights", &mut s.lanczos_weights, LANCZOS_WEIGHTS);
+    t.form("hrf", &mut s.hrf, HRF);
+    t.form("hrf_parity", &mut s.hrf_parity, HRF_PARITY);
+    read_delays(t, &mut s.delays_s);
+    t.flag("drop_padded", &mut s.drop_padded);
+    t.form("derivatives", &mut s.derivatives, DERIVATIVES);
+    t.form("drift", &mut s.drift, DRIFT);
+    t.flag("project_features", &mut s.project_features);
+    t.form("outer_folds", &mut s.outer_folds, OUTER_FOLDS);
+    t.number("purge_s", &mut s.purge_s, 0.0, 3600.0, "a number of seconds from 0 to 3600");
+    t.form("ceiling", &mut s.ceiling, CEILING);
+    t.number("min_ceiling", &mut s.min_ceiling, 0.0, 1.0, "a number from 0 to 1");
+    t.form("subjects", &mut s.subjects, SUBJECTS);
+    if let Some(column) = t.get("networks").and_then(|v| v.text()) {
+        s.networks = column;
     }
 }
 
@@ -266,7 +294,7 @@ fn read_delays(t: &Reader<'_>, delays: &mut SecondsRange) {
     }
 }
 
-fn read_alphas(t: &Reader<'_>, alphas: &mut Alphas) {
+pub(super) fn read_alphas(t: &Reader<'_>, alphas: &mut Alphas) {
     let Some(value) = t.get("alphas") else { return };
     let expected = "an array of penalties, or `{ from = 1e-3, to = 1e6, count = 19 }`";
     match value.value.get_ref() {
@@ -319,16 +347,41 @@ fn read_controls(t: &Reader<'_>, controls: &mut Controls) {
     t.flag("adaptive", &mut controls.adaptive);
 }
 
+/// Two choices that exclude each other; told where the user wrote one of them.
+fn contradict(t: &Reader<'_>, preset: Preset, first: &str, second: &str, reason: &str, hint: &str) {
+    let (written, other) = if t.get(first).is_some() { (first, second) } else { (second, first) };
+    let origin =
+        if t.get(other).is_some() { String::new() } else { format!(" (from preset `{}`)", preset.name()) };
+    t.problem(written, format!("`{written}` contradicts `{other}`{origin}: {reason}"), hint);
+}
+
+/// Choices of [`read_design`] that exclude each other.
+pub(super) fn check_design(t: &Reader<'_>, s: &NfasSettings, preset: Preset) {
+    let contradict = |first: &str, second: &str, reason: &str, hint: &str| {
+        contradict(t, preset, first, second, reason, hint);
+    };
+    if s.derivatives != Derivatives::None && !matches!(s.hrf, Hrf::Spm | Hrf::Glover) {
+        let reason = "derivatives belong to a convolved response";
+        contradict("derivatives", "hrf", reason, "set `hrf = \"spm\"` or `hrf = \"glover\"`");
+    }
+    if s.hrf_parity == HrfParity::Nilearn && !matches!(s.hrf, Hrf::Spm | Hrf::Glover) {
+        let reason = "nilearn's numerics are those of a convolved response";
+        contradict("hrf_parity", "hrf", reason, "set `hrf = \"spm\"` or `hrf = \"glover\"`");
+    }
+    if s.drop_padded && !matches!(s.hrf, Hrf::Auto | Hrf::Fir) {
+        let reason = "only delays are padded";
+        contradict("drop_padded", "hrf", reason, "set `hrf = \"fir\"`, or leave `drop_padded` out");
+    }
+    if s.lanczos_weights != LanczosWeights::Auto && s.resample == Resample::Box {
+        let reason = "box averages have no such weights";
+        contradict("lanczos_weights", "resample", reason, "set `resample = \"lanczos\"`");
+    }
+}
+
 /// Choices that exclude each other; the place is the one that the user wrote. `bare` has no nuisance features.
 fn check_combinations(t: &Reader<'_>, s: &NfasSettings, preset: Preset, bare: Option<&str>) {
     let contradict = |first: &str, second: &str, reason: &str, hint: &str| {
-        let (written, other) = if t.get(first).is_some() { (first, second) } else { (second, first) };
-        let origin = if t.get(other).is_some() {
-            String::new()
-        } else {
-            format!(" (from preset `{}`)", preset.name())
-        };
-        t.problem(written, format!("`{written}` contradicts `{other}`{origin}: {reason}"), hint);
+        contradict(t, preset, first, second, reason, hint);
     };
     if s.ceiling == CeilingRule::None && s.score == Score::Ceiling {
         let reason = "a score over the ceiling needs a ceiling";
@@ -360,22 +413,7 @@ fn check_combinations(t: &Reader<'_>, s: &NfasSettings, preset: Preset, bare: Op
     if s.trajectory != Trajectory::Stacked {
         check_trajectory(s, &contradict);
     }
-    if s.derivatives != Derivatives::None && !matches!(s.hrf, Hrf::Spm | Hrf::Glover) {
-        let reason = "derivatives belong to a convolved response";
-        contradict("derivatives", "hrf", reason, "set `hrf = \"spm\"` or `hrf = \"glover\"`");
-    }
-    if s.hrf_parity == HrfParity::Nilearn && !matches!(s.hrf, Hrf::Spm | Hrf::Glover) {
-        let reason = "nilearn's numerics are those of a convolved response";
-        contradict("hrf_parity", "hrf", reason, "set `hrf = \"spm\"` or `hrf = \"glover\"`");
-    }
-    if s.drop_padded && !matches!(s.hrf, Hrf::Auto | Hrf::Fir) {
-        let reason = "only delays are padded";
-        contradict("drop_padded", "hrf", reason, "set `hrf = \"fir\"`, or leave `drop_padded` out");
-    }
-    if s.lanczos_weights != LanczosWeights::Auto && s.resample == Resample::Box {
-        let reason = "box averages have no such weights";
-        contradict("lanczos_weights", "resample", reason, "set `resample = \"lanczos\"`");
-    }
+    check_design(t, s, preset);
     if let (Encoder::Banded, Some(bare)) = (s.encoder, bare) {
         t.problem(
             "encoder",

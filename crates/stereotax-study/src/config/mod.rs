@@ -5,6 +5,7 @@
 //! Nothing is looked up on disk here: paths stay relative to the folder of the study file.
 
 mod choices;
+mod encoding;
 mod parse;
 mod presets;
 mod reader;
@@ -13,15 +14,17 @@ mod template;
 mod words;
 
 pub use choices::parse_choices;
+pub(crate) use encoding::SHARED;
 pub use parse::{KNOWN_KEYS, parse};
 pub use reader::{Problem, SHORT_NAMES, StudyErrors, long_word};
 pub use study::{
     ActivationSource, Activations, Alphas, ArraySource, Axis, Benchmark, Benchmarks, Blocks, Centring, Clock,
     Controls, ConvergenceScale, Derivatives, DispersionAxes, DispersionBias, DispersionCentre, Distance,
-    DmdClock, Drift, Embedding, Encoder, FitOn, Folds, GateAction, Gates, Hemisphere, Hrf, HrfParity,
-    InnerLoss, IntervalKind, LanczosWeights, LayerMap, Model, Multiplicity, NfasSettings, Nuisance, Pooling,
-    Preset, Repeats, Resample, Restricted, RoiSummary, Scale, Score, SecondsRange, SignPolicy, SnciKind,
-    StimulusSet, Study, Subject, SubjectMode, Surface, Trajectory, Voxels,
+    DmdClock, Drift, Embedding, Encoder, EncodingEncoder, EncodingSettings, FitOn, Folds, GateAction, Gates,
+    Hemisphere, Hrf, HrfParity, InnerChoice, InnerLoss, IntervalKind, LanczosWeights, LayerMap,
+    LayerReduction, Model, Multiplicity, NfasSettings, Nuisance, Pooling, Preset, Repeats, Resample,
+    Restricted, RoiSummary, Scale, Score, SecondsRange, SignPolicy, SnciKind, StimulusSet, Study, Subject,
+    SubjectMode, Surface, Trajectory, Voxels,
 };
 pub use template::TEMPLATE;
 

@@ -5,7 +5,8 @@ use std::path::PathBuf;
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
-use super::choices::{ANALYSIS, CONTROLS, GATES, NFAS, read_analysis};
+use super::choices::{ANALYSIS, Analyses, CONTROLS, GATES, NFAS, read_analysis};
+use super::encoding::ENCODING;
 use super::reader::{Reader, Sink, StudyErrors, Value};
 use super::study::{
     ActivationSource, Activations, ArraySource, Axis, Benchmark, Blocks, Clock, Model, Nuisance, Pooling,
@@ -30,6 +31,7 @@ pub const KNOWN_KEYS: &[(&str, &[&str])] = &[
     ("[analysis.nfas]", NFAS),
     ("[analysis.nfas.gates]", GATES),
     ("[analysis.nfas.controls]", CONTROLS),
+    ("[analysis.encoding]", ENCODING),
 ];
 
 const TOP: &[&str] = &["study", "stimuli", "brain", "model", "analysis"];
@@ -98,8 +100,8 @@ fn read_study<'a>(document: &'a Spanned<DeTable<'a>>, sink: &'a Sink<'a>) -> Stu
     let stimulus_ids: Vec<&str> = stimuli.iter().map(|s| s.id.as_str()).collect();
     let brain = read_brain(&top, &stimuli, &stimulus_ids);
     let models = read_models(&top, &stimulus_ids);
-    let analysis = read_analysis(&top, preset, &brain);
-    Study { name, seed, preset, simulated, stimuli, brain, models, analysis }
+    let Analyses { nfas, wants_nfas, encoding } = read_analysis(&top, preset, &brain, &models);
+    Study { name, seed, preset, simulated, stimuli, brain, models, analysis: nfas, wants_nfas, encoding }
 }
 
 fn read_stimuli(top: &Reader<'_>) -> Vec<StimulusSet> {

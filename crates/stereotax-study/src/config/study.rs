@@ -28,8 +28,22 @@ pub struct Study {
     pub brain: Vec<Benchmark>,
     /// What networks computed.
     pub models: Vec<Model>,
-    /// How the two are compared.
+    /// How the two are compared: the choices of NFAS, and those that it shares with other analyses.
     pub analysis: NfasSettings,
+    /// Whether NFAS is asked for: outright, or because nothing else is.
+    #[serde(default = "yes", skip_serializing_if = "is_true")]
+    pub wants_nfas: bool,
+    /// How every target is encoded from every layer, if it is asked for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub encoding: Option<EncodingSettings>,
+}
+
+fn yes() -> bool {
+    true
+}
+
+fn is_true(flag: &bool) -> bool {
+    *flag
 }
 
 /// A named set of defaults for [`NfasSettings`].
@@ -315,6 +329,97 @@ pub enum Pooling {
     Last,
     /// All of them, side by side as units.
     Flatten,
+}
+
+/// Every choice of encoding layer by layer (specs: alignment-methods B1, B6, B17); what it shares with NFAS
+/// stands in [`NfasSettings`].
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct EncodingSettings {
+    /// Names of the layers that are encoded; `None`: all.
+    pub layers: Option<Vec<String>>,
+    /// What each layer is reduced to.
+    pub reduce: LayerReduction,
+    /// The encoding model.
+    pub encoder: EncodingEncoder,
+    /// Ridge penalties tried, as multiples of the mean squared singular value.
+    pub alphas: Alphas,
+    /// Each target gets its own penalty.
+    pub alpha_per_roi: bool,
+    /// How penalties and layers are judged on the training rows.
+    pub inner: InnerChoice,
+    /// Most folds of the inner cross-validation.
+    pub inner_folds: usize,
+    /// What the inner cross-validation compares penalties by.
+    pub inner_loss: InnerLoss,
+    /// Draws behind intervals.
+    pub bootstraps: usize,
+    /// Null draws behind p-values.
+    pub shifts: usize,
+    /// How p-values of models × layers × targets are adjusted together.
+    pub multiplicity: Multiplicity,
+}
+
+impl Default for EncodingSettings {
+    fn default() -> Self {
+        EncodingSettings {
+            layers: None,
+            reduce: LayerReduction::None,
+            encoder: EncodingEncoder::Ridge,
+            alphas: Alphas::Grid { from: 1e-3, to: 1e6, count: 19 },
+            alpha_per_roi: true,
+            inner: InnerChoice::Folds,
+            inner_folds: 5,
+            inner_loss: InnerLoss::SquaredError,
+            bootstraps: 1000,
+            shifts: 1000,
+            multiplicity: Multiplicity::MaxT,
+        }
+    }
+}
+
+/// What a layer is reduced to before it is fitted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum LayerReduction {
+    /// Nothing: all units, z-scored on the training rows.
+    None,
+    /// Principal components of the training rows.
+    Pca {
+        /// At most this many.
+        max_dim: usize,
+    },
+    /// Sparse random directions.
+    Sparse {
+        /// How many; `None`: the size of Johnson and Lindenstrauss for distances within 10 %.
+        size: Option<usize>,
+    },
+    /// Gaussian random directions.
+    Gaussian {
+        /// As for sparse ones.
+        size: Option<usize>,
+    },
+}
+
+/// The model that encodes a layer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum EncodingEncoder {
+    /// Ridge.
+    Ridge,
+    /// Least squares on at most a tenth of the training rows' number of components.
+    Ols,
+}
+
+/// How penalties and layers are judged on the training rows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum InnerChoice {
+    /// By inner folds.
+    Folds,
+    /// Each row predicted from all others.
+    Loo,
+    /// Generalised cross-validation.
+    Gcv,
 }
 
 /// Every choice of the NFAS pipeline (specs: nfas-dmd section 20).

@@ -40,6 +40,7 @@ pub(super) fn models_table(
             n_layers: n_layers(inputs, pair),
             depth: depth.as_ref(),
             map: match depth.as_ref().map(|d| d.state) {
+                _ if !study.file.wants_nfas => String::new(),
                 Some(stereotax::pipelines::depth::StateKind::Shared) => "identity".into(),
                 Some(_) => word(&study.file.analysis.layer_map),
                 None => "none".into(),
@@ -53,6 +54,8 @@ pub(super) fn models_table(
     let steps = |row: &Row| row.n_layers as f64 - 1.0;
     let spread = |row: &Row| row.depth.and_then(|d| d.whole.spread);
     let trajectory = word(&study.file.analysis.trajectory);
+    // Where NFAS was not asked for, nothing is said of depth dynamics.
+    let asked = study.file.wants_nfas;
     table!(rows;
         text model = |r| Some(r.model.name.clone()),
         text modality = |r| Some(r.model.modality.clone()),
@@ -62,10 +65,10 @@ pub(super) fn models_table(
         text twin_of = |r| r.model.twin_of.clone(),
         text space = |r| Some(r.space.to_owned()),
         integer n_layers = |r| Some(r.n_layers as i64),
-        text layer_map = |r| Some(r.map.clone()),
-        text trajectory = |_| Some(trajectory.clone()),
-        text verdict = |r| Some(verdict_words(r.depth).0.to_owned()),
-        text reason = |r| Some(match (r.model.trained, verdict_words(r.depth)) {
+        text layer_map = |r| asked.then(|| r.map.clone()),
+        text trajectory = |_| asked.then(|| trajectory.clone()),
+        text verdict = |r| asked.then(|| verdict_words(r.depth).0.to_owned()),
+        text reason = |r| asked.then(|| match (r.model.trained, verdict_words(r.depth)) {
             (false, ("stable", reason)) => format!("{reason}; untrained networks are controls and get no point"),
             (_, (_, reason)) => reason,
         }),
@@ -85,7 +88,7 @@ pub(super) fn models_table(
         number versus_persistence = |r| {
             r.depth.and_then(|d| d.whole.modes.iter().find(|m| m.selected)?.versus_persistence)
         },
-        text status = |r| Some(if r.depth.is_some() { "ok".to_owned() } else { "too_shallow".to_owned() }),
+        text status = |r| Some(if r.depth.is_some() || !asked { "ok".to_owned() } else { "too_shallow".to_owned() }),
     )
 }
 

@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 use stereotax::pipelines::ceilings::CeilingRule;
 
-use crate::config::{self, NfasSettings};
+use crate::config::{self, EncodingSettings, NfasSettings};
 use crate::inputs::Inputs;
 use crate::{Finding, Study};
 
@@ -36,17 +36,76 @@ pub(super) fn manifest(study: &Study, inputs: &Inputs, findings: &[Finding]) -> 
         "caveat": study.file.preset.caveat(),
         "seed": study.file.seed,
         "random_numbers": "ChaCha8, one stream per purpose and index",
-        "settings": {"nfas": study.file.analysis},
-        "gates": study.file.analysis.gates,
+        "settings": settings(study),
+        "gates": study.file.wants_nfas.then_some(study.file.analysis.gates),
         "inputs": files,
         "warnings": findings,
-        "references": references(&study.file.analysis),
+        "references": references(study),
         "simulation": study.file.simulated,
     })
 }
 
-/// Keys of `references.bib` for the methods that these settings use.
-pub(crate) fn references(s: &NfasSettings) -> Vec<String> {
+/// The choices of every analysis that was asked for; what analyses share stands in each.
+fn settings(study: &Study) -> Value {
+    let nfas = json!(study.file.analysis);
+    let mut settings = json!({});
+    if let Some(encoding) = &study.file.encoding {
+        let mut all = json!(encoding);
+        for key in config::SHARED {
+            all[*key] = nfas[*key].clone();
+        }
+        settings["encoding"] = all;
+    }
+    if study.file.wants_nfas {
+        settings["nfas"] = nfas;
+    }
+    settings
+}
+
+/// Keys of `references.bib` for the methods that a study uses.
+pub(crate) fn references(study: &Study) -> Vec<String> {
+    let mut keys = if study.file.wants_nfas { of_nfas(&study.file.analysis) } else { Vec::new() };
+    if let Some(encoding) = &study.file.encoding {
+        keys.extend(of_encoding(encoding, &study.file.analysis).into_iter().map(str::to_owned));
+    }
+    keys.sort_unstable();
+    keys.dedup();
+    keys
+}
+
+fn of_encoding(e: &EncodingSettings, shared: &NfasSettings) -> Vec<&'static str> {
+    use config::{InnerChoice, LayerReduction, Multiplicity};
+    let mut keys = vec!["hoerl1970", "phipson2010"];
+    match e.inner {
+        InnerChoice::Folds => {}
+        InnerChoice::Loo => keys.push("allen1974"),
+        InnerChoice::Gcv => keys.push("golub1979"),
+    }
+    match e.reduce {
+        LayerReduction::None | LayerReduction::Pca { .. } => {}
+        LayerReduction::Sparse { .. } => keys.extend(["achlioptas2003", "li2006", "dasgupta2003"]),
+        LayerReduction::Gaussian { .. } => keys.push("dasgupta2003"),
+    }
+    match e.multiplicity {
+        Multiplicity::MaxT => keys.extend(["westfall1993", "nichols2002"]),
+        Multiplicity::Holm => keys.push("holm1979"),
+        Multiplicity::Bh => keys.push("benjamini1995"),
+        Multiplicity::By => keys.push("benjamini2001"),
+        Multiplicity::None => {}
+    }
+    if shared.ceiling != CeilingRule::None {
+        keys.extend(["sahani2003", "schoppe2016"]);
+    }
+    match shared.hrf {
+        config::Hrf::Spm => keys.push("friston1998"),
+        config::Hrf::Glover => keys.push("glover1999"),
+        config::Hrf::Auto | config::Hrf::Fir | config::Hrf::None => {}
+    }
+    keys
+}
+
+/// Keys for the methods that these settings use.
+pub(crate) fn of_nfas(s: &NfasSettings) -> Vec<String> {
     use stereotax::dynamics::Estimator;
     let mut keys = vec!["yan2026", "schmid2010", "tu2014", "jovanovic2014", "chen2012", "aswani2026"];
     match s.estimator {
@@ -109,7 +168,7 @@ mod tests {
     #[test]
     fn choices_bring_their_sources_and_all_are_in_the_bibliography() {
         let cited = |lines: &str| {
-            references(&config::parse_choices(lines, "choices", true).unwrap_or_else(|e| panic!("{e}")))
+            of_nfas(&config::parse_choices(lines, "choices", true).unwrap_or_else(|e| panic!("{e}")))
         };
         let plain = cited("");
         for (lines, key) in [

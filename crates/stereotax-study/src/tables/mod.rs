@@ -1,6 +1,7 @@
 //! Turn finished nodes into spaces, group statistics and the tables of `results/`.
 
 mod depth;
+mod encoding;
 mod findings;
 mod groups;
 mod manifest;
@@ -20,10 +21,11 @@ use stereotax_io::Table;
 
 use crate::inputs::Inputs;
 use crate::plan::Grid;
-use crate::run::sorted;
+use crate::run::{Worker, sorted};
 use crate::summary::{Ceilings, Summary};
 use crate::{Finding, Study, StudyError, settings};
 use depth::{models_table, spectra_table, weights_table};
+use encoding::encoding_tables;
 use findings::edge_note;
 use manifest::manifest;
 use places::{rois_table, surface_tables};
@@ -32,7 +34,7 @@ use spaces::{space_names, spaces};
 
 pub use findings::{as_finding, depth_findings, edge_finding, no_ceiling, verdict_words};
 pub use groups::group_tables;
-pub(crate) use manifest::references;
+pub(crate) use manifest::{of_nfas, references};
 pub use spaces::{point_status, show_scores_without_point};
 
 /// Everything that was computed, read back and averaged over subjects.
@@ -52,18 +54,42 @@ pub(crate) struct Made {
     pub(crate) findings: Vec<Finding>,
 }
 
-pub(crate) fn make(
+pub(crate) fn make(worker: &Worker<'_>, scored: &Scored) -> Result<Made, StudyError> {
+    let (study, inputs, grid) = (worker.study, worker.inputs, worker.grid);
+    let mut findings = inputs.findings.clone();
+    let space_of = space_names(inputs);
+    let mut tables = match study.file.wants_nfas {
+        true => nfas_tables(study, inputs, grid, scored, &space_of, &mut findings, worker.monitor)?,
+        false => BTreeMap::from([(
+            "models".to_owned(),
+            models_table(study, inputs, grid, scored, &space_of, &mut Vec::new()),
+        )]),
+    };
+    tables.extend(encoding_tables(worker, scored, &mut findings)?);
+    tables.insert("rois".into(), rois_table(inputs, &scored.ceilings, &space_of));
+    tables.extend(surface_tables(inputs, &space_of));
+    if let Some(caveat) = study.file.preset.caveat().filter(|_| study.file.wants_nfas) {
+        findings.push(Finding::note("reconstruction", caveat));
+    }
+    let findings = sorted(findings);
+    let manifest = manifest(study, inputs, &findings);
+    Ok(Made { tables, manifest, findings })
+}
+
+/// Spaces, group statistics and the tables of NFAS.
+fn nfas_tables(
     study: &Study,
     inputs: &Inputs,
     grid: &Grid,
     scored: &Scored,
+    space_of: &[String],
+    findings: &mut Vec<Finding>,
     monitor: &Monitor,
-) -> Result<Made, StudyError> {
+) -> Result<BTreeMap<String, Table>, StudyError> {
     let analysis = &study.file.analysis;
     let kind = settings::score_kind(analysis.score);
-    let mut findings = inputs.findings.clone();
     let ceilings = &scored.ceilings;
-    edge_note(inputs, grid, scored, &mut findings);
+    edge_note(inputs, grid, scored, findings);
     let spaces = spaces(study, inputs, grid, scored);
     let params = settings::group(analysis, study.file.seed);
     let mut group =
@@ -73,22 +99,14 @@ pub(crate) fn make(
     if kind == ScoreKind::Ceil && ceilings.iter().any(|c| c.status != "ok") {
         findings.push(no_ceiling());
     }
-    let space_of = space_names(inputs);
     let mut tables = group_tables(&group);
-    tables.insert("models".into(), models_table(study, inputs, grid, scored, &space_of, &mut findings));
+    tables.insert("models".into(), models_table(study, inputs, grid, scored, space_of, findings));
     tables.insert("scores".into(), scores_table(study, inputs, grid, &group, scored, kind));
     tables.insert("bands".into(), bands_table(inputs, grid, scored));
     tables.insert("spectra".into(), spectra_table(inputs, grid, scored));
     tables.insert("weights".into(), weights_table(inputs, grid, scored));
-    tables.insert("rois".into(), rois_table(inputs, ceilings, &space_of));
-    tables.extend(surface_tables(inputs, &space_of));
     tables.insert("multiverse".into(), multiverse_table(inputs, grid, scored));
-    if let Some(caveat) = study.file.preset.caveat() {
-        findings.push(Finding::note("reconstruction", caveat));
-    }
-    let findings = sorted(findings);
-    let manifest = manifest(study, inputs, &findings);
-    Ok(Made { tables, manifest, findings })
+    Ok(tables)
 }
 
 /// Build columns from rows by one closure each.

@@ -22,7 +22,7 @@ pub use depth::{DepthParams, DepthResult, Trajectory};
 pub use design::{Clock, Pieces, SampleDesign, clean_responses, group_mean};
 pub use evaluate::{Cell, Draws, EvaluateParams, InnerRule, Split, held_out_order, predict, score_cell};
 pub use model::{CellRequest, ModelData, Native, evaluate_model};
-pub use represent::{Features, single_layer, weighted_sums};
+pub use represent::{Features, projected_layer, single_layer, weighted_sums};
 pub use representation::Representation;
 pub use trajectories::{TrajectoryFit, fit_trajectories};
 pub use views::Resampled;

@@ -9,6 +9,7 @@ use faer::{Accum, Mat, MatMut, MatRef, Par};
 use rayon::prelude::*;
 
 use crate::data::{Error, Monitor, Result, TileSource};
+use crate::encoding::RandomProjection;
 
 /// Numbers per layer in a tile; fixed, so that no setting changes the order of sums.
 const TILE: usize = 2048;
@@ -94,6 +95,29 @@ pub fn single_layer(source: &dyn TileSource, layer: usize) -> Result<Features> {
     let mut values = vec![0.0; n_samples * width];
     source.read_rows(layer, 0..n_samples, &mut values)?;
     Ok(Features { values, n_samples, width })
+}
+
+/// Bytes of rows that are projected at a time.
+const PROJECTED_AT_ONCE: usize = 64 << 20;
+
+/// One layer on random directions, a few rows of the layer at a time.
+pub fn projected_layer(
+    source: &dyn TileSource,
+    layer: usize,
+    projection: &RandomProjection,
+    monitor: &Monitor,
+) -> Result<Features> {
+    let (n_samples, width) = (source.n_samples(), source.layers()[layer].width);
+    let at_once = (PROJECTED_AT_ONCE / (8 * width.max(1))).max(1);
+    let mut values = Vec::with_capacity(n_samples * projection.n_components());
+    let mut buffer = vec![0.0; at_once.min(n_samples) * width];
+    for from in (0..n_samples).step_by(at_once) {
+        let to = n_samples.min(from + at_once);
+        let rows = &mut buffer[..(to - from) * width];
+        source.read_rows(layer, from..to, rows)?;
+        values.extend(projection.project(MatRef::from_row_major_slice(rows, to - from, width), monitor)?);
+    }
+    Ok(Features { values, n_samples, width: projection.n_components() })
 }
 
 #[cfg(test)]

@@ -96,7 +96,8 @@ pub fn score_targets(
     let most = subjects.iter().map(|y| y.ncols()).max().unwrap_or(0);
     let one_fold = fold_bytes(features, design, params);
     // Folds that are worked on at once, then targets whose predictions fit beside them.
-    let at_once = (memory / 2 / one_fold.max(1)).clamp(1, folds.len().max(1)).min(rayon::current_num_threads());
+    let at_once =
+        (memory / 2 / one_fold.max(1)).clamp(1, folds.len().max(1)).min(rayon::current_num_threads());
     let per_target = 4 * order.len() * subjects.len().max(1);
     let chunk = match params.encoding.alpha_choice {
         // A shared penalty looks at all targets together.
@@ -429,4 +430,155 @@ pub(super) fn bootstrap(
         })
         .collect();
     Mat::from_fn(multiplicities.nrows(), y.ncols(), |b, j| parts[j / BLOCK][(b, j % BLOCK)] as f32)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::super::design::Clock;
+    use super::super::super::evaluate::{InnerRule, predict};
+    use super::*;
+    use crate::data::Folds;
+    use crate::encoding::{EncodingParams, Selection};
+    use crate::stats::rng::Stream;
+    use crate::stats::score::{correlation_test, run_weighted_correlation};
+
+    const N: usize = 60;
+
+    fn design() -> SampleDesign {
+        let ids: Vec<String> = (0..N).map(|i| format!("s{i:02}")).collect();
+        SampleDesign {
+            folds: Folds::k_fold(&ids, 4, 1).unwrap(),
+            runs: Runs::single(N),
+            clock: Clock::Stimulus,
+            blocks: (0..N).collect(),
+            block_names: ids.clone(),
+            ids,
+        }
+    }
+
+    fn params() -> EvaluateParams {
+        EvaluateParams {
+            encoding: EncodingParams { reduce: None, ..EncodingParams::default() },
+            inner: InnerRule::Units(3),
+            seed: 2,
+            n_bootstraps: 30,
+            n_shifts: 99,
+            min_shift_s: 20.0,
+        }
+    }
+
+    /// Features, and subjects of 600 and 3 targets; target 1 does not vary, target 2 holds a NaN.
+    fn data() -> (Features, Vec<Mat<f64>>) {
+        let mut stream = Stream::new(5, "layer tests", 0);
+        let x = Mat::from_fn(N, 12, |_, _| stream.normal());
+        let subjects = [600, 3].map(|m| {
+            Mat::from_fn(N, m, |i, j| match j {
+                1 => 3.0,
+                2 if i == 50 => f64::NAN,
+                _ => x[(i, j % 12)] + stream.normal(),
+            })
+        });
+        (Features::from_matrix(x.as_ref()), subjects.to_vec())
+    }
+
+    fn score(
+        subjects: &[MatRef<f64>],
+        params: &EvaluateParams,
+        draws: bool,
+        memory: usize,
+    ) -> Vec<EncodingCell> {
+        let (features, _) = data();
+        score_targets(&features, subjects, &design(), params, draws, memory, &Monitor::silent()).unwrap()
+    }
+
+    fn same(a: &Mat<f64>, b: &Mat<f64>) -> bool {
+        (0..a.ncols()).all(|j| a.col(j).iter().zip(b.col(j).iter()).all(|(x, y)| x.to_bits() == y.to_bits()))
+    }
+
+    #[test]
+    fn scores_equal_those_of_predicting_fold_by_fold() {
+        let (features, subjects) = data();
+        let (design, params) = (design(), params());
+        let cell = &score(&[subjects[0].as_ref()], &params, true, 1 << 30)[0];
+        let y = Mat::from_fn(N, 5, |i, j| subjects[0][(i, [0, 3, 4, 100, 599][j])]);
+        let (order, runs) = held_out_order(&design).unwrap();
+        let mut predictions = Mat::<f64>::zeros(N, 5);
+        let mut row = 0;
+        for (f, fold) in design.folds.iter().enumerate() {
+            let found = predict(&features, &[], fold, &design, &[y.as_ref()], &params).unwrap().remove(0);
+            for (j, target) in [0, 3, 4, 100, 599].into_iter().enumerate() {
+                assert_eq!(cell.inner_scores[(f, target)].to_bits(), found.inner_scores[j].to_bits());
+                assert_eq!(cell.alphas[(f, target)].to_bits(), found.alpha_multiples[j].to_bits());
+                for t in 0..fold.test.len() {
+                    predictions[(row + t, j)] = found.predictions[(t, j)];
+                }
+            }
+            row += fold.test.len();
+        }
+        let observed = select_rows(y.as_ref(), &order);
+        let slow = run_weighted_correlation(predictions.as_ref(), observed.as_ref(), &runs).unwrap();
+        let null = null_of(&order, &design, &params);
+        let test =
+            correlation_test(predictions.as_ref(), observed.as_ref(), &runs, &null, &Monitor::silent())
+                .unwrap();
+        let draws = cell.draws.as_ref().unwrap();
+        for (j, target) in [0, 3, 4, 100, 599].into_iter().enumerate() {
+            assert!((cell.moments.r_of(target) - slow.r[j]).abs() < 1e-12);
+            assert_eq!(cell.chance.p_value[target], test.p_value[j]);
+            for b in 0..99 {
+                assert!((draws.null[b * 600 + target] - test.null[b * 5 + j]).abs() < 3e-6);
+            }
+        }
+        let largest =
+            |b: usize| draws.null[b * 600..][..600].iter().copied().fold(f32::NEG_INFINITY, f32::max);
+        assert!((0..99).all(|b| cell.chance.maxima[b] == largest(b)));
+        assert!(cell.moments.r_of(0) > 0.3);
+    }
+
+    #[test]
+    fn bits_do_not_depend_on_company_memory_or_what_is_kept() {
+        let (_, subjects) = data();
+        let params = params();
+        let both: Vec<MatRef<f64>> = subjects.iter().map(|y| y.as_ref()).collect();
+        let whole = score(&both, &params, true, 1 << 30);
+        let tight = score(&both, &params, false, 0);
+        let alone = score(&both[1..], &params, true, 1 << 30);
+        for (a, b) in [(&whole[0], &tight[0]), (&whole[1], &tight[1]), (&whole[1], &alone[0])] {
+            assert!(same(&a.moments.yp, &b.moments.yp) && same(&a.inner_scores, &b.inner_scores));
+            assert_eq!(a.chance.maxima, b.chance.maxima);
+            assert_eq!(format!("{:?}", a.chance.p_value), format!("{:?}", b.chance.p_value));
+        }
+        assert!(tight[0].draws.is_none() && whole[0].draws.is_some());
+    }
+
+    #[test]
+    fn a_spoiled_target_harms_no_other() {
+        let (_, subjects) = data();
+        let params = params();
+        let cell = score(&[subjects[1].as_ref()], &params, true, 1 << 30).remove(0);
+        for target in [1, 2] {
+            assert!(cell.moments.r_of(target).is_nan() && cell.chance.p_value[target].is_nan());
+            assert!(cell.moments.r2_of(target).is_nan());
+        }
+        let alone = subjects[1].get(.., ..1);
+        let clean = score(&[alone], &params, true, 1 << 30).remove(0);
+        assert_eq!(cell.moments.r_of(0).to_bits(), clean.moments.r_of(0).to_bits());
+        assert_eq!(cell.chance.maxima, clean.chance.maxima);
+    }
+
+    #[test]
+    fn penalties_are_judged_as_asked() {
+        let (_, subjects) = data();
+        let y = [subjects[0].get(.., ..1)];
+        let of = |selection| {
+            let mut params = params();
+            params.encoding.selection = selection;
+            score(&y, &params, false, 1 << 30).remove(0)
+        };
+        let [folds, loo, gcv] = [Selection::Folds, Selection::LeaveOneOut, Selection::Generalised].map(of);
+        assert!(!same(&folds.inner_scores, &loo.inner_scores) && !same(&loo.inner_scores, &gcv.inner_scores));
+        for cell in [&loo, &gcv] {
+            assert!((cell.moments.r_of(0) - folds.moments.r_of(0)).abs() < 0.2);
+        }
+    }
 }

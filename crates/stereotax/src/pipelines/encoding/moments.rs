@@ -39,8 +39,7 @@ impl FoldMoments {
     /// Nothing predicted yet.
     pub fn empty(n: Vec<usize>, n_targets: usize) -> Self {
         let undefined = || Mat::full(n.len(), n_targets, f64::NAN);
-        let (mean_y, mean_p, yy, pp, yp) =
-            (undefined(), undefined(), undefined(), undefined(), undefined());
+        let (mean_y, mean_p, yy, pp, yp) = (undefined(), undefined(), undefined(), undefined(), undefined());
         FoldMoments { mean_y, mean_p, yy, pp, yp, n }
     }
 

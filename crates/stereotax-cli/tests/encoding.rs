@@ -1,0 +1,261 @@
+//! `[analysis.encoding]` from files to report: planted layers are found, choosing is paid for, bytes stay the same.
+
+mod common;
+
+use std::fmt::Write as _;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use common::{assert_same, results, rows, run, stereotax, told, write_arrays};
+use stereotax::stats::rng::Stream;
+use stereotax_io::{Table, read_parquet};
+
+const N: usize = 120;
+const LAYERS: usize = 6;
+const DIMS: usize = 3;
+
+/// A model whose layers hold latents of their own, in different widths, and ROIs of which number j follows layer
+/// j (as far as there are layers); further ROIs are noise. ROI `flat` does not vary, `holes` holds a NaN.
+fn write_planted(folder: &Path, n_noise: usize, spoiled: bool, analysis: &str) -> PathBuf {
+    let mut latent = Stream::new(8, "latents", 0);
+    let z: Vec<Vec<f64>> = (0..LAYERS * DIMS).map(|_| (0..N).map(|_| latent.normal()).collect()).collect();
+    let names: Vec<String> = (0..LAYERS).map(|l| format!("block{l}")).collect();
+    let mut noise = Stream::new(8, "activations", 0);
+    let layers: Vec<(&str, usize, Vec<f32>)> = (0..LAYERS)
+        .map(|l| {
+            let width = 8 + 3 * l;
+            let mixing: Vec<f64> = (0..DIMS * width).map(|_| noise.normal()).collect();
+            let values = (0..N * width)
+                .map(|at| {
+                    let (i, u) = (at / width, at % width);
+                    let own: f64 = (0..DIMS).map(|k| z[l * DIMS + k][i] * mixing[k * width + u]).sum();
+                    (own + 0.3 * noise.normal()) as f32
+                })
+                .collect();
+            (names[l].as_str(), width, values)
+        })
+        .collect();
+    write_arrays(&folder.join("model.safetensors"), &layers);
+    let mut rois: Vec<String> = Vec::new();
+    if n_noise == 0 {
+        rois.extend((0..LAYERS).map(|j| format!("roi{j},net{}", j % 2)));
+    }
+    rois.extend((0..n_noise).map(|j| format!("noise{j},net{}", j % 2)));
+    if spoiled {
+        rois.extend(["flat,net0".to_owned(), "holes,net1".to_owned()]);
+    }
+    fs::write(folder.join("rois.csv"), format!("roi,network\n{}\n", rois.join("\n"))).unwrap();
+    let ids: String = (0..N).map(|i| format!("stim{i:03}\n")).collect();
+    fs::write(folder.join("stimuli.csv"), format!("stimulus_id\n{ids}")).unwrap();
+    for (s, subject) in ["one", "two"].iter().enumerate() {
+        let mut noise = Stream::new(9, "responses", s as u64);
+        let values: Vec<f32> = (0..N * rois.len())
+            .map(|at| {
+                let (i, j) = (at / rois.len(), at % rois.len());
+                let name = &rois[j];
+                if name.starts_with("flat") {
+                    return 2.5;
+                }
+                if name.starts_with("holes") && i == 7 {
+                    return f32::NAN;
+                }
+                let signal = if name.starts_with("roi") { z[j * DIMS][i] + z[j * DIMS + 1][i] } else { 0.0 };
+                (signal + noise.normal()) as f32
+            })
+            .collect();
+        write_arrays(&folder.join(format!("{subject}.safetensors")), &[("response", rois.len(), values)]);
+    }
+    let mut toml = format!(
+        "[study]\nname = \"layers\"\nseed = 3\n\n[[stimuli]]\nid = \"s\"\nids = \"stimuli.csv\"\n\n\
+         [[brain]]\nbenchmark = \"b\"\nstimuli = \"s\"\nmodality = \"mixed\"\nby_order = true\n\
+         rois = \"rois.csv\"\nsubjects = [\n  {{ id = \"one\", responses = \"one.safetensors\" }},\n  \
+         {{ id = \"two\", responses = \"two.safetensors\" }},\n]\n\n\
+         [[model]]\nname = \"net\"\nmodality = \"vision\"\nfamily = \"net\"\n\
+         activations = {{ file = \"model.safetensors\", layers = {names:?}, stimuli = \"s\", by_order = true }}\n",
+    );
+    let _ = write!(
+        toml,
+        "\n[analysis.encoding]\nbootstraps = 100\nshifts = 99\nouter_folds = \"k_fold:5\"\n{analysis}"
+    );
+    let file = folder.join("study.toml");
+    fs::write(&file, toml).unwrap();
+    file
+}
+
+fn read(out: &Path, table: &str) -> Table {
+    read_parquet(&out.join(format!("results/{table}.parquet"))).unwrap()
+}
+
+/// The rows of a table with these texts.
+fn at(table: &Table, wanted: &[(&str, &str)]) -> Vec<usize> {
+    let keys: Vec<(Vec<&str>, &str)> = wanted.iter().map(|(key, v)| (rows(table, key), *v)).collect();
+    (0..table.n_rows()).filter(|&i| keys.iter().all(|(texts, v)| texts[i] == *v)).collect()
+}
+
+fn one(table: &Table, column: &str, wanted: &[(&str, &str)]) -> f64 {
+    let found = at(table, wanted);
+    assert_eq!(found.len(), 1, "{wanted:?}");
+    table.numbers(column).unwrap()[found[0]].unwrap_or(f64::NAN)
+}
+
+#[test]
+fn planted_layers_are_found_and_the_bytes_stay_the_same() {
+    let folder = tempfile::tempdir().unwrap();
+    let study = write_planted(folder.path(), 0, false, "");
+    let out = folder.path().join("out");
+    let first = run(&study, &out, &["--threads", "1"]);
+    assert!(first.status.success(), "{}", told(&first));
+    let reference = results(&out);
+    let selection = read(&out, "selection");
+    for subject in ["(mean)", "one", "two"] {
+        for j in 0..LAYERS {
+            let found = at(&selection, &[("subject", subject), ("roi", &format!("roi{j}"))]);
+            assert_eq!(rows(&selection, "chosen_layer")[found[0]], format!("block{j}"), "{subject}");
+            assert_eq!(rows(&selection, "best_layer")[found[0]], format!("block{j}"), "{subject}");
+            let depth = selection.numbers("depth").unwrap()[found[0]].unwrap();
+            assert!((depth - j as f64 / (LAYERS - 1) as f64).abs() < 1e-12);
+            let r = selection.numbers("r").unwrap()[found[0]].unwrap();
+            let (lower, upper) = (selection.numbers("lower").unwrap(), selection.numbers("upper").unwrap());
+            assert!(r > 0.6 && lower[found[0]].unwrap() < r && r < upper[found[0]].unwrap(), "{r}");
+        }
+    }
+    let scores = read(&out, "encoding");
+    assert_eq!(scores.n_rows(), 3 * LAYERS * LAYERS);
+    let planted = [("subject", "(mean)"), ("roi", "roi2"), ("layer", "block2")];
+    let other = [("subject", "(mean)"), ("roi", "roi2"), ("layer", "block4")];
+    assert_eq!(one(&scores, "p_adj", &planted), 0.01);
+    assert!(one(&scores, "p_adj", &other) > 0.05 && one(&scores, "r", &other) < 0.3);
+    // Nothing of NFAS was computed.
+    assert!(!out.join("nodes/cell").exists() && !out.join("nodes/depth").exists());
+    assert!(!out.join("results/scores.parquet").exists());
+    let page = fs::read_to_string(out.join("report.html")).unwrap();
+    assert!(page.contains("too high for having looked") && page.contains("id=\"encoding\""));
+    assert!(page.contains("ridge regression") && !page.contains("id=\"spectra\""));
+    assert!(!page.contains("dynamic mode decomposition gives"), "methods speak of what was not done");
+
+    for threads in ["2", "5"] {
+        let again = folder.path().join(threads);
+        let output = run(&study, &again, &["--threads", threads, "--max-memory", "300M"]);
+        assert!(output.status.success(), "{}", told(&output));
+        assert_same(&reference, &results(&again), &format!("{threads} threads"));
+    }
+    // A lost node is computed again, alone.
+    let nodes = |kind: &str| fs::read_dir(out.join("nodes").join(kind)).unwrap().map(|e| e.unwrap().path());
+    assert_eq!(nodes("encoding").count(), 2 * LAYERS);
+    assert_eq!(nodes("encoding_best").count(), 2);
+    fs::remove_file(nodes("encoding").next().unwrap()).unwrap();
+    let repaired = run(&study, &out, &["--threads", "2"]);
+    assert!(told(&repaired).contains("1 node"), "{}", told(&repaired));
+    assert_same(&reference, &results(&out), "after a loss");
+}
+
+#[test]
+fn the_best_of_noisy_layers_is_biased_and_the_nested_one_is_not() {
+    let folder = tempfile::tempdir().unwrap();
+    let study = write_planted(folder.path(), 60, false, "");
+    let out = folder.path().join("out");
+    let output = run(&study, &out, &[]);
+    assert!(output.status.success(), "{}", told(&output));
+    let models = read(&out, "encoding_models");
+    for subject in ["one", "two"] {
+        let nested = one(&models, "nested_r", &[("subject", subject)]);
+        let best = one(&models, "best_r", &[("subject", subject)]);
+        // The mean of 60 r with standard errors of 0.09 each; the largest of six is a standard error above.
+        assert!(nested.abs() < 0.05, "{nested}");
+        assert!(best > 0.06, "{best}");
+        assert!(one(&models, "selection_bias", &[("subject", subject)]) > 0.05);
+        assert!(one(&models, "share_significant", &[("subject", subject)]) < 0.05);
+    }
+}
+
+#[test]
+fn targets_without_a_score_are_named_and_harm_no_other() {
+    let folder = tempfile::tempdir().unwrap();
+    let study = write_planted(folder.path(), 0, true, "inner = \"gcv\"\nmultiplicity = \"bh\"\n");
+    let out = folder.path().join("out");
+    let output = run(&study, &out, &[]);
+    assert!(output.status.success(), "{}", told(&output));
+    assert!(told(&output).contains("holes"), "{}", told(&output));
+    let scores = read(&out, "encoding");
+    let status = |roi: &str| {
+        let found = at(&scores, &[("subject", "one"), ("roi", roi), ("layer", "block1")]);
+        rows(&scores, "status")[found[0]].to_owned()
+    };
+    assert_eq!(status("roi1"), "ok");
+    assert_eq!(status("flat"), "undefined: prediction or response does not vary");
+    assert_eq!(status("holes"), "undefined: the response holds values that are not finite");
+    let planted = [("subject", "one"), ("roi", "roi1"), ("layer", "block1")];
+    assert!(one(&scores, "r", &planted) > 0.6);
+    assert!(one(&scores, "p_adj", &planted) > one(&scores, "p", &planted));
+    let models = read(&out, "encoding_models");
+    let found = at(&models, &[("subject", "one")]);
+    assert!(
+        matches!(models.column("n_undefined"), Some(stereotax_io::Values::Integer(v)) if v[found[0]] == Some(2))
+    );
+}
+
+#[test]
+fn choices_change_what_they_should() {
+    let folder = tempfile::tempdir().unwrap();
+    let of = |name: &str, analysis: &str| {
+        let study = write_planted(folder.path(), 0, false, analysis);
+        let out = folder.path().join(name);
+        let output = run(&study, &out, &[]);
+        assert!(output.status.success(), "{name}: {}", told(&output));
+        read(&out, "encoding")
+    };
+    let r = |table: &Table, layer: &str| {
+        one(table, "r", &[("subject", "one"), ("roi", "roi3"), ("layer", layer)])
+    };
+    let plain = of("plain", "");
+    for (name, analysis) in [
+        ("loo", "inner = \"loo\"\n"),
+        ("gcv", "inner = \"gcv\"\n"),
+        ("pca", "reduce = \"pca:4\"\n"),
+        ("ols", "reduce = \"pca:8\"\nencoder = \"ols\"\n"),
+        ("sparse", "reduce = \"sparse:9\"\n"),
+        ("gaussian", "reduce = \"gaussian:9\"\n"),
+        ("shared", "alpha_per_roi = false\n"),
+    ] {
+        let found = of(name, analysis);
+        assert!(r(&found, "block3") > 0.5, "{name}: {}", r(&found, "block3"));
+        assert_ne!(r(&found, "block3").to_bits(), r(&plain, "block3").to_bits(), "{name}");
+    }
+    // Layers narrower than the directions stay as they are; as many directions as there are units are none.
+    let auto = of("auto", "reduce = \"sparse\"\n");
+    assert_eq!(r(&auto, "block3").to_bits(), r(&plain, "block3").to_bits());
+    let two = of("two", "layers = [\"block3\", \"block1\"]\n");
+    assert_eq!(two.n_rows(), 3 * 2 * LAYERS);
+    assert_eq!(r(&two, "block3").to_bits(), r(&plain, "block3").to_bits());
+}
+
+#[test]
+fn both_analyses_stand_side_by_side_and_wrong_words_are_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let nfas = "\n[analysis.nfas]\npermutations = 199\nbootstraps = 100\nshifts = 99\n\
+                [analysis.nfas.controls]\nlayer_order = 3\nmultiverse = false\n";
+    let study = write_planted(folder.path(), 0, false, &format!("layers = [\"block0\"]\n{nfas}"));
+    let out = folder.path().join("both");
+    let output = run(&study, &out, &[]);
+    assert!(output.status.success(), "{}", told(&output));
+    assert!(read(&out, "scores").n_rows() > 0 && read(&out, "encoding").n_rows() > 0);
+
+    for (analysis, words) in [
+        ("inner = \"looo\"\n", "did you mean `\"loo\"`?"),
+        ("reduce = \"sparse:0\"\n", "a number of directions, as in `sparse:5920`"),
+        ("reduce = \"svd\"\n", "`none`, `pca`, `sparse`, `gaussian`"),
+        ("encoder = \"banded\"\n", "`ridge`, `ols`"),
+        ("encoder = \"ols\"\n", "set `reduce = \"pca:256\"`"),
+        ("inner = \"gcv\"\ninner_loss = \"correlation\"\n", "it is a squared error"),
+        ("inner = \"gcv\"\ninner_folds = 4\n", "has no say"),
+        ("layers = [\"blok1\"]\n", "did you mean `block1`?"),
+        ("inner_folds = 1\n", "a whole number from 2 to 1000"),
+        ("estimator = \"ridge\"\n", "unknown key `estimator`"),
+        ("purge_s = 3\n[analysis.nfas]\npurge_s = 4\n", "say it in one of them"),
+    ] {
+        let study = write_planted(folder.path(), 0, false, analysis);
+        let refused = stereotax(&["check", study.to_str().unwrap()]);
+        assert_eq!(refused.status.code(), Some(2), "{analysis}");
+        assert!(told(&refused).contains(words), "{analysis}: {}", told(&refused));
+    }
+}

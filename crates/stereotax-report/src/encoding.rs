@@ -1,0 +1,129 @@
+//! Word what encoding layer by layer found, and lay out its table.
+
+use crate::cells::{Cell, Grid, fixed, head, interval};
+use crate::input::ReportInput;
+
+/// The section's sentences and table.
+#[derive(Debug, Clone, serde::Serialize)]
+pub(crate) struct Summary {
+    pub sentences: Vec<String>,
+    pub models: Grid,
+}
+
+/// Models that are told in a sentence of their own; of more the table tells.
+const TOLD: usize = 6;
+
+/// What the tables say; `None` where no layer was encoded.
+pub(crate) fn summary(input: &ReportInput) -> Option<Summary> {
+    input.tables.get("encoding_models")?;
+    // Averages over subjects where there are any.
+    let averaged = input.rows("encoding_models").any(|row| row.text("subject") == Some("(mean)"));
+    let told: Vec<_> = input
+        .rows("encoding_models")
+        .filter(|row| !averaged || row.text("subject") == Some("(mean)"))
+        .collect();
+    let mut sentences: Vec<String> = told
+        .iter()
+        .take(TOLD)
+        .map(|row| {
+            let about = format!(
+                "{} on {}{}",
+                row.text("model").unwrap_or_default(),
+                row.text("benchmark").unwrap_or_default(),
+                match row.text("subject") {
+                    Some("(mean)") | None => String::new(),
+                    Some(subject) => format!(" ({subject})"),
+                }
+            );
+            let (Some(nested), Some(best), Some(bias)) =
+                (row.number("nested_r"), row.number("best_r"), row.number("selection_bias"))
+            else {
+                return format!("{about}: {}.", row.reason().unwrap_or("undefined"));
+            };
+            let share = row.number("share_significant").map_or(String::new(), |share| {
+                format!(" In {:.0} % of the targets the best layer is significant.", 100.0 * share)
+            });
+            format!(
+                "{about}: with the layer of every target chosen on training rows, held-out responses correlate \
+                 with their predictions by {} on average; the best of the scores themselves would have said {}, \
+                 which is {} too {} for having looked.{share}",
+                fixed(nested, 3),
+                fixed(best, 3),
+                fixed(bias.abs(), 3),
+                if bias < 0.0 { "low" } else { "high" },
+            )
+        })
+        .collect();
+    if told.len() > TOLD {
+        sentences.push(format!("{} more stand in the table below.", told.len() - TOLD));
+    }
+    let heads = vec![
+        head("Model", "", false),
+        head("Benchmark", "", false),
+        head("Subject", "", false),
+        head("Layers", "", true),
+        head("Targets", "that every layer can be scored on", true),
+        head("All layers", "mean r over targets and layers", true),
+        head("Chosen", "mean r of the layers that training rows chose", true),
+        head("Interval", "bootstrap over stimuli, of the chosen layers", true),
+        head("Best", "mean r of the best layer by its own score: biased", true),
+        head("Bias", "best less chosen", true),
+        head("R²", "of the chosen layers, against the mean of each held-out fold", true),
+        head("Significant", "share of targets whose best layer has an adjusted p of at most 0.05", true),
+        head("At edge", "share of penalties on an edge of the grid", true),
+    ];
+    let rows = input
+        .rows("encoding_models")
+        .map(|row| {
+            let why = row.reason();
+            let share = |column: &str, why| match row.number(column) {
+                Some(x) => Cell::text(Some(format!("{:.0} %", 100.0 * x)), None).classed("num"),
+                None => Cell::undefined(why).classed("num"),
+            };
+            vec![
+                Cell::text(row.text("model"), None).classed("name"),
+                Cell::text(row.text("benchmark"), why),
+                Cell::text(row.text("subject"), why),
+                Cell::text(row.shown("n_layers"), why).classed("num"),
+                Cell::text(row.shown("n_targets"), why).classed("num"),
+                Cell::number(row.number("mean_r"), 3, why),
+                Cell::number(row.number("nested_r"), 3, why),
+                interval(row, 3),
+                Cell::number(row.number("best_r"), 3, why),
+                Cell::number(row.number("selection_bias"), 3, why),
+                Cell::number(row.number("nested_r2"), 3, why),
+                share("share_significant", Some(why.unwrap_or("no p-values: too many targets, or no null"))),
+                share("share_at_edge", why),
+            ]
+        })
+        .collect();
+    Some(Summary { sentences, models: Grid { caption: String::new(), heads, rows } })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use stereotax_io::Table;
+
+    #[test]
+    fn the_sentence_says_what_looking_costs() {
+        let table = Table::new()
+            .text("model", [Some("net"), Some("net")])
+            .text("benchmark", [Some("b"), Some("b")])
+            .text("subject", [Some("(mean)"), Some("one")])
+            .number("nested_r", [Some(0.25), Some(0.2)])
+            .number("best_r", [Some(0.3), Some(0.3)])
+            .number("selection_bias", [Some(0.05), Some(0.1)])
+            .number("share_significant", [Some(0.5), None])
+            .text("status", [Some("ok"), Some("ok")]);
+        let mut input = ReportInput::default();
+        assert!(summary(&input).is_none());
+        input.tables.insert("encoding_models".into(), table);
+        let found = summary(&input).unwrap();
+        assert_eq!(found.sentences.len(), 1);
+        assert!(found.sentences[0].contains("by 0.250 on average"), "{}", found.sentences[0]);
+        assert!(found.sentences[0].contains("0.300, which is 0.050 too high"), "{}", found.sentences[0]);
+        assert!(found.sentences[0].contains("In 50 % of the targets"));
+        assert_eq!(found.models.rows.len(), 2);
+    }
+}

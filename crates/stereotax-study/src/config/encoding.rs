@@ -1,0 +1,172 @@
+//! Read the choices of `[analysis.encoding]`.
+
+use super::choices::{check_design, read_alphas, read_design};
+use super::reader::{Argument, Form, Reader, with, word};
+use super::study::{
+    Benchmark, Clock, EncodingEncoder, EncodingSettings, InnerChoice, InnerLoss, LayerReduction, Model,
+    NfasSettings, Preset,
+};
+use super::words::{INNER_LOSS, MULTIPLICITY};
+use crate::hints::nearest;
+
+/// Keys of what both analyses share: samples, haemodynamics, cleaning, folds, ceilings. They may stand in either
+/// table.
+pub(crate) const SHARED: &[&str] = &[
+    "resample",
+    "lanczos_weights",
+    "hrf",
+    "hrf_parity",
+    "delays_s",
+    "drop_padded",
+    "derivatives",
+    "drift",
+    "project_features",
+    "outer_folds",
+    "purge_s",
+    "ceiling",
+    "min_ceiling",
+    "subjects",
+    "networks",
+];
+
+pub(super) const ENCODING: &[&str] = &[
+    "layers",
+    "reduce",
+    "encoder",
+    "alphas",
+    "alpha_per_roi",
+    "inner",
+    "inner_folds",
+    "inner_loss",
+    "bootstraps",
+    "shifts",
+    "multiplicity",
+    "resample",
+    "lanczos_weights",
+    "hrf",
+    "hrf_parity",
+    "delays_s",
+    "drop_padded",
+    "derivatives",
+    "drift",
+    "project_features",
+    "outer_folds",
+    "purge_s",
+    "ceiling",
+    "min_ceiling",
+    "subjects",
+    "networks",
+];
+
+const fn size(default: Option<f64>, expected: &'static str) -> Argument {
+    Argument { least: 1.0, most: 1e6, whole: true, unit: "", default, expected }
+}
+
+const REDUCE: &[Form<LayerReduction>] = &[
+    word("none", |_| LayerReduction::None),
+    with("pca", size(Some(256.0), "a number of components, as in `pca:256`,"), |n| LayerReduction::Pca {
+        max_dim: n as usize,
+    }),
+    // Without a number, the size of Johnson and Lindenstrauss.
+    with("sparse", size(Some(0.0), "a number of directions, as in `sparse:5920`,"), |n| {
+        LayerReduction::Sparse { size: (n > 0.0).then_some(n as usize) }
+    }),
+    with("gaussian", size(Some(0.0), "a number of directions, as in `gaussian:1000`,"), |n| {
+        LayerReduction::Gaussian { size: (n > 0.0).then_some(n as usize) }
+    }),
+];
+const ENCODER: &[Form<EncodingEncoder>] =
+    &[word("ridge", |_| EncodingEncoder::Ridge), word("ols", |_| EncodingEncoder::Ols)];
+const INNER: &[Form<InnerChoice>] = &[
+    word("folds", |_| InnerChoice::Folds),
+    word("loo", |_| InnerChoice::Loo),
+    word("gcv", |_| InnerChoice::Gcv),
+];
+
+/// Read the table; what both analyses share goes into `shared`.
+pub(super) fn read_encoding(
+    t: &Reader<'_>,
+    nfas: Option<&Reader<'_>>,
+    shared: &mut NfasSettings,
+    preset: Preset,
+    brain: &[Benchmark],
+    models: &[Model],
+) -> EncodingSettings {
+    let mut e = EncodingSettings::default();
+    for key in SHARED {
+        if t.get(key).is_some() && nfas.is_some_and(|nfas| nfas.get(key).is_some()) {
+            t.problem(
+                key,
+                format!("`{key}` stands in [analysis.nfas] and in [analysis.encoding], which share it"),
+                "say it in one of them",
+            );
+        }
+    }
+    read_design(t, shared);
+    check_design(t, shared, preset);
+    if let Some(value) = t.get("layers")
+        && let Some(names) = value.texts()
+    {
+        let known: Vec<&str> = models
+            .iter()
+            .flat_map(|m| m.activations.iter().flat_map(|a| &a.layers))
+            .map(String::as_str)
+            .collect();
+        for name in names.iter().filter(|name| !known.contains(&name.as_str())) {
+            let hint = nearest(name, known.iter().copied()).map_or_else(
+                || "name layers as the models name them".into(),
+                |near| format!("did you mean `{near}`?"),
+            );
+            t.problem("layers", format!("`layers` names `{name}`, but no model has such a layer"), &hint);
+        }
+        for model in models {
+            if !model.activations.iter().any(|a| a.layers.iter().any(|layer| names.contains(layer))) {
+                let message = format!("`layers` names no layer of model `{}`", model.name);
+                t.problem("layers", message, "name at least one of its layers, or leave `layers` out");
+            }
+        }
+        e.layers = Some(names);
+    }
+    t.form("reduce", &mut e.reduce, REDUCE);
+    t.form("encoder", &mut e.encoder, ENCODER);
+    read_alphas(t, &mut e.alphas);
+    t.flag("alpha_per_roi", &mut e.alpha_per_roi);
+    t.form("inner", &mut e.inner, INNER);
+    t.count("inner_folds", &mut e.inner_folds, 2, 1000);
+    t.form("inner_loss", &mut e.inner_loss, INNER_LOSS);
+    t.count("bootstraps", &mut e.bootstraps, 100, 10_000_000);
+    t.count("shifts", &mut e.shifts, 99, 10_000_000);
+    t.form("multiplicity", &mut e.multiplicity, MULTIPLICITY);
+    check(t, &e, brain);
+    e
+}
+
+fn check(t: &Reader<'_>, e: &EncodingSettings, brain: &[Benchmark]) {
+    if let (InnerChoice::Loo | InnerChoice::Gcv, Some(series)) =
+        (e.inner, brain.iter().find(|b| matches!(b.clock, Clock::Tr { .. })))
+    {
+        let message = format!(
+            "`inner` leaves out single rows, but benchmark `{}` is a time series: its neighbours tell what was \
+             left out",
+            series.id
+        );
+        t.problem("inner", message, "use `inner = \"folds\"`");
+    }
+    if e.inner == InnerChoice::Gcv && e.inner_loss == InnerLoss::Correlation {
+        let message = "`inner = \"gcv\"` contradicts `inner_loss = \"correlation\"`: it is a squared error";
+        t.problem("inner_loss", message.into(), "use `inner = \"loo\"` or `\"folds\"`");
+    }
+    if e.inner != InnerChoice::Folds && t.get("inner_folds").is_some() {
+        let message = "`inner_folds` has no say where single rows are left out".to_owned();
+        t.problem("inner_folds", message, "leave it out, or use `inner = \"folds\"`");
+    }
+    if e.encoder == EncodingEncoder::Ols && e.inner != InnerChoice::Folds {
+        let message =
+            "`encoder = \"ols\"` has no penalty to choose, and layers are judged by folds".to_owned();
+        t.problem("inner", message, "leave `inner` out, or use `encoder = \"ridge\"`");
+    }
+    if e.encoder == EncodingEncoder::Ols && !matches!(e.reduce, LayerReduction::Pca { .. }) {
+        let message = "`encoder = \"ols\"` needs fewer features than training rows".to_owned();
+        t.problem("encoder", message, "set `reduce = \"pca:256\"`, or use `encoder = \"ridge\"`");
+    }
+}

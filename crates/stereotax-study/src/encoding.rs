@@ -1,0 +1,490 @@
+//! Encode every target from every layer: which nodes that takes, how they are computed, what they cost.
+//!
+//! Per model and benchmark: one `encoding` node per layer and subject, all targets together; subjects share the
+//! work on a layer. Then one `encoding_best` node per subject, which reads these and lets every target choose its
+//! layer on training rows. Layers are read one at a time.
+
+use std::collections::BTreeMap;
+
+use faer::{Mat, MatRef};
+use serde_json::json;
+use stereotax::data::TileSource;
+use stereotax::encoding::{ProjectionKind, RandomProjection, Selection, johnson_lindenstrauss_size};
+use stereotax::pipelines::encoding::{
+    BLOCK, BestCell, CellDraws, Chance, EncodingCell, FoldMoments, MOST_WITH_DRAWS, NestedChoice,
+    fold_bytes_of, score_targets,
+};
+use stereotax::pipelines::{EvaluateParams, Features, InnerRule, projected_layer, single_layer};
+
+use crate::config::{EncodingSettings, LayerReduction};
+use crate::inputs::{BenchmarkInput, Inputs, ModelInput, OnClock};
+use crate::node::{NodeSpec, digest_of_json};
+use crate::plan::{Cost, Grid, Pair};
+use crate::run::{Layers, Worker};
+use crate::store::Payload;
+use crate::{Options, Study, StudyError};
+
+/// Versions of the kernels: raised whenever their numbers change.
+mod version {
+    pub(super) const LAYER: u32 = 1;
+    pub(super) const BEST: u32 = 1;
+}
+
+/// The encoding nodes of one model on one benchmark.
+#[derive(Debug, Default)]
+pub struct PairEncoding {
+    /// Layers by position, with the node of each subject.
+    pub layers: Vec<(usize, Vec<NodeSpec>)>,
+    /// The node of each subject that chooses among them.
+    pub best: Vec<NodeSpec>,
+}
+
+impl PairEncoding {
+    /// Every node, in the order of work.
+    pub fn specs(&self) -> impl Iterator<Item = &NodeSpec> {
+        self.layers.iter().flat_map(|(_, specs)| specs).chain(&self.best)
+    }
+}
+
+/// Whether predictions and draws are kept.
+pub fn keeps_draws(benchmark: &BenchmarkInput) -> bool {
+    benchmark.rois.len() <= MOST_WITH_DRAWS
+}
+
+/// How many random directions a layer gets; `None` where it stays as it is.
+fn n_directions(reduce: LayerReduction, width: usize, n_samples: usize) -> Option<usize> {
+    let size = match reduce {
+        LayerReduction::None | LayerReduction::Pca { .. } => return None,
+        LayerReduction::Sparse { size } | LayerReduction::Gaussian { size } => size,
+    };
+    let size = size.or_else(|| johnson_lindenstrauss_size(n_samples, 0.1).ok())?;
+    (size < width).then_some(size)
+}
+
+/// Lay out the nodes of one model on one benchmark.
+pub fn plan_pair(
+    settings: &EncodingSettings,
+    params: &EvaluateParams,
+    benchmark: &BenchmarkInput,
+    model: &ModelInput,
+    activation: usize,
+    on_clock: Option<&OnClock>,
+) -> PairEncoding {
+    let input = &model.activations[activation];
+    let mut base = BTreeMap::from([
+        ("activations".to_owned(), input.digest.clone()),
+        ("design".to_owned(), benchmark.digest.clone()),
+    ]);
+    if let Some(on_clock) = on_clock {
+        let clock = json!({"events": on_clock.digest, "native": false});
+        base.insert("clock".to_owned(), digest_of_json(&clock));
+    }
+    let draws = keeps_draws(benchmark);
+    let node = |kind: &str, kernel_version, params, subject: usize, name: &str, more: Option<String>| {
+        let subject = &benchmark.subjects[subject];
+        let mut inputs = base.clone();
+        inputs.insert("responses".into(), subject.digest.clone());
+        if let Some(more) = more {
+            inputs.insert("layers".into(), more);
+        }
+        NodeSpec {
+            kind: kind.into(),
+            kernel_version,
+            params,
+            inputs,
+            label: format!("encoding: {} · {name} · {} · {}", model.model.name, benchmark.id, subject.id),
+        }
+    };
+    let wanted = |name: &String| settings.layers.as_ref().is_none_or(|names| names.contains(name));
+    let subjects = 0..benchmark.subjects.len();
+    let layers: Vec<(usize, Vec<NodeSpec>)> = input
+        .layers
+        .layers()
+        .iter()
+        .enumerate()
+        .filter(|(_, layer)| wanted(&layer.name))
+        .map(|(index, layer)| {
+            let mut all = json!({"layer": index, "evaluate": params, "draws": draws});
+            if let LayerReduction::Sparse { .. } | LayerReduction::Gaussian { .. } = settings.reduce {
+                all["reduce"] = json!(settings.reduce);
+            }
+            let nodes = subjects
+                .clone()
+                .map(|s| node("encoding", version::LAYER, all.clone(), s, &layer.name, None))
+                .collect();
+            (index, nodes)
+        })
+        .collect();
+    let best = subjects
+        .map(|s| {
+            let keys: Vec<String> = layers.iter().map(|(_, nodes)| nodes[s].key()).collect();
+            let params = json!({"evaluate": params, "draws": draws});
+            let more = Some(digest_of_json(&json!(keys)));
+            node("encoding_best", version::BEST, params, s, "best layer", more)
+        })
+        .collect();
+    PairEncoding { layers, best }
+}
+
+/// Every encoding node of a pair with what it costs.
+pub(crate) fn costs<'a>(pair: &'a Pair, inputs: &Inputs, grid: &Grid) -> Vec<(&'a NodeSpec, Cost)> {
+    let Some(encoding) = &pair.encoding else { return Vec::new() };
+    let benchmark = &inputs.benchmarks[pair.benchmark];
+    let Some(params) = &grid.benchmarks[pair.benchmark].encode else { return Vec::new() };
+    let layers = inputs.models[pair.model].activations[pair.activation].layers.layers();
+    let mut found = Vec::new();
+    for (index, specs) in &encoding.layers {
+        let cost = layer_cost(benchmark, layers[*index].width, params, grid.reduce, specs.len());
+        found.extend(specs.iter().map(|spec| (spec, cost)));
+    }
+    let (n, rois) = (benchmark.design.n_samples() as f64, benchmark.rois.len() as f64);
+    let folds = benchmark.design.folds.len() as f64;
+    let resampled = if keeps_draws(benchmark) { rois * draws_flops(benchmark, params) } else { 0.0 };
+    let read = encoding.layers.len() as f64 * rois * folds * 200.0;
+    let bytes = cell_bytes(rois, folds, n, params, keeps_draws(benchmark));
+    found.extend(encoding.best.iter().map(|spec| (spec, Cost { flops: resampled + read, bytes })));
+    found
+}
+
+/// Operations of null and bootstrap draws of one target, on the scale of products of doubles.
+fn draws_flops(benchmark: &BenchmarkInput, params: &EvaluateParams) -> f64 {
+    let n = benchmark.design.n_samples() as f64;
+    let blocks = benchmark.design.block_names.len() as f64;
+    // A product of a null draw comes from two cache lines and takes as long as about six of a large product.
+    let null = NULL_WEIGHT * params.n_shifts as f64 * n;
+    let bootstrap = if keeps_draws(benchmark) { 10.0 * params.n_bootstraps as f64 * blocks } else { 0.0 };
+    null + bootstrap
+}
+
+const NULL_WEIGHT: f64 = 6.0;
+
+fn cell_bytes(rois: f64, folds: f64, n: f64, params: &EvaluateParams, draws: bool) -> f64 {
+    let kept = if draws { 4.0 * (n + (params.n_bootstraps + params.n_shifts) as f64) } else { 0.0 };
+    rois * (52.0 * folds + 8.0 + kept)
+}
+
+/// What one layer takes for one subject, the shared work divided among them.
+fn layer_cost(
+    benchmark: &BenchmarkInput,
+    width: usize,
+    params: &EvaluateParams,
+    reduce: LayerReduction,
+    subjects: usize,
+) -> Cost {
+    let design = &benchmark.design;
+    let (n, rois) = (design.n_samples() as f64, benchmark.rois.len() as f64);
+    let folds = design.folds.len() as f64;
+    let n_train = design.folds.iter().map(|fold| fold.train.len() as f64).sum::<f64>() / folds.max(1.0);
+    let n_test = n - n_train;
+    let encoding = &params.encoding;
+    let alphas = encoding.alphas.values.len() as f64;
+    let mut w = width as f64;
+    let mut shared = 0.0;
+    if let Some(directions) = n_directions(reduce, width, design.n_samples()) {
+        let density = if matches!(reduce, LayerReduction::Gaussian { .. }) { 1.0 } else { 4.0 / w.sqrt() };
+        shared += 2.0 * n * w * directions as f64 * density / folds;
+        w = directions as f64;
+    }
+    let mut q = w;
+    if let Some(reduction) = encoding.reduce {
+        let k = w.min(n_train);
+        q = (reduction.max_components as f64)
+            .min(k)
+            .min(n_train / reduction.samples_per_component.max(1) as f64);
+        shared += n_train * w * k + (8.0 / 3.0) * k.powi(3) + 2.0 * k * k * q + 2.0 * n * w * q;
+    }
+    let p = q * stereotax::signal::n_columns(&benchmark.hrf) as f64;
+    let s = p.min(n_train);
+    let decomposition = (8.0 / 3.0 + 2.0) * s.powi(3);
+    let path = alphas.min(9.0);
+    shared += n_train * p * s + decomposition + 2.0 * n_test * p * s.min(n_train);
+    let to_basis = if p <= n_train { 2.0 * n_train * p + 2.0 * p * s } else { 2.0 * n_train * s };
+    let mut of_target = to_basis + 2.0 * n_test * s;
+    match encoding.selection {
+        Selection::Folds => {
+            let inner = match params.inner {
+                InnerRule::Runs(most) => most.min(design.runs.n_runs().saturating_sub(1)) as f64,
+                InnerRule::Units(n_folds) | InnerRule::Blocks { n_folds, .. } => n_folds as f64,
+            };
+            let held = n_train / inner.max(1.0);
+            let s_inner = p.min(n_train - held);
+            shared += inner * ((8.0 / 3.0 + 2.0) * s_inner.powi(3) + 2.0 * held * s_inner * s_inner);
+            of_target += 2.0 * (n_train - held) * s_inner * inner
+                + inner * path * if s_inner < held { s_inner * s_inner } else { 2.0 * s_inner * held };
+        }
+        Selection::LeaveOneOut => of_target += 2.0 * n_train * s * path + 4.0 * n_train * alphas * path,
+        Selection::Generalised => of_target += 8.0 * s * alphas,
+    }
+    let flops =
+        folds * (shared / subjects.max(1) as f64 + rois * of_target) + rois * draws_flops(benchmark, params);
+    Cost { flops, bytes: cell_bytes(rois, folds, n, params, keeps_draws(benchmark)) }
+}
+
+/// Bytes of responses, repeats among them.
+fn response_bytes(inputs: &Inputs) -> f64 {
+    let of = |b: &BenchmarkInput| {
+        let per = 8.0 * b.design.n_samples() as f64 * b.rois.len() as f64;
+        b.subjects.iter().map(|s| per * (1 + s.repeats.len()) as f64).sum::<f64>()
+    };
+    inputs.benchmarks.iter().map(of).sum()
+}
+
+/// Bytes that encoding one pair takes beside the responses: at the least, and where nothing is done twice.
+pub(crate) fn memory(pair: &Pair, inputs: &Inputs, grid: &Grid, options: &Options) -> [f64; 2] {
+    let (Some(_), Some(params)) = (&pair.encoding, &grid.benchmarks[pair.benchmark].encode) else {
+        return [0.0; 2];
+    };
+    let benchmark = &inputs.benchmarks[pair.benchmark];
+    let layers = inputs.models[pair.model].activations[pair.activation].layers.layers();
+    let widest = layers.iter().map(|layer| layer.width).max().unwrap_or(0);
+    let n = benchmark.design.n_samples() as f64;
+    let width = n_directions(grid.reduce, widest, benchmark.design.n_samples()).unwrap_or(widest);
+    let threads =
+        options.threads.unwrap_or_else(|| std::thread::available_parallelism().map_or(1, usize::from));
+    let features = 8.0 * n * width as f64;
+    let fold = fold_bytes_of(width, &benchmark.design, params) as f64;
+    let (subjects, rois) = (benchmark.subjects.len() as f64, benchmark.rois.len() as f64);
+    let folds = benchmark.design.folds.len() as f64;
+    // A tile of targets per thread: its training rows, its predictions, and its draws.
+    let tile = threads as f64 * BLOCK as f64 * (40.0 * n + 8.0 * params.n_shifts as f64);
+    let moves = 4.0 * n * params.n_shifts as f64;
+    let cells = subjects * cell_bytes(rois, folds, n, params, keeps_draws(benchmark)) * 2.0;
+    let fixed = features + tile + moves + cells;
+    let at_once = folds.min(threads as f64).max(1.0);
+    [
+        fixed + fold + 4.0 * n * subjects * (BLOCK as f64).min(rois),
+        fixed + at_once * fold + 4.0 * n * subjects * rois,
+    ]
+}
+
+/// Bytes that predictions and decomposed folds may take.
+fn budget(pair: &Pair, inputs: &Inputs, grid: &Grid, options: &Options) -> usize {
+    let [least, all] = memory(pair, inputs, grid, options);
+    let benchmark = &inputs.benchmarks[pair.benchmark];
+    let Some(params) = &grid.benchmarks[pair.benchmark].encode else { return 0 };
+    let layers = inputs.models[pair.model].activations[pair.activation].layers.layers();
+    let widest = layers.iter().map(|layer| layer.width).max().unwrap_or(0);
+    let width = n_directions(grid.reduce, widest, benchmark.design.n_samples()).unwrap_or(widest);
+    let fold = fold_bytes_of(width, &benchmark.design, params) as f64;
+    let fixed = least - fold;
+    let room = options.max_memory as f64 - response_bytes(inputs) - 64e6 - fixed;
+    // Half of it is for decomposed folds.
+    room.min(2.0 * (all - fixed)).max(0.0) as usize
+}
+
+/// Bytes at least, with the responses, for the refusal of too small a budget.
+pub(crate) fn least_memory(pair: &Pair, inputs: &Inputs, grid: &Grid, options: &Options) -> f64 {
+    match pair.encoding {
+        Some(_) => response_bytes(inputs) + 64e6 + memory(pair, inputs, grid, options)[0],
+        None => 0.0,
+    }
+}
+
+impl Worker<'_> {
+    /// Every layer of a pair, then the choice among them.
+    pub(crate) fn encode(&self, pair: &Pair) -> Result<(), StudyError> {
+        let (Some(encoding), Some(params)) = (&pair.encoding, &self.grid.benchmarks[pair.benchmark].encode)
+        else {
+            return Ok(());
+        };
+        let benchmark = &self.inputs.benchmarks[pair.benchmark];
+        let context = format!("model `{}` on `{}`", self.inputs.models[pair.model].model.name, benchmark.id);
+        let budget = budget(pair, self.inputs, self.grid, self.options);
+        let draws = keeps_draws(benchmark);
+        for (layer, specs) in &encoding.layers {
+            let missing: Vec<usize> =
+                (0..specs.len()).filter(|&s| self.store.load(&specs[s]).is_none()).collect();
+            if missing.is_empty() {
+                continue;
+            }
+            let responses: Vec<MatRef<f64>> =
+                missing.iter().map(|&s| benchmark.subjects[s].responses.as_ref()).collect();
+            let features =
+                self.layer_features(pair, *layer, params.seed).map_err(StudyError::in_context(&context))?;
+            let cells =
+                score_targets(&features, &responses, &benchmark.design, params, draws, budget, self.monitor)
+                    .map_err(StudyError::in_context(&context))?;
+            for (cell, &subject) in cells.iter().zip(&missing) {
+                self.finish(&specs[subject], &layer_payload(cell))?;
+            }
+        }
+        for (subject, spec) in encoding.best.iter().enumerate() {
+            if self.store.load(spec).is_some() {
+                continue;
+            }
+            let n: Vec<usize> =
+                benchmark.design.folds.iter().map(|fold| fold.test.len()).filter(|n| *n > 0).collect();
+            let mut choice = NestedChoice::new(n, benchmark.rois.len(), draws);
+            for (layer, specs) in &encoding.layers {
+                let read = self.store.load(&specs[subject]).and_then(|payload| read_layer(&payload));
+                let cell = read.ok_or_else(|| lost(&specs[subject]))?;
+                let predictions = cell.draws.as_ref().map(|draws| draws.predictions.as_ref());
+                choice.offer(*layer, cell.inner_scores.as_ref(), &cell.moments, predictions);
+            }
+            let y = benchmark.subjects[subject].responses.as_ref();
+            let best = choice
+                .finish(y, &benchmark.design, params, self.monitor)
+                .map_err(StudyError::in_context(&context))?;
+            self.finish(spec, &best_payload(&best))?;
+        }
+        Ok(())
+    }
+
+    /// One layer on the clock of the responses, on random directions where they are asked for.
+    fn layer_features(&self, pair: &Pair, layer: usize, seed: u64) -> stereotax::Result<Features> {
+        let layers = self.layers_on_clock(pair);
+        let source: &dyn TileSource = layers.as_source();
+        let width = source.layers()[layer].width;
+        let n_samples = source.n_samples();
+        let Some(size) = n_directions(self.grid.reduce, width, n_samples) else {
+            return single_layer(source, layer);
+        };
+        let kind = match self.grid.reduce {
+            LayerReduction::Gaussian { .. } => ProjectionKind::Gaussian,
+            _ => ProjectionKind::sparse(width),
+        };
+        let projection = RandomProjection::new(width, size, kind, seed)?;
+        projected_layer(source, layer, &projection, self.monitor)
+    }
+
+    fn layers_on_clock(&self, pair: &Pair) -> Layers<'_> {
+        let input = &self.inputs.models[pair.model].activations[pair.activation];
+        match input.on_clock.get(&pair.benchmark) {
+            Some(on_clock) => Layers::resampled(&input.layers, on_clock),
+            None => Layers::AsTheyAre(&input.layers),
+        }
+    }
+}
+
+pub(crate) fn lost(spec: &NodeSpec) -> StudyError {
+    StudyError::Internal { what: format!("node `{}` was finished and cannot be read back", spec.label) }
+}
+
+/// The choices of a study that its plan needs at hand.
+pub(crate) fn reduction(study: &Study) -> LayerReduction {
+    study.file.encoding.as_ref().map_or(LayerReduction::None, |e| e.reduce)
+}
+
+fn put(payload: &mut Payload, name: &str, m: &Mat<f64>) {
+    let rows: Vec<f64> = (0..m.nrows()).flat_map(|i| (0..m.ncols()).map(move |j| m[(i, j)])).collect();
+    payload.put(name, &[m.nrows(), m.ncols()], &rows);
+}
+
+fn put_single(payload: &mut Payload, name: &str, m: &Mat<f32>) {
+    let rows = (0..m.nrows()).flat_map(|i| (0..m.ncols()).map(move |j| m[(i, j)]));
+    payload.put_single(name, &[m.nrows(), m.ncols()], rows);
+}
+
+fn put_common(
+    payload: &mut Payload,
+    moments: &FoldMoments,
+    inner: &Mat<f64>,
+    chance: &Chance,
+    draws: Option<&CellDraws>,
+) {
+    let names = ["mean_y", "mean_p", "yy", "pp", "yp"];
+    let all = [&moments.mean_y, &moments.mean_p, &moments.yy, &moments.pp, &moments.yp];
+    names.iter().zip(all).for_each(|(name, m)| put(payload, name, m));
+    put(payload, "inner_scores", inner);
+    payload.put("p", &[chance.p_value.len()], &chance.p_value);
+    payload.put_single("maxima", &[chance.maxima.len()], chance.maxima.iter().copied());
+    if let Some(draws) = draws {
+        put_single(payload, "predictions", &draws.predictions);
+        put_single(payload, "bootstrap", &draws.bootstrap);
+        let n_targets = moments.n_targets();
+        let n_draws = draws.null.len() / n_targets.max(1);
+        payload.put_single("null", &[n_draws, n_targets], draws.null.iter().copied());
+    }
+}
+
+fn layer_payload(cell: &EncodingCell) -> Payload {
+    let mut payload = Payload::of(json!({
+        "n": cell.moments.n,
+        "n_at_edges": cell.n_at_edges,
+        "n_components": cell.n_components,
+        "note": cell.chance.note,
+    }));
+    put_common(&mut payload, &cell.moments, &cell.inner_scores, &cell.chance, cell.draws.as_ref());
+    let a = &cell.alphas;
+    let rows = (0..a.nrows()).flat_map(|i| (0..a.ncols()).map(move |j| a[(i, j)] as f32));
+    payload.put_single("alphas", &[a.nrows(), a.ncols()], rows);
+    payload
+}
+
+fn best_payload(cell: &BestCell) -> Payload {
+    let mut payload = Payload::of(json!({"n": cell.moments.n, "note": cell.chance.note}));
+    put_common(&mut payload, &cell.moments, &cell.inner_scores, &cell.chance, cell.draws.as_ref());
+    put(&mut payload, "chosen", &cell.chosen);
+    payload
+}
+
+/// What both kinds of node hold.
+pub(crate) struct Read {
+    pub(crate) moments: FoldMoments,
+    pub(crate) inner_scores: Mat<f64>,
+    pub(crate) chance: Chance,
+    pub(crate) draws: Option<CellDraws>,
+    n_targets: usize,
+}
+
+/// Folds (or rows) × targets.
+pub(crate) fn matrix(payload: &Payload, name: &str, n_targets: usize) -> Option<Mat<f64>> {
+    let values = payload.get(name)?;
+    let rows = values.len().checked_div(n_targets)?;
+    Some(Mat::from_fn(rows, n_targets, |i, j| values[i * n_targets + j]))
+}
+
+fn read_common(payload: &Payload) -> Option<Read> {
+    let n: Vec<usize> = serde_json::from_value(payload.facts["n"].clone()).ok()?;
+    let p_value = payload.get("p")?;
+    let n_targets = p_value.len();
+    let of = |name: &str| matrix(payload, name, n_targets);
+    let single = |name: &str| Some(payload.get(name)?.into_iter().map(|x| x as f32).collect::<Vec<f32>>());
+    let single_matrix = |name: &str| {
+        let values = single(name)?;
+        let rows = values.len().checked_div(n_targets)?;
+        Some(Mat::from_fn(rows, n_targets, |i, j| values[i * n_targets + j]))
+    };
+    let draws = match (single_matrix("predictions"), single_matrix("bootstrap"), single("null")) {
+        (Some(predictions), Some(bootstrap), Some(null)) => Some(CellDraws { predictions, bootstrap, null }),
+        _ => None,
+    };
+    Some(Read {
+        moments: FoldMoments {
+            n,
+            mean_y: of("mean_y")?,
+            mean_p: of("mean_p")?,
+            yy: of("yy")?,
+            pp: of("pp")?,
+            yp: of("yp")?,
+        },
+        inner_scores: of("inner_scores")?,
+        chance: Chance {
+            p_value,
+            maxima: single("maxima")?,
+            note: payload.facts["note"].as_str().map(str::to_owned),
+        },
+        draws,
+        n_targets,
+    })
+}
+
+/// An `encoding` node, read back.
+pub(crate) fn read_layer(payload: &Payload) -> Option<EncodingCell> {
+    let Read { moments, inner_scores, chance, draws, n_targets } = read_common(payload)?;
+    Some(EncodingCell {
+        alphas: matrix(payload, "alphas", n_targets)?,
+        n_at_edges: serde_json::from_value(payload.facts["n_at_edges"].clone()).ok()?,
+        n_components: serde_json::from_value(payload.facts["n_components"].clone()).ok()?,
+        moments,
+        inner_scores,
+        chance,
+        draws,
+    })
+}
+
+/// An `encoding_best` node, read back.
+pub(crate) fn read_best(payload: &Payload) -> Option<BestCell> {
+    let Read { moments, inner_scores, chance, draws, n_targets } = read_common(payload)?;
+    Some(BestCell { chosen: matrix(payload, "chosen", n_targets)?, moments, inner_scores, chance, draws })
+}

@@ -1,0 +1,498 @@
+//! The tables of encoding layer by layer: scores, profiles over layers, the choice of layers, and models.
+
+use std::collections::BTreeMap;
+
+use stereotax::data::TileSource;
+use stereotax::pipelines::encoding::{BestCell, Depth, MOST_WITH_DRAWS, MeanScore, Scores, depth_of};
+use stereotax::stats::multiplicity::{Adjustment, adjust, max_t_single_step};
+use stereotax::stats::summary::median;
+use stereotax_io::Table;
+
+use super::{Scored, table};
+use crate::config::Multiplicity;
+use crate::encoding::{PairEncoding, lost, read_best, read_layer};
+use crate::inputs::{BenchmarkInput, ModelInput};
+use crate::plan::Pair;
+use crate::run::Worker;
+use crate::summary::mean;
+use crate::{Finding, StudyError};
+
+/// A best layer counts as significant up to this adjusted p-value.
+const SIGNIFICANT: f64 = 0.05;
+
+/// Everything of one model on one benchmark and one subject (or the mean over subjects).
+struct Part<'a> {
+    pair: &'a Pair,
+    model: &'a ModelInput,
+    benchmark: &'a BenchmarkInput,
+    /// `None`: the mean over subjects.
+    subject: Option<usize>,
+    layers: Vec<LayerPart<'a>>,
+    /// Every target with the layers that it chose on training rows.
+    best: Scores,
+    /// Groups of targets with their mean scores per layer, then of the choice.
+    groups: Vec<(String, Vec<MeanScore>)>,
+    /// Layer (by place in `layers`) that most folds chose, and their share, per target.
+    chosen: Vec<Option<(usize, f64)>>,
+    /// How often each layer was chosen, over targets and folds, and per group.
+    n_chosen: Vec<Vec<usize>>,
+    share_at_edge: f64,
+    /// Held-out samples.
+    n: usize,
+    /// Per layer, then of the choice; filled when all parts are there.
+    adjusted: Vec<Vec<f64>>,
+}
+
+struct LayerPart<'a> {
+    name: &'a str,
+    /// Depth within the network, in [0, 1].
+    position: f64,
+    scores: Scores,
+    /// Median over folds, per target.
+    alpha: Vec<f64>,
+    /// Mean over folds, per target.
+    inner: Vec<f64>,
+}
+
+/// The tables, in a study that asks for them.
+pub(super) fn encoding_tables(
+    worker: &Worker<'_>,
+    scored: &Scored,
+    findings: &mut Vec<Finding>,
+) -> Result<BTreeMap<String, Table>, StudyError> {
+    let Some(settings) = &worker.study.file.encoding else { return Ok(BTreeMap::new()) };
+    let mut parts = Vec::new();
+    for pair in &worker.grid.pairs {
+        if let Some(encoding) = &pair.encoding {
+            parts.extend(read_pair(worker, pair, encoding, findings)?);
+        }
+    }
+    adjust_all(&mut parts, settings.multiplicity);
+    let name = match settings.multiplicity {
+        // Draws of thousands of targets are not kept: only their maxima.
+        Multiplicity::MaxT => "max_t_single_step",
+        Multiplicity::Holm => "holm",
+        Multiplicity::Bh => "bh",
+        Multiplicity::By => "by",
+        Multiplicity::None => "none",
+    };
+    Ok(BTreeMap::from([
+        ("encoding".to_owned(), scores_table(&parts, scored, name)),
+        ("layers".to_owned(), layers_table(&parts)),
+        ("selection".to_owned(), selection_table(&parts)),
+        ("encoding_models".to_owned(), models_table(&parts)),
+    ]))
+}
+
+/// Groups of targets: all, networks, and single targets where they are few.
+fn groups_of(benchmark: &BenchmarkInput) -> Vec<(String, Vec<usize>)> {
+    let n = benchmark.rois.len();
+    let mut groups = vec![("(all)".to_owned(), (0..n).collect())];
+    let mut networks: BTreeMap<&str, Vec<usize>> = BTreeMap::new();
+    for (j, roi) in benchmark.rois.iter().enumerate() {
+        if let Some(network) = &roi.network {
+            networks.entry(network).or_default().push(j);
+        }
+    }
+    groups.extend(networks.into_iter().map(|(name, targets)| (format!("(network) {name}"), targets)));
+    if n <= MOST_WITH_DRAWS {
+        groups.extend(benchmark.rois.iter().enumerate().map(|(j, roi)| (roi.roi.clone(), vec![j])));
+    }
+    groups
+}
+
+/// Depth of every layer of a model, in [0, 1].
+fn positions(model: &ModelInput, activation: usize) -> Vec<f64> {
+    let known = &model.model.activations[activation];
+    let n = known.layers.len();
+    let raw: Vec<f64> = match &known.positions {
+        Some(positions) => positions.clone(),
+        None => (0..n).map(|l| l as f64).collect(),
+    };
+    let span = raw.last().copied().unwrap_or(0.0) - raw.first().copied().unwrap_or(0.0);
+    raw.iter().map(|x| if span > 0.0 { (x - raw[0]) / span } else { 0.0 }).collect()
+}
+
+/// Read the nodes of one pair, one layer at a time.
+fn read_pair<'a>(
+    worker: &Worker<'a>,
+    pair: &'a Pair,
+    encoding: &'a PairEncoding,
+    findings: &mut Vec<Finding>,
+) -> Result<Vec<Part<'a>>, StudyError> {
+    let model = &worker.inputs.models[pair.model];
+    let benchmark = &worker.inputs.benchmarks[pair.benchmark];
+    let names = model.activations[pair.activation].layers.layers();
+    let positions = positions(model, pair.activation);
+    let (n_subjects, n_targets) = (benchmark.subjects.len(), benchmark.rois.len());
+    let groups = groups_of(benchmark);
+    let with_mean = n_subjects > 1;
+    let part = |subject: Option<usize>, best: Scores| Part {
+        pair,
+        model,
+        benchmark,
+        subject,
+        layers: Vec::new(),
+        best,
+        groups: groups.iter().map(|(name, _)| (name.clone(), Vec::new())).collect(),
+        chosen: vec![None; n_targets],
+        n_chosen: vec![vec![0; encoding.layers.len()]; groups.len()],
+        share_at_edge: 0.0,
+        n: 0,
+        adjusted: Vec::new(),
+    };
+    let mut best_cells: Vec<BestCell> = Vec::new();
+    for spec in &encoding.best {
+        let cell = worker.store.load(spec).and_then(|payload| read_best(&payload));
+        best_cells.push(cell.ok_or_else(|| lost(spec))?);
+    }
+    let best: Vec<Scores> =
+        best_cells.iter().map(|c| Scores::of(&c.moments, &c.chance, c.draws.as_ref())).collect();
+    let mut parts: Vec<Part<'a>> = Vec::new();
+    if with_mean {
+        let of: Vec<(&Scores, Option<&[f32]>)> = best
+            .iter()
+            .zip(&best_cells)
+            .map(|(scores, cell)| (scores, cell.draws.as_ref().map(|d| d.null.as_slice())))
+            .collect();
+        parts.push(part(None, Scores::mean(&of)));
+    }
+    parts.extend(best.into_iter().enumerate().map(|(subject, best)| part(Some(subject), best)));
+    let first = usize::from(with_mean);
+    for (layer, specs) in &encoding.layers {
+        let mut read = Vec::new();
+        for spec in specs {
+            let cell = worker.store.load(spec).and_then(|payload| read_layer(&payload));
+            read.push(cell.ok_or_else(|| lost(spec))?);
+        }
+        let scores: Vec<Scores> =
+            read.iter().map(|c| Scores::of(&c.moments, &c.chance, c.draws.as_ref())).collect();
+        let folds = |m: &faer::Mat<f64>, j: usize| -> Vec<f64> {
+            m.col(j).iter().copied().filter(|x| !x.is_nan()).collect()
+        };
+        let alphas: Vec<Vec<f64>> = read
+            .iter()
+            .map(|c| {
+                let of = |j| Some(folds(&c.alphas, j)).filter(|a| !a.is_empty());
+                (0..n_targets).map(|j| of(j).map_or(f64::NAN, |a| median(&a))).collect()
+            })
+            .collect();
+        let inner: Vec<Vec<f64>> =
+            read.iter().map(|c| (0..n_targets).map(|j| mean(&folds(&c.inner_scores, j))).collect()).collect();
+        let new = |scores: Scores, alpha: Vec<f64>, inner: Vec<f64>| LayerPart {
+            name: names[*layer].name.as_str(),
+            position: positions[*layer],
+            scores,
+            alpha,
+            inner,
+        };
+        if with_mean {
+            let of: Vec<(&Scores, Option<&[f32]>)> = scores
+                .iter()
+                .zip(&read)
+                .map(|(scores, cell)| (scores, cell.draws.as_ref().map(|d| d.null.as_slice())))
+                .collect();
+            let over = |values: &[Vec<f64>]| -> Vec<f64> {
+                (0..n_targets)
+                    .map(|j| mean(&values.iter().map(|v| v[j]).filter(|x| !x.is_nan()).collect::<Vec<_>>()))
+                    .collect()
+            };
+            parts[0].layers.push(new(Scores::mean(&of), over(&alphas), over(&inner)));
+        }
+        for (s, ((scores, alpha), inner)) in scores.into_iter().zip(alphas).zip(inner).enumerate() {
+            let part = &mut parts[first + s];
+            let cell = &read[s];
+            let edges = cell.n_at_edges[0] + cell.n_at_edges[1];
+            let defined = cell.alphas.col_iter().flat_map(|c| c.iter()).filter(|a| !a.is_nan()).count();
+            part.share_at_edge += edges as f64 / defined.max(1) as f64 / encoding.layers.len().max(1) as f64;
+            part.n = cell.moments.n.iter().sum();
+            part.layers.push(new(scores, alpha, inner));
+            if let Some(note) = &cell.chance.note {
+                let about = format!("encoding on `{}`: {note}", benchmark.id);
+                findings.push(Finding::note("null_draws", about));
+            }
+        }
+    }
+    // The choice: how often each layer was taken, and by which target.
+    let place = |layer: f64| encoding.layers.iter().position(|(index, _)| *index as f64 == layer);
+    for (s, cell) in best_cells.iter().enumerate() {
+        for (g, (_, targets)) in groups.iter().enumerate() {
+            for &j in targets {
+                for k in cell.chosen.col(j).iter().filter_map(|layer| place(*layer)) {
+                    parts[first + s].n_chosen[g][k] += 1;
+                    if with_mean {
+                        parts[0].n_chosen[g][k] += 1;
+                    }
+                }
+            }
+        }
+        for j in 0..n_targets {
+            parts[first + s].chosen[j] = most_chosen(cell.chosen.col(j).iter().filter_map(|l| place(*l)));
+        }
+    }
+    if with_mean {
+        for j in 0..n_targets {
+            let all = best_cells.iter().flat_map(|c| c.chosen.col(j).iter().copied().collect::<Vec<_>>());
+            parts[0].chosen[j] = most_chosen(all.filter_map(place));
+        }
+        parts[0].share_at_edge = mean(&parts[1..].iter().map(|p| p.share_at_edge).collect::<Vec<_>>());
+        parts[0].n = parts[1].n;
+    }
+    for part in &mut parts {
+        for (at, (_, targets)) in groups.iter().enumerate() {
+            let of_layers = part.layers.iter().map(|layer| layer.scores.over(targets));
+            part.groups[at].1 = of_layers.chain([part.best.over(targets)]).collect();
+        }
+        // Draws have done their work.
+        part.layers.iter_mut().for_each(|layer| layer.scores.bootstrap = None);
+    }
+    Ok(parts)
+}
+
+/// The most frequent of some places, the first of equals, and its share.
+fn most_chosen(places: impl Iterator<Item = usize>) -> Option<(usize, f64)> {
+    let mut counts: BTreeMap<usize, usize> = BTreeMap::new();
+    places.for_each(|k| *counts.entry(k).or_default() += 1);
+    let total: usize = counts.values().sum();
+    let best = counts.iter().fold(None, |best: Option<(usize, usize)>, (&k, &n)| match best {
+        Some((_, most)) if most >= n => best,
+        _ => Some((k, n)),
+    })?;
+    Some((best.0, best.1 as f64 / total as f64))
+}
+
+/// Adjust p-values over the models, layers and targets of one benchmark and subject.
+fn adjust_all(parts: &mut [Part<'_>], multiplicity: Multiplicity) {
+    let mut families: BTreeMap<(usize, Option<usize>), Vec<usize>> = BTreeMap::new();
+    for (at, part) in parts.iter().enumerate() {
+        families.entry((part.pair.benchmark, part.subject)).or_default().push(at);
+    }
+    for members in families.into_values() {
+        if multiplicity == Multiplicity::MaxT {
+            let mut maxima: Vec<f32> = Vec::new();
+            let mut complete = true;
+            for layer in members.iter().flat_map(|&at| &parts[at].layers) {
+                let of = &layer.scores.maxima;
+                complete &= !of.is_empty() && (maxima.is_empty() || maxima.len() == of.len());
+                maxima.resize(of.len().max(maxima.len()), f32::NEG_INFINITY);
+                maxima.iter_mut().zip(of).for_each(|(m, x)| *m = m.max(*x));
+            }
+            if !complete {
+                maxima.clear();
+            }
+            for &at in &members {
+                let adjusted =
+                    parts[at].layers.iter().map(|l| max_t_single_step(&l.scores.r, &maxima)).collect();
+                parts[at].adjusted = adjusted;
+            }
+        } else {
+            let all: Vec<f64> = members
+                .iter()
+                .flat_map(|&at| parts[at].layers.iter().flat_map(|l| l.scores.p.iter().copied()))
+                .collect();
+            let adjusted = adjust(
+                &all,
+                match multiplicity {
+                    Multiplicity::Holm => Adjustment::Holm,
+                    Multiplicity::Bh => Adjustment::Bh,
+                    Multiplicity::By => Adjustment::By,
+                    Multiplicity::None | Multiplicity::MaxT => Adjustment::None,
+                },
+            );
+            let mut from = adjusted.into_iter();
+            for &at in &members {
+                let sizes: Vec<usize> = parts[at].layers.iter().map(|l| l.scores.p.len()).collect();
+                parts[at].adjusted = sizes.into_iter().map(|n| from.by_ref().take(n).collect()).collect();
+            }
+        }
+    }
+}
+
+impl Part<'_> {
+    fn subject(&self) -> String {
+        self.subject.map_or("(mean)".to_owned(), |s| self.benchmark.subjects[s].id.clone())
+    }
+
+    /// Why a target has no score; `ok` where it has.
+    fn status(&self, target: usize, r: f64) -> String {
+        let holds_nan = match self.subject {
+            Some(s) => self.benchmark.subjects[s].not_finite.contains(&target),
+            None => self.benchmark.subjects.iter().all(|s| s.not_finite.contains(&target)),
+        };
+        match (r.is_nan(), holds_nan) {
+            (false, _) => "ok".into(),
+            (true, true) => "undefined: the response holds values that are not finite".into(),
+            (true, false) => "undefined: prediction or response does not vary".into(),
+        }
+    }
+
+    fn ceiling(&self, scored: &Scored, target: usize) -> f64 {
+        let ceilings = &scored.ceilings[self.pair.benchmark];
+        match self.subject {
+            Some(s) => ceilings.subjects.get(s).map_or(f64::NAN, |c| c[target]),
+            None => ceilings.mean[target],
+        }
+    }
+
+    fn depth(&self, target: usize) -> Depth {
+        let profile: Vec<f64> = self.layers.iter().map(|l| l.scores.r[target]).collect();
+        let positions: Vec<f64> = self.layers.iter().map(|l| l.position).collect();
+        depth_of(&profile, &positions)
+    }
+
+    /// Whether the best layer of a target is significant; `None` without p-values.
+    fn significant(&self, target: usize) -> Option<bool> {
+        let p = self.adjusted.get(self.depth(target).best?)?[target];
+        (!p.is_nan()).then_some(p <= SIGNIFICANT)
+    }
+}
+
+fn scores_table(parts: &[Part<'_>], scored: &Scored, adjustment: &'static str) -> Table {
+    let mut rows: Vec<(&Part<'_>, usize, usize)> = Vec::new();
+    for part in parts {
+        for layer in 0..part.layers.len() {
+            rows.extend((0..part.benchmark.rois.len()).map(|target| (part, layer, target)));
+        }
+    }
+    table!(rows;
+        text model = |r| Some(r.0.model.model.name.clone()),
+        text benchmark = |r| Some(r.0.benchmark.id.clone()),
+        text subject = |r| Some(r.0.subject()),
+        text roi = |r| Some(r.0.benchmark.rois[r.2].roi.clone()),
+        text layer = |r| Some(r.0.layers[r.1].name),
+        number position = |r| Some(r.0.layers[r.1].position),
+        number r = |r| Some(r.0.layers[r.1].scores.r[r.2]),
+        number r2 = |r| Some(r.0.layers[r.1].scores.r2[r.2]),
+        number ceiling = |r| Some(r.0.ceiling(scored, r.2)),
+        number of_ceiling = |r| {
+            let ceiling = r.0.ceiling(scored, r.2);
+            (ceiling > 0.0).then(|| r.0.layers[r.1].scores.r[r.2] / ceiling)
+        },
+        integer n = |r| Some(r.0.n as i64),
+        number p = |r| Some(r.0.layers[r.1].scores.p[r.2]),
+        number p_adj = |r| Some(r.0.adjusted[r.1][r.2]),
+        text adjustment = |r| (!r.0.adjusted[r.1][r.2].is_nan()).then_some(adjustment),
+        number alpha = |r| Some(r.0.layers[r.1].alpha[r.2]),
+        number inner_score = |r| Some(r.0.layers[r.1].inner[r.2]),
+        text status = |r| Some(r.0.status(r.2, r.0.layers[r.1].scores.r[r.2])),
+    )
+}
+
+fn layers_table(parts: &[Part<'_>]) -> Table {
+    let mut rows: Vec<(&Part<'_>, usize, usize)> = Vec::new();
+    for part in parts {
+        for group in 0..part.groups.len() {
+            rows.extend((0..=part.layers.len()).map(|layer| (part, group, layer)));
+        }
+    }
+    let score = |r: &(&Part<'_>, usize, usize)| r.0.groups[r.1].1[r.2];
+    table!(rows;
+        text model = |r| Some(r.0.model.model.name.clone()),
+        text benchmark = |r| Some(r.0.benchmark.id.clone()),
+        text subject = |r| Some(r.0.subject()),
+        text targets = |r| Some(r.0.groups[r.1].0.clone()),
+        text layer = |r| Some(r.0.layers.get(r.2).map_or("(chosen)", |l| l.name)),
+        number position = |r| r.0.layers.get(r.2).map(|l| l.position),
+        number r = |r| Some(score(r).r),
+        number lower = |r| Some(score(r).interval[0]),
+        number upper = |r| Some(score(r).interval[1]),
+        number r2 = |r| Some(score(r).r2),
+        integer n_targets = |r| Some(score(r).n_targets as i64),
+        integer n_chosen = |r| r.0.n_chosen[r.1].get(r.2).map(|n| *n as i64),
+        text status = |r| Some(if score(r).r.is_nan() { "undefined: no target has a score" } else { "ok" }),
+    )
+}
+
+fn selection_table(parts: &[Part<'_>]) -> Table {
+    struct Row<'a> {
+        part: &'a Part<'a>,
+        target: usize,
+        depth: Depth,
+        of_best: f64,
+        interval: [f64; 2],
+    }
+    let mut rows = Vec::new();
+    for part in parts {
+        for target in 0..part.benchmark.rois.len() {
+            let depth = part.depth(target);
+            let of_best = depth.best.map_or(f64::NAN, |k| part.layers[k].scores.r[target]);
+            let interval = part.best.over(&[target]).interval;
+            rows.push(Row { part, target, depth, of_best, interval });
+        }
+    }
+    let nested = |r: &Row<'_>| r.part.best.r[r.target];
+    table!(rows;
+        text model = |r| Some(r.part.model.model.name.clone()),
+        text benchmark = |r| Some(r.part.benchmark.id.clone()),
+        text subject = |r| Some(r.part.subject()),
+        text roi = |r| Some(r.part.benchmark.rois[r.target].roi.clone()),
+        text chosen_layer = |r| r.part.chosen[r.target].map(|(k, _)| r.part.layers[k].name),
+        number chosen_share = |r| r.part.chosen[r.target].map(|(_, share)| share),
+        number r = |r| Some(nested(r)),
+        number lower = |r| Some(r.interval[0]),
+        number upper = |r| Some(r.interval[1]),
+        number r2 = |r| Some(r.part.best.r2[r.target]),
+        number p = |r| Some(r.part.best.p[r.target]),
+        text best_layer = |r| r.depth.best.map(|k| r.part.layers[k].name),
+        number best_r = |r| Some(r.of_best),
+        number selection_bias = |r| Some(r.of_best - nested(r)),
+        number depth = |r| Some(r.depth.at),
+        number centroid = |r| Some(r.depth.centroid),
+        flag at_boundary = |r| r.depth.best.map(|_| r.depth.at_boundary),
+        flag significant = |r| r.part.significant(r.target),
+        text status = |r| Some(r.part.status(r.target, nested(r))),
+    )
+}
+
+fn models_table(parts: &[Part<'_>]) -> Table {
+    struct Row<'a> {
+        part: &'a Part<'a>,
+        every_layer: f64,
+        nested: MeanScore,
+        best: f64,
+        share_significant: Option<f64>,
+        n_undefined: usize,
+    }
+    let rows: Vec<Row<'_>> = parts
+        .iter()
+        .map(|part| {
+            let n = part.benchmark.rois.len();
+            let kept: Vec<usize> = (0..n)
+                .filter(|&j| !part.best.r[j].is_nan() && part.layers.iter().all(|l| !l.scores.r[j].is_nan()))
+                .collect();
+            let over = |of: &dyn Fn(usize) -> f64| mean(&kept.iter().map(|&j| of(j)).collect::<Vec<_>>());
+            let judged: Vec<bool> = kept.iter().filter_map(|&j| part.significant(j)).collect();
+            Row {
+                every_layer: over(&|j| mean(&part.layers.iter().map(|l| l.scores.r[j]).collect::<Vec<_>>())),
+                nested: part.best.over(&kept),
+                best: over(&|j| part.layers.iter().map(|l| l.scores.r[j]).fold(f64::NAN, f64::max)),
+                share_significant: (!judged.is_empty())
+                    .then(|| judged.iter().filter(|s| **s).count() as f64 / judged.len() as f64),
+                n_undefined: n - kept.len(),
+                part,
+            }
+        })
+        .collect();
+    table!(rows;
+        text model = |r| Some(r.part.model.model.name.clone()),
+        text modality = |r| Some(r.part.model.model.modality.clone()),
+        text benchmark = |r| Some(r.part.benchmark.id.clone()),
+        text subject = |r| Some(r.part.subject()),
+        integer n_layers = |r| Some(r.part.layers.len() as i64),
+        integer n_targets = |r| Some(r.nested.n_targets as i64),
+        integer n_undefined = |r| Some(r.n_undefined as i64),
+        number mean_r = |r| Some(r.every_layer),
+        number nested_r = |r| Some(r.nested.r),
+        number lower = |r| Some(r.nested.interval[0]),
+        number upper = |r| Some(r.nested.interval[1]),
+        number best_r = |r| Some(r.best),
+        number selection_bias = |r| Some(r.best - r.nested.r),
+        number nested_r2 = |r| Some(r.nested.r2),
+        number share_significant = |r| r.share_significant,
+        number share_at_edge = |r| Some(r.part.share_at_edge),
+        text status = |r| Some(match r.nested.n_targets {
+            0 => "undefined: no target has a score in every layer",
+            _ => "ok",
+        }),
+    )
+}
