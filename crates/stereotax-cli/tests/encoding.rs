@@ -38,13 +38,13 @@ fn write_planted(folder: &Path, n_noise: usize, spoiled: bool, analysis: &str) -
     write_arrays(&folder.join("model.safetensors"), &layers);
     let mut rois: Vec<String> = Vec::new();
     if n_noise == 0 {
-        rois.extend((0..LAYERS).map(|j| format!("roi{j},net{}", j % 2)));
+        rois.extend((0..LAYERS).map(|j| format!("roi{j},net{},{}", j % 2, 10 * j)));
     }
-    rois.extend((0..n_noise).map(|j| format!("noise{j},net{}", j % 2)));
+    rois.extend((0..n_noise).map(|j| format!("noise{j},net{},", j % 2)));
     if spoiled {
-        rois.extend(["flat,net0".to_owned(), "holes,net1".to_owned()]);
+        rois.extend(["flat,net0,".to_owned(), "holes,net1,".to_owned()]);
     }
-    fs::write(folder.join("rois.csv"), format!("roi,network\n{}\n", rois.join("\n"))).unwrap();
+    fs::write(folder.join("rois.csv"), format!("roi,network,hierarchy\n{}\n", rois.join("\n"))).unwrap();
     let ids: String = (0..N).map(|i| format!("stim{i:03}\n")).collect();
     fs::write(folder.join("stimuli.csv"), format!("stimulus_id\n{ids}")).unwrap();
     for (s, subject) in ["one", "two"].iter().enumerate() {
@@ -119,6 +119,10 @@ fn planted_layers_are_found_and_the_bytes_stay_the_same() {
             assert!(r > 0.6 && lower[found[0]].unwrap() < r && r < upper[found[0]].unwrap(), "{r}");
         }
     }
+    // Depth follows the hierarchy of the ROI table.
+    let models = read(&out, "encoding_models");
+    assert!((one(&models, "spatial_r", &[("subject", "(mean)")]) - 1.0).abs() < 1e-12);
+    assert!(one(&models, "spatial_p", &[("subject", "(mean)")]) < 0.05);
     let scores = read(&out, "encoding");
     assert_eq!(scores.n_rows(), 3 * LAYERS * LAYERS);
     let planted = [("subject", "(mean)"), ("roi", "roi2"), ("layer", "block2")];

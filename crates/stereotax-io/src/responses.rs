@@ -92,6 +92,8 @@ pub struct RoiInfo {
     pub y: Option<f64>,
     /// See `x`.
     pub z: Option<f64>,
+    /// Its place in a hierarchy (level, timescale, distance from primary cortex), where known.
+    pub hierarchy: Option<f64>,
     /// Voxels that went into the mean; `None` where the file is ROI-level.
     pub n_voxels: Option<usize>,
     /// Voxels left out because they are constant or not finite.
@@ -177,7 +179,7 @@ pub fn load_responses(path: &Path, params: &ResponsesParams) -> Result<LoadedRes
 }
 
 /// Read the table of ROIs: `roi` and, where there are such columns, `network`, `hemisphere`, `x`, `y`,
-/// `z`; names must be unique.
+/// `z`, `hierarchy`; names must be unique.
 pub fn read_rois(path: &Path) -> Result<Vec<RoiInfo>> {
     read_rois_by(path, None)
 }
@@ -207,6 +209,7 @@ fn read_rois_by(path: &Path, networks: Option<&str>) -> Result<Vec<RoiInfo>> {
     };
     let hemisphere = text("hemisphere")?;
     let (x, y, z) = (number("x")?, number("y")?, number("z")?);
+    let hierarchy = number("hierarchy")?;
     Ok((0..names.len())
         .map(|i| RoiInfo {
             network: network[i].clone(),
@@ -214,6 +217,7 @@ fn read_rois_by(path: &Path, networks: Option<&str>) -> Result<Vec<RoiInfo>> {
             x: x[i],
             y: y[i],
             z: z[i],
+            hierarchy: hierarchy[i],
             ..bare(&names[i])
         })
         .collect())
@@ -227,6 +231,7 @@ fn bare(name: &str) -> RoiInfo {
         x: None,
         y: None,
         z: None,
+        hierarchy: None,
         n_voxels: None,
         n_dropped: 0,
     }

@@ -1,6 +1,6 @@
 //! Word what encoding layer by layer found, and lay out its table.
 
-use crate::cells::{Cell, Grid, fixed, head, interval};
+use crate::cells::{Cell, Grid, fixed, head, interval, p_text};
 use crate::input::ReportInput;
 
 /// The section's sentences and table.
@@ -43,10 +43,20 @@ pub(crate) fn summary(input: &ReportInput) -> Option<Summary> {
             let share = row.number("share_significant").map_or(String::new(), |share| {
                 format!(" In {:.0} % of the targets the best layer is significant.", 100.0 * share)
             });
+            let spatial = match (row.number("spatial_r"), row.shown("n_spatial")) {
+                (Some(r), Some(n)) => {
+                    let p = row.number("spatial_p").map_or(String::new(), |p| format!(", p {}", p_text(p)));
+                    format!(
+                        " Over {n} targets the depth of the best layer correlates with the hierarchy by {}{p}.",
+                        fixed(r, 2)
+                    )
+                }
+                _ => String::new(),
+            };
             format!(
                 "{about}: with the layer of every target chosen on training rows, held-out responses correlate \
                  with their predictions by {} on average; the best of the scores themselves would have said {}, \
-                 which is {} too {} for having looked.{share}",
+                 which is {} too {} for having looked.{share}{spatial}",
                 fixed(nested, 3),
                 fixed(best, 3),
                 fixed(bias.abs(), 3),
@@ -70,6 +80,11 @@ pub(crate) fn summary(input: &ReportInput) -> Option<Summary> {
         head("Bias", "best less chosen", true),
         head("R²", "of the chosen layers, against the mean of each held-out fold", true),
         head("Significant", "share of targets whose best layer has an adjusted p of at most 0.05", true),
+        head(
+            "Depth and hierarchy",
+            "correlation over targets of the depth of the best layer with their place in the hierarchy",
+            true,
+        ),
         head("At edge", "share of penalties on an edge of the grid", true),
     ];
     let rows = input
@@ -93,6 +108,15 @@ pub(crate) fn summary(input: &ReportInput) -> Option<Summary> {
                 Cell::number(row.number("selection_bias"), 3, why),
                 Cell::number(row.number("nested_r2"), 3, why),
                 share("share_significant", Some(why.unwrap_or("no p-values: too many targets, or no null"))),
+                Cell::number(
+                    row.number("spatial_r"),
+                    2,
+                    Some(
+                        why.unwrap_or(
+                            "the ROI table has no column `hierarchy`, or fewer than 4 targets count",
+                        ),
+                    ),
+                ),
                 share("share_at_edge", why),
             ]
         })

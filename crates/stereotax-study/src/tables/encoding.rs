@@ -2,7 +2,9 @@
 
 use std::collections::BTreeMap;
 
+use faer::Mat;
 use stereotax::data::TileSource;
+use stereotax::encoding::{PlaceRule, SpatialParams, spatial_score};
 use stereotax::pipelines::encoding::{BestCell, Depth, MOST_WITH_DRAWS, MeanScore, Scores, depth_of};
 use stereotax::stats::multiplicity::{Adjustment, adjust, max_t_single_step};
 use stereotax::stats::summary::median;
@@ -80,7 +82,7 @@ pub(super) fn encoding_tables(
         ("encoding".to_owned(), scores_table(&parts, scored, name)),
         ("layers".to_owned(), layers_table(&parts)),
         ("selection".to_owned(), selection_table(&parts)),
-        ("encoding_models".to_owned(), models_table(&parts)),
+        ("encoding_models".to_owned(), models_table(&parts, settings.shifts, worker.study.file.seed)?),
     ]))
 }
 
@@ -167,7 +169,7 @@ fn read_pair<'a>(
         }
         let scores: Vec<Scores> =
             read.iter().map(|c| Scores::of(&c.moments, &c.chance, c.draws.as_ref())).collect();
-        let folds = |m: &faer::Mat<f64>, j: usize| -> Vec<f64> {
+        let folds = |m: &Mat<f64>, j: usize| -> Vec<f64> {
             m.col(j).iter().copied().filter(|x| !x.is_nan()).collect()
         };
         let alphas: Vec<Vec<f64>> = read
@@ -444,7 +446,36 @@ fn selection_table(parts: &[Part<'_>]) -> Table {
     )
 }
 
-fn models_table(parts: &[Part<'_>]) -> Table {
+/// The correlation of depth with the hierarchy of targets, where there is one: r, p and how many targets count.
+fn spatial(part: &Part<'_>, draws: usize, seed: u64) -> Result<Option<(f64, f64, usize)>, StudyError> {
+    let rois = &part.benchmark.rois;
+    let placed: Vec<(usize, f64)> =
+        rois.iter().enumerate().filter_map(|(j, roi)| Some((j, roi.hierarchy?))).collect();
+    if placed.is_empty() {
+        return Ok(None);
+    }
+    let scores = Mat::from_fn(part.layers.len(), placed.len(), |k, at| part.layers[k].scores.r[placed[at].0]);
+    let judged: Vec<Option<bool>> = placed.iter().map(|(j, _)| part.significant(*j)).collect();
+    let kept: Vec<bool> = match judged.iter().any(Option::is_some) {
+        true => judged.iter().map(|s| *s == Some(true)).collect(),
+        false => Vec::new(),
+    };
+    let hierarchy: Vec<f64> = placed.iter().map(|(_, level)| *level).collect();
+    let params = SpatialParams {
+        rule: PlaceRule::Largest,
+        kept: &kept,
+        regions: &[],
+        of_mean_profile: false,
+        surrogates: None,
+        n_permutations: draws,
+        seed,
+    };
+    let found = spatial_score(scores.as_ref(), &hierarchy, &params)
+        .map_err(StudyError::in_context(&format!("hierarchy of `{}`", part.benchmark.id)))?;
+    Ok(Some((found.r, found.p_value, found.points.len())))
+}
+
+fn models_table(parts: &[Part<'_>], draws: usize, seed: u64) -> Result<Table, StudyError> {
     struct Row<'a> {
         part: &'a Part<'a>,
         every_layer: f64,
@@ -452,6 +483,7 @@ fn models_table(parts: &[Part<'_>]) -> Table {
         best: f64,
         share_significant: Option<f64>,
         n_undefined: usize,
+        spatial: Option<(f64, f64, usize)>,
     }
     let rows: Vec<Row<'_>> = parts
         .iter()
@@ -462,7 +494,8 @@ fn models_table(parts: &[Part<'_>]) -> Table {
                 .collect();
             let over = |of: &dyn Fn(usize) -> f64| mean(&kept.iter().map(|&j| of(j)).collect::<Vec<_>>());
             let judged: Vec<bool> = kept.iter().filter_map(|&j| part.significant(j)).collect();
-            Row {
+            Ok(Row {
+                spatial: spatial(part, draws, seed)?,
                 every_layer: over(&|j| mean(&part.layers.iter().map(|l| l.scores.r[j]).collect::<Vec<_>>())),
                 nested: part.best.over(&kept),
                 best: over(&|j| part.layers.iter().map(|l| l.scores.r[j]).fold(f64::NAN, f64::max)),
@@ -470,10 +503,10 @@ fn models_table(parts: &[Part<'_>]) -> Table {
                     .then(|| judged.iter().filter(|s| **s).count() as f64 / judged.len() as f64),
                 n_undefined: n - kept.len(),
                 part,
-            }
+            })
         })
-        .collect();
-    table!(rows;
+        .collect::<Result<_, StudyError>>()?;
+    Ok(table!(rows;
         text model = |r| Some(r.part.model.model.name.clone()),
         text modality = |r| Some(r.part.model.model.modality.clone()),
         text benchmark = |r| Some(r.part.benchmark.id.clone()),
@@ -489,10 +522,13 @@ fn models_table(parts: &[Part<'_>]) -> Table {
         number selection_bias = |r| Some(r.best - r.nested.r),
         number nested_r2 = |r| Some(r.nested.r2),
         number share_significant = |r| r.share_significant,
+        number spatial_r = |r| r.spatial.map(|s| s.0),
+        number spatial_p = |r| r.spatial.map(|s| s.1),
+        integer n_spatial = |r| r.spatial.map(|s| s.2 as i64),
         number share_at_edge = |r| Some(r.part.share_at_edge),
         text status = |r| Some(match r.nested.n_targets {
             0 => "undefined: no target has a score in every layer",
             _ => "ok",
         }),
-    )
+    ))
 }
