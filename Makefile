@@ -22,7 +22,7 @@ test-rust:
 # The extension is built in the development profile: the same code, with its assertions on.
 test-python: $(VENV)/.ready
 	$(BIN)/maturin develop --quiet
-	$(BIN)/ruff check python validation benches
+	$(BIN)/ruff check python validation benches examples
 	$(BIN)/python -m mypy python/stereotax
 	$(BIN)/python -m mypy.stubtest stereotax._core --ignore-missing-stub --allowlist python/stubtest-allow.txt
 	$(BIN)/python -m pytest -q python/tests

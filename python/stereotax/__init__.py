@@ -6,14 +6,15 @@ shallow to deep. Time is in seconds.
 - `DepthMoments`, `DepthDMD`: the depth of a network as a dynamical trajectory, and its stable mode.
 - `NFAS`: how well representations of a network predict brain responses, with ceilings and controls.
 - `ModelSpace`: many models as points in the coordinates of the brain, and tests between their groups.
-- `RidgeCV`, `PLSRegression`: encoding models of many targets.
+- `RidgeCV`, `PLSRegression`: encoding models of many targets; `prediction_score`: how well they predict.
 - `SparseRandomProjection`, `GaussianRandomProjection`, `johnson_lindenstrauss_size`: fewer features, the
   same distances.
 - `encoding_score`, `spatial_score`, `temporal_score`, `half_time`, `above_null`: where, when and how early in
   training layers predict best.
 - `variance_partition`, `product_measure`: what sets of features explain alone and together.
 - `noise_ceiling`, `half_corrected`: how well any model could do, and scores corrected for noise.
-- `two_vs_two`, `rank_accuracy`, `top_k_retrieval`: whether predictions find their own stimulus.
+- `two_vs_two`, `rank_accuracy`, `top_k_retrieval`: whether predictions find their own stimulus;
+  `training_means`: what to take from both sides first.
 - `distances`, `permanova`, `pairwise_permanova`, `permdisp`, `silhouette`: tests between groups of models.
 - `snci`, `profile_consistency`: how consistently the models of a modality score.
 - `jacobian_nonlinearity`, `mlp_jacobians`, `kernel_ridge_jacobians`, `numerical_jacobians`,
@@ -56,6 +57,7 @@ from ._projection import GaussianRandomProjection, SparseRandomProjection, johns
 from ._readout import AttentionReadout, FactorisedReadout, GatedMaskReadout, PointReadout
 from ._retrieval import rank_accuracy, top_k_retrieval, two_vs_two
 from ._ridge import RidgeCV
+from ._score import prediction_score, training_means
 from ._space import ModelSpace
 from ._stats import (
     distances,
@@ -105,6 +107,7 @@ __all__ = [
     "pairwise_permanova",
     "permanova",
     "permdisp",
+    "prediction_score",
     "predictive_uncertainty",
     "product_measure",
     "profile_consistency",
@@ -114,6 +117,7 @@ __all__ = [
     "spatial_score",
     "temporal_score",
     "top_k_retrieval",
+    "training_means",
     "two_vs_two",
     "variance_partition",
 ]

@@ -12,7 +12,8 @@ import numpy as np
 class Estimator:
     """Settings given to `__init__` under their own names, as scikit-learn expects them.
 
-    `sklearn.base.clone`, `get_params`, `set_params` and grid search work; scikit-learn is not needed.
+    `sklearn.base.clone`, `get_params`, `set_params`, pipelines, `cross_val_predict` and grid search work;
+    scikit-learn is not needed.
     """
 
     @classmethod
@@ -37,6 +38,21 @@ class Estimator:
         defaults = {name: p.default for name, p in inspect.signature(type(self)).parameters.items()}
         changed = [f"{k}={v!r}" for k, v in self.get_params().items() if not _same(v, defaults[k])]
         return f"{type(self).__name__}({', '.join(changed)})"
+
+    #: What scikit-learn is told that this is: "regressor", "transformer", or neither.
+    _kind: str | None = None
+
+    def __sklearn_tags__(self) -> Any:
+        """What scikit-learn asks for; it is there if this is called."""
+        from sklearn.utils import RegressorTags, Tags, TargetTags, TransformerTags
+
+        regressor = self._kind == "regressor"
+        return Tags(
+            estimator_type="regressor" if regressor else None,
+            target_tags=TargetTags(required=regressor, multi_output=regressor),
+            regressor_tags=RegressorTags() if regressor else None,
+            transformer_tags=TransformerTags() if self._kind == "transformer" else None,
+        )
 
     if not TYPE_CHECKING:
 

@@ -38,6 +38,18 @@ def as_folds(cv: Any, groups: Any, n: int, *, least: int = 1) -> list[Fold]:
     return folds
 
 
+def folds_once(cv: Any, groups: Any, n: int) -> list[Fold]:
+    """`as_folds` that hold out no sample twice."""
+    folds = as_folds(cv, groups, n)
+    twice = held_out_twice(folds, n)
+    if twice is not None:
+        raise ValueError(
+            f"`cv` holds out row {twice} in several splits, but each at most once expected\n"
+            "hint: `predict_splits` returns one array per split"
+        )
+    return folds
+
+
 def held_out_twice(folds: list[Fold], n: int) -> int | None:
     """The first row that more than one fold holds out, if any."""
     times = np.zeros(n, dtype=int)

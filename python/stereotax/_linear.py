@@ -8,11 +8,13 @@ import numpy as np
 
 from ._arrays import Array, as_columns, as_matrix, finite
 from ._base import Estimator
+from ._folds import folds_once
 
 
 class LinearModel(Estimator):
     """Predict and score by ``X @ coef_ + intercept_``; `fit` sets both, and whether `y` had one axis."""
 
+    _kind = "regressor"
     coef_: Array
     intercept_: Array
     _one_target: bool
@@ -28,6 +30,25 @@ class LinearModel(Estimator):
             )
         predicted: Array = features @ coef + self.intercept_
         return predicted[:, 0] if self._one_target else predicted
+
+    def predict_splits(self, X: Any, y: Any, cv: Any = 10, groups: Any = None) -> list[Array]:
+        """Predict the held-out rows of every split from its other rows; one array per split."""
+        raise NotImplementedError
+
+    def predict_held_out(self, X: Any, y: Any, cv: Any = 10, groups: Any = None) -> Array:
+        """Every sample as the split that holds it out predicts it, in the order of the samples.
+
+        `predict_splits` put together (samples × targets, or samples), which `prediction_score` scores; NaN
+        for samples that no split holds out. Splits that hold out a sample twice are refused.
+        """
+        n = len(X)
+        folds = folds_once(cv, groups, n)
+        # A generator has been used up; groups choose penalties too.
+        parts = self.predict_splits(X, y, folds if groups is None else cv, groups)
+        predicted = np.full((n, *parts[0].shape[1:]), np.nan)
+        for (_, test), part in zip(folds, parts, strict=True):
+            predicted[test] = part
+        return predicted
 
     def score(self, X: Any, y: Any) -> Array:
         """R² of each target on other samples: 1 is perfect, 0 as good as their mean, no lower bound."""

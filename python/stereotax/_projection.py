@@ -41,6 +41,7 @@ def johnson_lindenstrauss_size(n_samples: int, eps: float = 0.1) -> int:
 
 
 class _RandomProjection(Estimator):
+    _kind = "transformer"
     n_components: int | str
     eps: float
     seed: int

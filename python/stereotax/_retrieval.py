@@ -76,7 +76,8 @@ def two_vs_two(
     Parameters
     ----------
     predicted, observed : array (n, d)
-        Row i of one belongs to row i of the other. For leave-two-out encoding, held-out predictions.
+        Row i of one belongs to row i of the other. For leave-two-out encoding, held-out predictions. Those of
+        different fits lean away from their own stimuli: take `training_means` from both sides first.
     stimuli : sequence of n names, optional
         Rows of one stimulus make no pair.
     similarity : {"cosine", "pearson"}
@@ -121,7 +122,7 @@ def rank_accuracy(
     Parameters
     ----------
     predicted, observed : array (n, d)
-        Row i of one belongs to row i of the other.
+        Row i of one belongs to row i of the other; `training_means` apply as for `two_vs_two`.
     stimuli : sequence of n names, optional
         Rows of one stimulus are no distractors of each other.
     similarity : {"cosine", "pearson"}
@@ -173,7 +174,7 @@ def top_k_retrieval(
     Parameters
     ----------
     predicted, observed : array (n, d)
-        Row i of one belongs to row i of the other.
+        Row i of one belongs to row i of the other; `training_means` apply as for `two_vs_two`.
     k : int or several
     n_candidates : int, optional
         M: candidates of a search, the own one among them. The accuracy is then the mean over all draws of
@@ -221,7 +222,7 @@ def top_k_retrieval(
             {"direction": direction, "rank_accuracy": found["rank_accuracy"]["accuracy"]}
             | {name: found[name] for name in kept}
         )
-    return TopKRetrieval(_table(accuracies), _table(ranks))
+    return TopKRetrieval(Table.from_dicts(accuracies), Table.from_dicts(ranks))
 
 
 def _told(
@@ -233,7 +234,3 @@ def _told(
 
 def _side(values: Any, name: str) -> Array:
     return as_matrix(values, name, axes="stimuli × dimensions")
-
-
-def _table(rows: list[dict[str, Any]]) -> Table:
-    return Table({name: [row[name] for row in rows] for name in rows[0]} if rows else {})

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import html
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -48,6 +48,19 @@ class Table:
             raise ValueError(
                 f"columns differ in length: {lengths}\nhint: give every column one value per row"
             )
+
+    @classmethod
+    def from_dicts(cls, rows: Iterable[Mapping[str, Any]]) -> Table:
+        """A table of rows, the inverse of `to_dicts`; the first row says which columns there are.
+
+        Errors: `ValueError` if a row has others.
+        """
+        rows = list(rows)
+        names = list(rows[0]) if rows else []
+        for i, row in enumerate(rows):
+            if set(row) != set(names):
+                raise ValueError(f"row {i} has the columns {list(row)}, but {names} (as in row 0) expected")
+        return cls({name: [row[name] for row in rows] for name in names})
 
     @property
     def columns(self) -> list[str]:
