@@ -10,8 +10,8 @@ import numpy as np
 from . import _core
 from ._arrays import COUNT, SEED, Array, as_matrix, as_names, as_number, whole
 from ._base import Estimator
+from ._folds import as_folds
 from ._linear import LinearModel
-from ._ridge import _folds
 
 _Shape = tuple[int, tuple[int, int] | None]
 
@@ -111,7 +111,7 @@ class FactorisedReadout(LinearModel):
             maps,
             shape,
             _targets(y),
-            _folds(self.cv, None, len(maps)) if len(alphas) > 1 else [],
+            as_folds(self.cv, None, len(maps), least=2) if len(alphas) > 1 else [],
             whole(self.rank, "rank", COUNT, least=1),
             alphas,
             as_number(self.smoothness, "smoothness"),
@@ -194,7 +194,7 @@ class PointReadout(LinearModel):
         maps, shape = _maps(X, self.grid)
         self._one_target = np.ndim(y) == 1
         alphas = sorted(as_number(alpha, "alphas") for alpha in self.alphas)
-        folds = _folds(self.cv, None, len(maps)) if len(alphas) > 1 else []
+        folds = as_folds(self.cv, None, len(maps), least=2) if len(alphas) > 1 else []
         found = _core.point_readout(maps, shape, _targets(y), folds, alphas)
         self.position_: Array = np.array(found["position"])
         self.features_: Array = np.array(found["features"])
