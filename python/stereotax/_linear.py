@@ -22,7 +22,7 @@ class LinearModel(Estimator):
     def predict(self, X: Any) -> Array:
         """Predicted targets of other samples (samples × targets, or samples)."""
         coef = self._fitted("coef_")
-        features = finite(as_matrix(X, "X"), "X")
+        features = np.ascontiguousarray(finite(as_matrix(X, "X"), "X"))  # sums in one order for all layouts
         if features.shape[1] != len(coef):
             raise ValueError(
                 f"`X` has {features.shape[1]} units, but {len(coef)} expected (as in fit)\n"
@@ -53,7 +53,7 @@ class LinearModel(Estimator):
     def score(self, X: Any, y: Any) -> Array:
         """R² of each target on other samples: 1 is perfect, 0 as good as their mean, no lower bound."""
         predicted = self.predict(X)
-        observed = finite(as_matrix(as_columns(y, "y"), "y"), "y")
+        observed = np.ascontiguousarray(finite(as_matrix(as_columns(y, "y"), "y"), "y"))
         expected = predicted[:, None] if self._one_target else predicted
         if observed.shape != expected.shape:
             raise ValueError(

@@ -237,6 +237,7 @@ class RidgeCV(LinearModel):
 
 def _deviations(features: Array) -> Array:
     """The standard deviation of each unit, and 1 for those that do not vary but by rounding."""
+    features = np.ascontiguousarray(features)  # sums in one order for all layouts
     deviations: Array = features.std(axis=0, dtype=np.float64)
     rounding = 10 * np.finfo(features.dtype).eps * np.abs(features.mean(axis=0, dtype=np.float64))
     return np.where(deviations > rounding, deviations, 1.0)
