@@ -13,24 +13,15 @@ import stereotax as sx
 OLS = sx.RidgeCV(0.0, cv=None)  # no penalty, nothing to choose: least squares
 
 
-def log_likelihood(rest: np.ndarray, variance: np.ndarray) -> np.ndarray:
-    """Of Gaussian residuals (words × measures), the variance of each measure given."""
-    return -0.5 * (len(rest) * np.log(2 * np.pi * variance) + (rest**2).sum(axis=0) / variance)
-
-
-def of_fit(X: np.ndarray, y: np.ndarray) -> np.ndarray:
-    rest = y - OLS.fit(X, y).predict(X)
-    return log_likelihood(rest, (rest**2).mean(axis=0))
-
-
-def held_out(X: np.ndarray, y: np.ndarray, splits: list) -> np.ndarray:
-    """Mean over folds of the log-likelihood of held-out words, by the variance in training."""
-    of_folds = []
+def log_likelihood(X: np.ndarray, y: np.ndarray, splits: list) -> np.ndarray:
+    """Of the second words of a split, by fit and variance of the first; mean over splits."""
+    of_splits = []
     for train, test in splits:
         model = OLS.fit(X[train], y[train])
         variance = ((y[train] - model.predict(X[train])) ** 2).mean(axis=0)
-        of_folds.append(log_likelihood(y[test] - model.predict(X[test]), variance))
-    return np.mean(of_folds, axis=0)
+        rest = y[test] - model.predict(X[test])
+        of_splits.append(-0.5 * (len(rest) * np.log(2 * np.pi * variance) + (rest**2).sum(axis=0) / variance))
+    return np.mean(of_splits, axis=0)
 
 
 def main(data: Path) -> sx.Table:
@@ -44,34 +35,28 @@ def main(data: Path) -> sx.Table:
     measures = list(dict.fromkeys(row["dv"] for row in published))
     y = np.array([[float(row[name]) for name in measures] for row in kept])
     # As published: main effects and pairwise products of frequency, length and position.
-    f, n, c = (
-        np.array([float(row[k]) for row in kept]) for k in ("Subtlex_log10", "length", "context_length")
-    )
+    controls = ("Subtlex_log10", "length", "context_length")
+    f, n, c = np.array([[float(row[name]) for name in controls] for row in kept]).T
     base = np.column_stack([f, n, c, f * n, f * c, n * c])
     order = np.random.RandomState(0).permutation(len(y))
+    every = [(np.arange(len(y)),) * 2]
     random = [(np.setdiff1d(order, test), test) for test in np.array_split(order, 5)]
     sentence = np.array([int(row["sent_id"]) for row in kept])
     whole = [(~out, out) for out in (np.isin(sentence, np.unique(sentence)[k::5]) for k in range(5))]
-    without = of_fit(base, y), held_out(base, y, random), held_out(base, y, whole)
+    without = [log_likelihood(base, y, splits) for splits in (every, random, whole)]
     rows = []
     for name in dict.fromkeys(row["iv"] for row in published):
         column = "s_GPTNeo_2.7B" if name == "s_GPTNeo_large" else name
         X = np.column_stack([base, [float(row[column]) for row in kept]])
-        b, of_all = OLS.fit(X, y).coef_[-1], of_fit(X, y)
-        gain = of_all - without[0]
+        b = OLS.fit(X, y).coef_[-1]
+        found = [log_likelihood(X, y, splits) for splits in (every, random, whole)]
+        gain, of_random, of_sentences = (a - b for a, b in zip(found, without, strict=True))
         # The t of one more coefficient is the likelihood ratio in other words.
         t = np.sign(b) * np.sqrt(np.expm1(2 * gain / len(y)) * (len(y) - X.shape[1] - 1))
-        cv = [held_out(X, y, random) - without[1], held_out(X, y, whole) - without[2]]
         for j, measure in enumerate(measures):
-            row = {
-                "measure": measure,
-                "predictor": name,
-                "b": b[j],
-                "t": t[j],
-                "llik": of_all[j],
-                "gain": gain[j],
-            }
-            rows.append(row | {"gain, random folds": cv[0][j], "gain, whole sentences": cv[1][j]})
+            row = {"measure": measure, "predictor": name, "b": b[j], "t": t[j], "llik": found[0][j]}
+            row |= {"gain": gain[j], "gain, random folds": of_random[j]}
+            rows.append(row | {"gain, whole sentences": of_sentences[j]})
     reference = {(row["dv"], row["iv"]): row for row in published}
     for row in rows:
         expected = reference[row["measure"], row["predictor"]]

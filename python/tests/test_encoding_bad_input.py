@@ -146,16 +146,40 @@ def test_the_ends_of_the_grid_are_told():
 def test_a_fit_that_reproduces_every_sample_has_no_score(cv):
     # 200 units, 20 samples, no penalty: single samples tell nothing, folds still do.
     y = RNG.normal(size=(20, 2))
-    for alphas in (0.0, [0, 1e-18]):
-        found = fit(WIDE, y, alphas=alphas, cv=cv)
-        assert np.isnan(found.best_score_).all() and all("reproduces all samples" in s for s in found.status_)
-    assert np.isnan(found.predict(WIDE)).all()  # there was a choice, and nothing to choose by
     found = fit(WIDE, y, alphas=0.0, cv=cv)
+    assert np.isnan(found.best_score_).all() and all("reproduces all samples" in s for s in found.status_)
     np.testing.assert_allclose(found.predict(WIDE), y, atol=1e-8)  # the shortest of all exact weights
     shortest = np.linalg.pinv(WIDE - WIDE.mean(axis=0)) @ (y - y.mean(axis=0))
     np.testing.assert_allclose(found.coef_, shortest, atol=1e-10)
     assert (fit(WIDE, y, alphas=[0, 1], cv=cv).alpha_ > 0).all()  # what has no score is not chosen
     assert np.isfinite(fit(WIDE, y, alphas=[0, 1e-18]).best_score_).all()
+
+
+def test_nothing_is_chosen_where_there_is_nothing_to_choose_by():
+    found = fit(WIDE, RNG.normal(size=(20, 2)), alphas=[0, 1e-18], cv="loo")
+    assert np.isnan(found.alpha_).all() and np.isnan(found.predict(WIDE)).all()
+    assert all("no penalty has a score" in s for s in found.status_)
+
+
+def test_scores_of_generalised_cross_validation_are_never_rounding():
+    # With as many units as samples both what a fit leaves and what it divides by vanish with the penalty.
+    y = WIDE[:, :3] + RNG.normal(size=(20, 3))
+    centred, targets = WIDE - WIDE.mean(axis=0), y - y.mean(axis=0)
+    w, U = np.linalg.eigh(centred @ centred.T)
+    w, U = w[1:], U[:, 1:]  # without the direction of the mean
+    for multiple in (1e-6, 1e-5, 1e-3, 1.0):
+        share = 1 / (1 + w / (multiple * w.sum() / 20))  # α/(w + α)
+        rest = ((share[:, None] * (U.T @ targets)) ** 2).sum(axis=0) / share.sum() ** 2
+        truth = 1 - rest * 19**2 / (targets**2).sum(axis=0)
+        found = sx.RidgeCV(multiple, cv="gcv").fit(WIDE, y)
+        np.testing.assert_allclose(found.best_score_, truth, atol=2e-3)
+        single = sx.RidgeCV(multiple, cv="gcv").fit(WIDE.astype("f4"), y.astype("f4"))
+        np.testing.assert_allclose(single.best_score_, truth, atol=2e-3)
+        assert single.coef_.dtype == np.float32
+    for scale, alphas in (("mean_square", [1e-9, 1]), ("absolute", [1e-7, 1e3])):
+        with pytest.raises(ValueError, match="scores are rounding"):
+            sx.RidgeCV(alphas, cv="gcv", alpha_scale=scale).fit(WIDE, y)
+    sx.RidgeCV([1e-9, 1], cv="gcv").fit(X, Y)  # fewer units than samples: all is well
 
 
 def test_units_that_repeat_one_another_share_their_weight():
