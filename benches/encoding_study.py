@@ -4,9 +4,9 @@ usage: python benches/encoding_study.py --binary target/release/stereotax --fold
            [--layers 40] [--rows 1000] [--width 5920] [--voxels 44806] [--subjects 1] [--folds 5]
            [--inner gcv] [--reduce none] [--alphas 10] [--shifts 1000] [--threads 2] [--max-memory 8G]
 
-Makes the layers (float32 in one .safetensors file) and responses (float32 .npy) once, plans, runs and prints one
-line of JSON. Voxels follow layers: voxel v the layer of number v modulo the number of layers, so that the share of
-voxels whose chosen layer is the planted one can be told.
+Makes the layers (float32 in one .safetensors file) and responses (float32 .npy) once, plans, runs and prints
+one line of JSON. Voxels follow layers: voxel v the layer of number v modulo the number of layers, so that the
+share of voxels whose chosen layer is the planted one can be told.
 """
 
 import argparse
@@ -98,7 +98,7 @@ shifts = {arguments.shifts}
 
 
 def found_layers(arguments, out):
-    """The share of voxels of the first subject whose chosen layer is the planted one; None without pyarrow."""
+    """Share of the first subject's voxels whose chosen layer is the planted one; None without pyarrow."""
     try:
         import pyarrow.parquet as parquet
     except ImportError:

@@ -8,7 +8,7 @@ import numpy as np
 
 from ._arrays import Array, as_columns, as_matrix, finite
 from ._base import Estimator
-from ._folds import folds_once
+from ._folds import as_folds, folds_once
 
 
 class LinearModel(Estimator):
@@ -32,8 +32,17 @@ class LinearModel(Estimator):
         return predicted[:, 0] if self._one_target else predicted
 
     def predict_splits(self, X: Any, y: Any, cv: Any = 10, groups: Any = None) -> list[Array]:
-        """Predict the held-out rows of every split from its other rows; one array per split."""
-        raise NotImplementedError
+        """Predict the held-out rows of every split from its other rows; one array per split.
+
+        Nothing of the estimator changes. `cv` is a number of contiguous folds, an object with `split` or an
+        iterable of (train, test); with `groups`, one group at a time is held out.
+        """
+        features, targets = np.asarray(X), np.asarray(y)
+        predicted = []
+        for train, test in as_folds(cv, groups, len(features)):
+            part: Any = type(self)(**self.get_params())
+            predicted.append(part.fit(features[train], targets[train]).predict(features[test]))
+        return predicted
 
     def predict_held_out(self, X: Any, y: Any, cv: Any = 10, groups: Any = None) -> Array:
         """Every sample as the split that holds it out predicts it, in the order of the samples.

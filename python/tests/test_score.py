@@ -83,6 +83,16 @@ def test_held_out_predictions_stand_in_the_order_of_the_samples(model):
         model.predict_held_out(X, Y, [(range(30, 60), range(5, 9)), (range(30, 60), [5])])
 
 
+def test_any_linear_model_predicts_splits():
+    maps = RNG.normal(size=(40, 2, 3, 3))
+    y = maps[:, 0, 1, 2] + 0.1 * RNG.normal(size=40)
+    model = sx.FactorisedReadout(alphas=[0.1])
+    found = model.predict_held_out(maps, y, 4)
+    alone = sx.FactorisedReadout(alphas=[0.1]).fit(maps[10:], y[10:]).predict(maps[:10])
+    np.testing.assert_array_equal(found[:10], alone)
+    assert sx.prediction_score(y, found)["r2"][0] > 0.8 and not hasattr(model, "coef_")
+
+
 def test_scikit_learn_can_drive_the_estimators():
     by_hand = sx.RidgeCV(scale=True).predict_held_out(X, Y, 5)
     piped = make_pipeline(StandardScaler(), sx.RidgeCV())
