@@ -149,3 +149,60 @@ def test_product_measure_of_himalaya():
     found = sx.product_measure(y, parts)
     np.testing.assert_allclose(np.stack(list(found.values())), r2_score_split(y_centred, centred), atol=1e-12)
     np.testing.assert_allclose(sum(found.values()), r2_score(y_centred, centred.sum(axis=0)), atol=1e-12)
+
+
+def test_kernel_ridge_of_himalaya():
+    from himalaya.kernel_ridge import KernelRidgeCV
+    from sklearn.model_selection import KFold
+
+    rng = np.random.default_rng(9)
+    x = rng.normal(size=(120, 5))
+    y = np.sin(x @ rng.normal(size=(5, 6))) + np.array([0.01, 0.1, 0.5, 1, 2, 20]) * rng.normal(size=(120, 6))
+    alphas = np.logspace(-4, 4, 9)
+    peer = KernelRidgeCV(alphas, kernel="rbf", kernel_params={"gamma": 0.2}, cv=KFold(4)).fit(x[:90], y[:90])
+    settings = {"alphas": alphas, "alpha_scale": "absolute", "fit_intercept": False, "cv": 4}
+    ours = sx.KernelRidgeCV("rbf", gamma=0.2, **settings).fit(x[:90], y[:90])
+    np.testing.assert_allclose(ours.alpha_, np.asarray(peer.best_alphas_), rtol=1e-12)
+    np.testing.assert_allclose(ours.predict(x[90:]), np.asarray(peer.predict(x[90:])), atol=1e-8)
+
+
+def test_tfce_of_nilearn():
+    """Its sum over steps, times their width, comes to our integral as the width goes to 0."""
+    from nilearn.mass_univariate._utils import calculate_tfce
+    from scipy.ndimage import gaussian_filter, generate_binary_structure
+
+    rng = np.random.default_rng(10)
+    volume = 8 * gaussian_filter(rng.normal(size=(9, 10, 8)), 1.2)
+    mask = np.ones(volume.shape, bool)
+    ours = sx.cluster_test(volume[mask], null=np.zeros((1, mask.sum())), mask=mask).tfce
+    step = 1e-3
+    theirs = calculate_tfce(volume[..., None], generate_binary_structure(3, 1), E=0.5, H=2, dh=step)
+    np.testing.assert_allclose(ours, step * theirs[mask][:, 0], atol=0.005 * np.abs(ours).max())
+
+
+def test_banded_search_of_himalaya():
+    """The same draws, folds and penalties: the same scores, choices and predictions (float64)."""
+    from himalaya.kernel_ridge import MultipleKernelRidgeCV
+    from sklearn.model_selection import KFold
+
+    rng = np.random.default_rng(11)
+    bands = [rng.normal(size=(120, p)) for p in (8, 40, 150)]
+    y = sum(x[:, :3] @ rng.normal(size=(3, 30)) * rng.uniform(0, 1, 30) for x in bands)
+    y += 2 * rng.normal(size=y.shape)
+    kernels = np.stack([x @ x[:100].T for x in bands])
+    draws = np.vstack([np.full(3, 1 / 3), rng.dirichlet([0.3] * 3, size=15)])
+    alphas = np.logspace(-1, 4, 16)
+    peer = MultipleKernelRidgeCV(
+        kernels="precomputed",
+        solver="random_search",
+        solver_params={"n_iter": draws, "alphas": alphas, "progress_bar": False},
+        cv=KFold(5),
+    ).fit(kernels[:, :100], y[:100])
+    settings = {"alphas": alphas, "alpha_scale": "absolute", "fit_intercept": False, "cv": 5}
+    ours = sx.BandedRidgeCV("precomputed", draws=draws, **settings).fit(list(kernels[:, :100]), y[:100])
+    # Theirs is minus the mean squared error.
+    theirs = 1 + np.asarray(peer.cv_scores_).max(axis=0) / (y[:100] ** 2).mean(axis=0)
+    np.testing.assert_allclose(ours.best_score_, theirs, atol=1e-9)
+    np.testing.assert_allclose(np.exp(ours.deltas_), np.exp(np.asarray(peer.deltas_)), rtol=1e-6)
+    found = ours.predict(list(kernels[:, 100:]))
+    np.testing.assert_allclose(found, np.asarray(peer.predict(kernels[:, 100:])), atol=1e-7)

@@ -6,7 +6,7 @@ shallow to deep. Time is in seconds.
 - `DepthMoments`, `DepthDMD`: the depth of a network as a dynamical trajectory, and its stable mode.
 - `NFAS`: how well representations of a network predict brain responses, with ceilings and controls.
 - `ModelSpace`: many models as points in the coordinates of the brain, and tests between their groups.
-- `RidgeCV`, `PLSRegression`: encoding models of many targets; `prediction_score`: how well they predict.
+- `RidgeCV`, `KernelRidgeCV`, `BandedRidgeCV`, `PLSRegression`: encoding models of many targets.
 - `SparseRandomProjection`, `GaussianRandomProjection`, `johnson_lindenstrauss_size`: fewer features, the
   same distances.
 - `encoding_score`, `spatial_score`, `temporal_score`, `half_time`, `above_null`: where, when and how early in
@@ -16,6 +16,7 @@ shallow to deep. Time is in seconds.
 - `two_vs_two`, `rank_accuracy`, `top_k_retrieval`: whether predictions find their own stimulus;
   `training_means`: what to take from both sides first.
 - `distances`, `permanova`, `pairwise_permanova`, `permdisp`, `silhouette`: tests between groups of models.
+- `cluster_test`: where on a volume or a surface there is an effect, corrected for all vertices.
 - `snci`, `profile_consistency`: how consistently the models of a modality score.
 - `jacobian_nonlinearity`, `mlp_jacobians`, `kernel_ridge_jacobians`, `numerical_jacobians`,
   `linear_surrogate`: how nonlinear an encoder is.
@@ -36,10 +37,13 @@ from good input is NaN, with the reason in the column `status`. Long work stops 
 Settings that are words are those of the study file, docs/reference/study-file.md.
 """
 
+from ._banded import BandedRidgeCV
 from ._ceiling import half_corrected, noise_ceiling
+from ._cluster import cluster_test
 from ._core import StereotaxError, __version__
 from ._depth import DepthDMD
 from ._in_context import InContextEncoder
+from ._kernel import KernelRidgeCV
 from ._moments import DepthMoments
 from ._nfas import NFAS
 from ._nonlinearity import (
@@ -74,6 +78,7 @@ from ._uncertainty import gaussian_uncertainty, predictive_uncertainty
 
 __all__ = [
     "AttentionReadout",
+    "BandedRidgeCV",
     "DepthDMD",
     "DepthMoments",
     "FactorisedReadout",
@@ -81,6 +86,7 @@ __all__ = [
     "GaussianRandomProjection",
     "InContextEncoder",
     "Jacobians",
+    "KernelRidgeCV",
     "ModelSpace",
     "NFAS",
     "PLSRegression",
@@ -92,6 +98,7 @@ __all__ = [
     "Table",
     "__version__",
     "above_null",
+    "cluster_test",
     "distances",
     "encoding_score",
     "gaussian_uncertainty",

@@ -101,6 +101,35 @@ def ridge_cv(
     selection: str,
     keep: bool,
 ) -> dict[str, Any]: ...
+def kernel_matrix(
+    a: _Array, b: _Array | None, kind: str, gamma: float | None, degree: int, constant: float
+) -> _Array: ...
+def kernel_ridge_cv(
+    kernel: _Array,
+    y: _Array,
+    folds: list[tuple[list[int], list[int]]],
+    alphas: list[float],
+    absolute: bool,
+    per_target: bool,
+    by_correlation: bool,
+    fit_intercept: bool,
+    selection: str,
+    keep: bool,
+) -> dict[str, Any]: ...
+def simplex_draws(
+    n_bands: int, n_draws: int, concentrations: list[float], seed: int
+) -> list[list[float]]: ...
+def banded_ridge_cv(
+    kernels: list[_Array],
+    y: _Array,
+    folds: list[tuple[list[int], list[int]]],
+    draws: list[list[float]],
+    alphas: list[float],
+    absolute: bool,
+    fit_intercept: bool,
+    selection: str,
+    refine: int,
+) -> dict[str, Any]: ...
 def pls(x: _Array, y: _Array, n_components: int, scale: bool) -> dict[str, Any]: ...
 def pls_folds(
     x: _Array, y: _Array, folds: list[tuple[list[int], list[int]]], n_components: int, scale: bool
@@ -108,6 +137,17 @@ def pls_folds(
 def random_projection(x: _Array, n_components: int, density: float | None, seed: int) -> _Array: ...
 def projection_matrix(n_features: int, n_components: int, density: float | None, seed: int) -> _Array: ...
 def johnson_lindenstrauss_size(n_samples: int, eps: float) -> int: ...
+def cluster_test(
+    values: _Array,
+    null: _Array | None,
+    adjacency: dict[str, Any],
+    areas: list[float] | None,
+    threshold: float | None,
+    powers: tuple[float, float] | None,
+    sides: str,
+    n_draws: int,
+    seed: int,
+) -> dict[str, Any]: ...
 def noise_ceiling(
     repeats: list[_Array],
     runs: list[str] | None,

@@ -61,16 +61,20 @@ class LinearModel(Estimator):
 
     def score(self, X: Any, y: Any) -> Array:
         """R² of each target on other samples: 1 is perfect, 0 as good as their mean, no lower bound."""
-        predicted = self.predict(X)
-        observed = np.ascontiguousarray(finite(as_matrix(as_columns(y, "y"), "y"), "y"))
-        expected = predicted[:, None] if self._one_target else predicted
-        if observed.shape != expected.shape:
-            raise ValueError(
-                f"`y` has {observed.shape[0]} × {observed.shape[1]} values, but {expected.shape[0]} × "
-                f"{expected.shape[1]} (samples × targets) expected\nhint: one row for each row of `X`"
-            )
-        observed = observed.reshape(predicted.shape)
-        rest = ((observed - predicted) ** 2).sum(axis=0)
-        total = ((observed - observed.mean(axis=0)) ** 2).sum(axis=0)
-        with np.errstate(divide="ignore", invalid="ignore"):
-            return np.where(total > 0, 1 - rest / total, np.nan)
+        return r2_score(self.predict(X), y)
+
+
+def r2_score(predicted: Array, y: Any) -> Array:
+    """1 − Σ(y − ŷ)² / Σ(y − ȳ)² per target; NaN for one that does not vary."""
+    observed = np.ascontiguousarray(finite(as_matrix(as_columns(y, "y"), "y"), "y"))
+    expected = predicted[:, None] if predicted.ndim == 1 else predicted
+    if observed.shape != expected.shape:
+        raise ValueError(
+            f"`y` has {observed.shape[0]} × {observed.shape[1]} values, but {expected.shape[0]} × "
+            f"{expected.shape[1]} (samples × targets) expected\nhint: one row for each row of `X`"
+        )
+    observed = observed.reshape(predicted.shape)
+    rest = ((observed - predicted) ** 2).sum(axis=0)
+    total = ((observed - observed.mean(axis=0)) ** 2).sum(axis=0)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        return np.where(total > 0, 1 - rest / total, np.nan)

@@ -5,13 +5,16 @@
 //! The public, documented names are in `python/stereotax/`.
 
 mod arrays;
+mod banded;
 mod ceiling;
 mod choices;
+mod cluster;
 mod command;
 mod convert;
 mod depth;
 mod error;
 mod in_context;
+mod kernel;
 mod moments;
 mod nfas;
 mod nonlinearity;
@@ -36,7 +39,11 @@ use pyo3::prelude::*;
 #[pymodule]
 mod _core {
     #[pymodule_export]
+    use crate::banded::{banded_ridge_cv, simplex_draws};
+    #[pymodule_export]
     use crate::ceiling::{half_corrected, noise_ceiling};
+    #[pymodule_export]
+    use crate::cluster::cluster_test;
     #[pymodule_export]
     use crate::command::run_command;
     #[pymodule_export]
@@ -48,6 +55,8 @@ mod _core {
     use crate::error::StereotaxError;
     #[pymodule_export]
     use crate::in_context::{context_curve, decode_in_context, encode_in_context, weight_prior};
+    #[pymodule_export]
+    use crate::kernel::{kernel_matrix, kernel_ridge_cv};
     #[pymodule_export]
     use crate::moments::Moments;
     #[pymodule_export]

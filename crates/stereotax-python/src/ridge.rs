@@ -32,7 +32,25 @@ pub fn ridge_cv<'py>(
     selection: &str,
     keep: bool,
 ) -> Result<Bound<'py, PyDict>> {
-    let params = RidgeParams {
+    let params = ridge_params(alphas, absolute, per_target, by_correlation, fit_intercept, selection);
+    let inner = inner_folds(folds);
+    // In single precision where both are.
+    if let (Some(x), Some(y)) = (Matrix::single("X", x), Matrix::single("y", y)) {
+        return fit(py, x?.view(), y?.view(), &inner, &params, keep);
+    }
+    fit(py, Matrix::new("X", x)?.view(), Matrix::new("y", y)?.view(), &inner, &params, keep)
+}
+
+/// The choices that ridges of all kinds share.
+pub(crate) fn ridge_params(
+    alphas: Vec<f64>,
+    absolute: bool,
+    per_target: bool,
+    by_correlation: bool,
+    fit_intercept: bool,
+    selection: &str,
+) -> RidgeParams {
+    RidgeParams {
         alphas: AlphaGrid {
             values: alphas,
             scale: if absolute { AlphaScale::Absolute } else { AlphaScale::MeanSquare },
@@ -46,8 +64,12 @@ pub fn ridge_cv<'py>(
             _ => Selection::Folds,
         },
         ..RidgeParams::default()
-    };
-    let inner: Vec<Fold> = folds
+    }
+}
+
+/// Rows of training and test, each in ascending order.
+pub(crate) fn inner_folds(folds: Vec<(Vec<usize>, Vec<usize>)>) -> Vec<Fold> {
+    folds
         .into_iter()
         .enumerate()
         .map(|(i, (mut train, mut test))| {
@@ -55,12 +77,7 @@ pub fn ridge_cv<'py>(
             test.sort_unstable();
             Fold { name: format!("{i}"), train, test }
         })
-        .collect();
-    // In single precision where both are.
-    if let (Some(x), Some(y)) = (Matrix::single("X", x), Matrix::single("y", y)) {
-        return fit(py, x?.view(), y?.view(), &inner, &params, keep);
-    }
-    fit(py, Matrix::new("X", x)?.view(), Matrix::new("y", y)?.view(), &inner, &params, keep)
+        .collect()
 }
 
 fn fit<'py, T: Real + Element>(

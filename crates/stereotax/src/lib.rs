@@ -12,6 +12,7 @@
 pub mod data;
 pub mod dynamics;
 pub mod encoding;
+pub mod graph;
 pub mod linalg;
 pub mod pipelines;
 pub mod signal;

@@ -19,6 +19,10 @@
 use faer::{Mat, MatRef};
 use rayon::prelude::*;
 
+mod kernels;
+
+pub use kernels::{KernelSearchFit, KernelSearchParams, search_kernels};
+
 use super::alphas::AlphaScale;
 use super::ridge::{AlphaChoice, Intercept, RidgeParams, RidgePlan, Space};
 use crate::data::{Error, Fold, Result};
@@ -265,15 +269,21 @@ fn improve(
 
 /// Points of the simplex: its centre, then Dirichlet draws with concentrations 0.1 and 1 in turn.
 pub fn simplex_candidates(n_bands: usize, n_candidates: usize, seed: u64) -> Vec<Vec<f64>> {
+    simplex_draws(n_bands, n_candidates, &[0.1, 1.0], seed)
+}
+
+/// Points of the simplex: its centre, then Dirichlet draws with these concentrations in turn; one point for one
+/// band. Small concentrations (0.1) put most weight on one band, 1 is uniform.
+pub fn simplex_draws(n_bands: usize, n_draws: usize, concentrations: &[f64], seed: u64) -> Vec<Vec<f64>> {
     if n_bands == 1 {
         return vec![vec![1.0]];
     }
-    (0..n_candidates)
+    (0..n_draws)
         .map(|index| {
-            if index == 0 {
+            if index == 0 || concentrations.is_empty() {
                 return vec![1.0 / n_bands as f64; n_bands];
             }
-            let concentration = if index % 2 == 1 { 0.1 } else { 1.0 };
+            let concentration = concentrations[(index - 1) % concentrations.len()];
             let mut stream = Stream::new(seed, "banded simplex", index as u64);
             // Shares of gamma variables, from logarithms: at 0.1 most are below the smallest double.
             let logs: Vec<f64> = (0..n_bands).map(|_| ln_gamma_draw(&mut stream, concentration)).collect();

@@ -6,6 +6,9 @@ mod alphas;
 mod banded;
 mod in_context;
 mod jacobian;
+mod components;
+mod kernel;
+mod matching;
 mod nested;
 mod nonlinearity;
 mod partition;
@@ -21,10 +24,14 @@ mod uncertainty;
 
 pub use alphas::{AlphaGrid, AlphaScale};
 pub use banded::{
-    Band, BandedFit, BandedParams, BandedSplit, banded_ridge, banded_ridge_of_subjects, simplex_candidates,
+    Band, BandedFit, BandedParams, BandedSplit, KernelSearchFit, KernelSearchParams, banded_ridge,
+    banded_ridge_of_subjects, search_kernels, simplex_candidates, simplex_draws,
 };
 pub use in_context::{ContextCurve, PriorParams, WeightPrior, context_curve, weight_prior};
 pub use jacobian::{Activation, DenseLayer, KernelJacobians, MlpJacobians};
+pub use components::{ComponentFit, ComponentParams, component_regression};
+pub use kernel::{Kernel, kernel_matrix, own_kernel};
+pub use matching::{MatchParams, Matched, Matching, match_units};
 pub use nested::{
     BandParts, EncodingParams, FoldFeatures, FoldPlan, FoldPrediction, InnerPredictions, InnerScheme, Solver,
     inner_folds, predict_fold, predict_fold_banded, predict_fold_with_inner, purge_gap,
@@ -44,7 +51,8 @@ pub use readout::{
 };
 pub use reduce::{ReduceParams, Reduced, reduce};
 pub use ridge::{
-    AlphaChoice, InnerLoss, Intercept, RidgeFit, RidgeParams, RidgePlan, RidgeWeights, Selection, Space,
+    AlphaChoice, DualWeights, InnerLoss, Intercept, RidgeFit, RidgeParams, RidgePlan, RidgeWeights,
+    Selection, Space,
 };
 pub use select::{Candidate, Choice, RoiChoice, choose, choose_per_target};
 pub use stacking::{simplex_least_squares, stack_weights, stacked};

@@ -12,6 +12,7 @@ mod minimise;
 mod product;
 mod real;
 mod schur;
+mod transport;
 
 pub use assignment::assignment;
 pub use decompose::{
@@ -25,6 +26,7 @@ pub use product::{
 };
 pub use real::Real;
 pub use schur::{Schur, schur};
+pub use transport::uniform_transport;
 
 use std::sync::Once;
 

@@ -2,6 +2,7 @@
 
 pub mod anova;
 pub mod ceiling;
+pub mod cluster;
 pub mod convergence;
 pub mod distance;
 pub mod multiplicity;

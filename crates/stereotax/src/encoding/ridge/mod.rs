@@ -33,9 +33,11 @@
 use faer::{Mat, MatMut, MatRef};
 use rayon::prelude::*;
 
+mod kernel;
 mod leave_one_out;
 mod path;
 
+pub use kernel::DualWeights;
 use leave_one_out::OwnRows;
 use path::PenaltyPath;
 

@@ -1,0 +1,5 @@
+//! Which voxels and vertices lie side by side.
+
+mod neighbours;
+
+pub use neighbours::{Connectivity, Neighbours};
