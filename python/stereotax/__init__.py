@@ -6,7 +6,9 @@ shallow to deep. Time is in seconds.
 - `DepthMoments`, `DepthDMD`: the depth of a network as a dynamical trajectory, and its stable mode.
 - `NFAS`: how well representations of a network predict brain responses, with ceilings and controls.
 - `ModelSpace`: many models as points in the coordinates of the brain, and tests between their groups.
-- `RidgeCV`, `KernelRidgeCV`, `BandedRidgeCV`, `PLSRegression`: encoding models of many targets.
+- `RidgeCV`, `KernelRidgeCV`, `BandedRidgeCV`, `PLSRegression`, `LinearRegression`, `PCARegressionCV`:
+  encoding models of many targets.
+- `match_units`: units of a model paired with units of a brain.
 - `SparseRandomProjection`, `GaussianRandomProjection`, `johnson_lindenstrauss_size`: fewer features, the
   same distances.
 - `encoding_score`, `spatial_score`, `temporal_score`, `half_time`, `above_null`: where, when and how early in
@@ -40,10 +42,12 @@ Settings that are words are those of the study file, docs/reference/study-file.m
 from ._banded import BandedRidgeCV
 from ._ceiling import half_corrected, noise_ceiling
 from ._cluster import cluster_test
+from ._components import LinearRegression, PCARegressionCV
 from ._core import StereotaxError, __version__
 from ._depth import DepthDMD
 from ._in_context import InContextEncoder
 from ._kernel import KernelRidgeCV
+from ._matching import match_units
 from ._moments import DepthMoments
 from ._nfas import NFAS
 from ._nonlinearity import (
@@ -87,7 +91,9 @@ __all__ = [
     "InContextEncoder",
     "Jacobians",
     "KernelRidgeCV",
+    "LinearRegression",
     "ModelSpace",
+    "PCARegressionCV",
     "NFAS",
     "PLSRegression",
     "PointReadout",
@@ -109,6 +115,7 @@ __all__ = [
     "kernel_ridge_jacobians",
     "linear_surrogate",
     "mlp_jacobians",
+    "match_units",
     "noise_ceiling",
     "numerical_jacobians",
     "pairwise_permanova",

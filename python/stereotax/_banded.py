@@ -66,8 +66,8 @@ class BandedRidgeCV(Estimator):
         For NaN or infinities, rows that do not match, kernels that are not symmetric, draws off the simplex,
         penalties of 0, folds that overlap.
 
-    Cost: per draw O(n³ + d n² R) for R targets, where the shrinkage at all penalties lies in d dimensions (6 to
-    14); products with targets in their precision.
+    Cost: per draw O(n³ + d n² R) for R targets, where the shrinkage at all penalties lies in d dimensions (6
+    to 14), ``"gcv"`` O(n³ + n² R); products with targets in their precision.
 
     Source: Nunez-Elizalde, Huth & Gallant 2019; Dupré la Tour et al. 2022; specs alignment-methods B17.
     Scores are those of himalaya's `MultipleKernelRidgeCV` (random search) with the same draws, folds of one

@@ -15,6 +15,7 @@ mod depth;
 mod error;
 mod in_context;
 mod kernel;
+mod matching;
 mod moments;
 mod nfas;
 mod nonlinearity;
@@ -57,6 +58,8 @@ mod _core {
     use crate::in_context::{context_curve, decode_in_context, encode_in_context, weight_prior};
     #[pymodule_export]
     use crate::kernel::{kernel_matrix, kernel_ridge_cv};
+    #[pymodule_export]
+    use crate::matching::{component_regression, match_units};
     #[pymodule_export]
     use crate::moments::Moments;
     #[pymodule_export]

@@ -4,9 +4,9 @@
 
 mod alphas;
 mod banded;
+mod components;
 mod in_context;
 mod jacobian;
-mod components;
 mod kernel;
 mod matching;
 mod nested;
@@ -27,9 +27,9 @@ pub use banded::{
     Band, BandedFit, BandedParams, BandedSplit, KernelSearchFit, KernelSearchParams, banded_ridge,
     banded_ridge_of_subjects, search_kernels, simplex_candidates, simplex_draws,
 };
+pub use components::{ComponentFit, ComponentParams, component_regression};
 pub use in_context::{ContextCurve, PriorParams, WeightPrior, context_curve, weight_prior};
 pub use jacobian::{Activation, DenseLayer, KernelJacobians, MlpJacobians};
-pub use components::{ComponentFit, ComponentParams, component_regression};
 pub use kernel::{Kernel, kernel_matrix, own_kernel};
 pub use matching::{MatchParams, Matched, Matching, match_units};
 pub use nested::{

@@ -11,12 +11,8 @@
 //! The second line is exact: it is the leave-one-out formula for many rows at once. So each γ costs one
 //! eigendecomposition of n × n, whatever the folds; per penalty, a Cholesky factor of the size of each fold.
 //!
-//! Penalties of one γ: the score of a target is a smooth function of log α. It is computed at few nodes
-//! (about one per decade, denser to the ends), interpolated by a polynomial, and computed at those other
-//! penalties whose interpolated score comes near the best one known for that target, of this γ or an earlier
-//! one. "Near" is three times as far as the interpolation moves anywhere between the same nodes where one is left
-//! out, and 5 % of what the nodes around differ by: tests find the winners of the whole search. Targets that a
-//! γ does not suit cost nothing but the nodes. `exhaustive` computes all.
+//! The A vectors α/(W + α) of a grid lie, to rounding, in d < A dimensions, as in [`crate::encoding::ridge`]: the
+//! product with all targets is made for d columns per target, and M y at a penalty is a sum of them.
 //!
 //! Refinement follows, per target, the gradient of the same score from the best draw, in δ_b = ln(γ_b/α)
 //! with e = (M_LL)⁻¹ (My)_L at α = 1, G = (K_δ + I)⁻¹, u_L = (M_LL)⁻¹ e_L, and P_L zeros but for the rows L:
@@ -28,8 +24,8 @@
 //! Source: Nunez-Elizalde, Huth & Gallant 2019; Dupré la Tour et al. 2022; specs: alignment-methods B17,
 //! peers W1. Differs from himalaya's `MultipleKernelRidgeCV`: one decomposition per γ instead of one per fold,
 //! an intercept by default, R² pooled over folds (the same choices for folds of one size), penalties relative
-//! to the mean eigenvalue of K_γ by default. Cost per γ: O(n³ + nodes · n² R) for R targets; a step of
-//! refinement O(n³) per target.
+//! to the mean eigenvalue of K_γ by default. Cost per γ: O(n³ + d n² R + A n n_f R) for R targets and folds of
+//! n_f rows, GCV O(n³ + n² R + A n R); a step of refinement O(n³) per target.
 
 use faer::{Mat, MatRef};
 use rayon::prelude::*;
@@ -38,14 +34,14 @@ use crate::data::{Error, Fold, Monitor, Result};
 use crate::encoding::alphas::{AlphaGrid, best};
 use crate::encoding::reduce::check_finite;
 use crate::encoding::ridge::{Intercept, Selection};
-use crate::linalg::{Real, cholesky_solve, column_means, cross, dot, eigh, gram, product, select_rows};
+use crate::linalg::{
+    Real, Svd, cholesky_solve, column_means, cross, dot, eigh, gram, product, select_rows, svd,
+};
 
 /// Targets worked on at a time; the last tile is filled with zeros.
 const TILE: usize = 128;
-/// How many times as far as it moves without a node an interpolated score may be off.
-const SAFETY: f64 = 3.0;
-/// And which share of the difference between the nodes around it.
-const SPREAD: f64 = 0.05;
+/// Directions below this share of the first are rounding.
+const CUT: f64 = 1e-14;
 /// Draws decomposed at a time.
 const BATCH: usize = 4;
 /// A row with less than this left of itself has no prediction from the others.
@@ -66,8 +62,6 @@ pub struct KernelSearchParams {
     pub intercept: Intercept,
     /// Steps of refinement per target; 0 (the default) keeps the best draw.
     pub refine: usize,
-    /// Compute all penalties of all draws. Default false.
-    pub exhaustive: bool,
 }
 
 impl Default for KernelSearchParams {
@@ -78,7 +72,6 @@ impl Default for KernelSearchParams {
             selection: Selection::Folds,
             intercept: Intercept::Fitted,
             refine: 0,
-            exhaustive: false,
         }
     }
 }
@@ -101,8 +94,6 @@ pub struct KernelSearchFit<T = f64> {
     pub chosen: Vec<Option<usize>>,
     /// Cross-validated R² there: pooled over folds, against training means.
     pub scores: Vec<f64>,
-    /// How many scores (draw, penalty, target) were computed.
-    pub n_scored: usize,
 }
 
 /// Search weights and penalties for targets `y` (training rows × R).
@@ -126,7 +117,6 @@ pub fn search_kernels<T: Real>(
     };
     let centred = Mat::from_fn(n, n_targets, |i, j| T::from_f64(y[(i, j)].into() - means[j]));
     let totals = bands.totals(&centred);
-    let grid = Nodes::new(&params.alphas.values, params.exhaustive);
     let mut fit = KernelSearchFit {
         coefficients: Mat::full(n, n_targets, T::from_f64(f64::NAN)),
         means,
@@ -135,7 +125,6 @@ pub fn search_kernels<T: Real>(
         alphas: vec![f64::NAN; n_targets],
         chosen: vec![None; n_targets],
         scores: vec![f64::NAN; n_targets],
-        n_scored: 0,
     };
     for (batch, gammas) in params.gammas.chunks(BATCH).enumerate() {
         monitor.check()?;
@@ -143,7 +132,7 @@ pub fn search_kernels<T: Real>(
             gammas.par_iter().map(|gamma| bands.decompose(gamma, &params.alphas)).collect::<Result<_>>()?;
         for (at, draw) in draws.iter().enumerate() {
             monitor.check()?;
-            bands.try_draw(batch * BATCH + at, draw, &centred, &totals, &grid, &mut fit)?;
+            bands.try_draw(batch * BATCH + at, draw, &centred, &totals, &mut fit)?;
         }
     }
     if params.refine > 0 {
@@ -307,47 +296,36 @@ impl<'a> Bands<'a> {
         draw: &Draw<T>,
         y: &Mat<T>,
         totals: &[f64],
-        grid: &Nodes,
         fit: &mut KernelSearchFit<T>,
     ) -> Result<()> {
-        let (n_alphas, n_targets) = (draw.alphas.len(), y.ncols());
-        let all: Vec<usize> = (0..n_targets).filter(|&j| totals[j] > 0.0).collect();
-        // 1. All targets at the nodes.
-        let first: Vec<usize> = match self.params.selection {
-            Selection::Generalised => (0..n_alphas).collect(),
-            _ => grid.nodes.clone(),
-        };
-        let mut scores = Mat::full(n_alphas, n_targets, f64::NAN);
-        let wanted: Vec<Vec<usize>> = first.iter().map(|_| all.clone()).collect();
-        self.score(draw, &first, &wanted, y, totals, &mut scores);
-        // 2. Some targets between them.
-        if first.len() < n_alphas {
-            let others: Vec<usize> = (0..n_alphas).filter(|a| !first.contains(a)).collect();
-            let mut wanted: Vec<Vec<usize>> = vec![vec![]; others.len()];
-            for &j in &all {
-                let at_nodes: Vec<f64> = grid.nodes.iter().map(|&a| scores[(a, j)]).collect();
-                let known = at_nodes.iter().copied().chain([fit.scores[j]]).fold(f64::NEG_INFINITY, f64::max);
-                for (&a, wanted) in others.iter().zip(&mut wanted) {
-                    if grid.may_reach(a, &at_nodes, known) {
-                        wanted.push(j);
-                    }
-                }
-            }
-            let some: Vec<usize> = (0..others.len()).filter(|&i| !wanted[i].is_empty()).collect();
-            let alphas: Vec<usize> = some.iter().map(|&i| others[i]).collect();
-            let wanted: Vec<Vec<usize>> = some.iter().map(|&i| std::mem::take(&mut wanted[i])).collect();
-            self.score(draw, &alphas, &wanted, y, totals, &mut scores);
-            fit.n_scored += wanted.iter().map(Vec::len).sum::<usize>();
-        }
-        fit.n_scored += first.len() * all.len();
+        // 1. What the penalties share.
+        let n_alphas = draw.alphas.len();
+        let turned: Vec<Mat<f64>> = self
+            .folds
+            .par_iter()
+            .map(|fold| Mat::from_fn(self.n, fold.rows.len(), |k, i| draw.basis[(fold.rows[i], k)]))
+            .collect();
+        let rests: Vec<Rest<T>> =
+            draw.alphas.par_iter().map(|&alpha| self.rest(draw, &turned, alpha)).collect();
+        let path = ShrinkagePath::new(&draw.values, &draw.alphas)?;
+        // 2. Errors of all targets at all penalties.
+        let all: Vec<usize> = (0..y.ncols()).filter(|&j| totals[j] > 0.0).collect();
+        let errors: Vec<Mat<f64>> = all
+            .par_chunks(TILE)
+            .map(|targets| {
+                let c = cross(draw.narrow.as_ref(), gather(y, targets).as_ref());
+                self.errors(draw, &rests, &path, &c)
+            })
+            .collect();
+        let score = |at: usize, a: usize| 1.0 - errors[at / TILE][(a, at % TILE)] / totals[all[at]];
         // 3. Weights of the targets that gain.
         let mut better = vec![];
-        for &j in &all {
-            let Some(a) = best((0..n_alphas).map(|a| scores[(a, j)])) else { continue };
-            if fit.chosen[j].is_none() || scores[(a, j)] > fit.scores[j] {
+        for (at, &j) in all.iter().enumerate() {
+            let Some(a) = best((0..n_alphas).map(|a| score(at, a))) else { continue };
+            if fit.chosen[j].is_none() || score(at, a) > fit.scores[j] {
                 better.push(j);
                 fit.chosen[j] = Some(index);
-                fit.scores[j] = scores[(a, j)];
+                fit.scores[j] = score(at, a);
                 fit.alphas[j] = draw.alphas[a];
                 draw.gamma.iter().enumerate().for_each(|(b, gamma)| fit.gammas[(b, j)] = *gamma);
             }
@@ -373,89 +351,88 @@ impl<'a> Bands<'a> {
         Ok(())
     }
 
-    /// Scores at penalties `which` for the targets wanted at each.
-    fn score<T: Real>(
-        &self,
-        draw: &Draw<T>,
-        which: &[usize],
-        wanted: &[Vec<usize>],
-        y: &Mat<T>,
-        totals: &[f64],
-        scores: &mut Mat<f64>,
-    ) {
-        let rests: Vec<Rest<T>> = which.par_iter().map(|&a| self.rest(draw, draw.alphas[a])).collect();
-        let mut targets: Vec<usize> = wanted.concat();
-        targets.sort_unstable();
-        targets.dedup();
-        // Where a target stands among those wanted at a penalty.
-        let found: Vec<Vec<(usize, usize, f64)>> = targets
-            .par_chunks(TILE)
-            .map(|targets| {
-                let c = cross(draw.narrow.as_ref(), gather(y, targets).as_ref());
-                let mut found = vec![];
-                for ((&a, rest), wanted) in which.iter().zip(&rests).zip(wanted) {
-                    let here: Vec<usize> =
-                        (0..targets.len()).filter(|&k| wanted.binary_search(&targets[k]).is_ok()).collect();
-                    for (k, error) in here.iter().zip(self.errors(draw, a, rest, &c, &here)) {
-                        let j = targets[*k];
-                        found.push((a, j, 1.0 - error / totals[j]));
-                    }
-                }
-                found
-            })
-            .collect();
-        for (a, j, score) in found.into_iter().flatten() {
-            scores[(a, j)] = score;
-        }
-    }
-
-    /// Σ e² of the columns `here` of `c` = Uᵀy at one penalty.
+    /// Σ e² of one tile, of which `c` = Uᵀy: penalties × targets.
     fn errors<T: Real>(
         &self,
         draw: &Draw<T>,
-        a: usize,
-        rest: &Rest<T>,
+        rests: &[Rest<T>],
+        path: &ShrinkagePath<T>,
         c: &Mat<T>,
-        here: &[usize],
-    ) -> Vec<f64> {
-        if here.is_empty() {
-            return vec![];
-        }
-        let alpha = draw.alphas[a];
-        let shrink: Vec<T> = draw.values.iter().map(|w| T::from_f64(alpha / (w + alpha))).collect();
-        let mut shrunk: Mat<T> = Mat::zeros(self.n, TILE);
-        for (at, &k) in here.iter().enumerate() {
-            let column = shrunk.col_as_slice_mut(at).iter_mut();
-            column.zip(c.col_as_slice(k)).zip(&shrink).for_each(|((out, c), d)| *out = *c * *d);
-        }
-        let square = |x: &[T]| dot(x, x);
-        if let Rest::Mean(scale) = rest {
-            return (0..here.len()).map(|at| square(shrunk.col_as_slice(at)) * scale * scale).collect();
-        }
-        let z = product(draw.narrow.as_ref(), shrunk.as_ref());
-        match rest {
-            Rest::Rows(inverse) => (0..here.len())
-                .map(|at| {
-                    let column = z.col_as_slice(at).iter().zip(inverse);
-                    let errors: Vec<f64> = column.map(|(z, rest)| -> f64 { (*z).into() * rest }).collect();
-                    dot(&errors, &errors)
-                })
-                .collect(),
-            Rest::Folds(inverses) => {
-                let mut sums = vec![0.0; here.len()];
-                for (fold, inverse) in self.folds.iter().zip(inverses) {
-                    let errors = product(inverse.as_ref(), select_rows(z.as_ref(), &fold.rows).as_ref());
-                    sums.iter_mut().enumerate().for_each(|(at, sum)| *sum += square(errors.col_as_slice(at)));
+    ) -> Mat<f64> {
+        let mut out = Mat::full(rests.len(), TILE, f64::NAN);
+        if self.params.selection == Selection::Generalised {
+            for (a, rest) in rests.iter().enumerate() {
+                let Rest::Mean(scale) = rest else { continue };
+                let alpha = draw.alphas[a];
+                let squares: Vec<T> =
+                    draw.values.iter().map(|w| T::from_f64((alpha / (w + alpha)).powi(2))).collect();
+                let mut column = vec![T::default(); self.n];
+                for j in 0..TILE {
+                    let c = c.col_as_slice(j);
+                    column.iter_mut().zip(c).for_each(|(out, c)| *out = *c * *c);
+                    out[(a, j)] = dot(&column, &squares) * scale * scale;
                 }
-                sums
             }
-            _ => vec![f64::NAN; here.len()],
+            return out;
         }
+        // M y in d parts, those of a direction side by side.
+        let d = path.directions.ncols();
+        let mut spread: Mat<T> = Mat::zeros(self.n, d * TILE);
+        for m in 0..d {
+            let direction = path.directions.col_as_slice(m);
+            for j in 0..TILE {
+                let column = spread.col_as_slice_mut(m * TILE + j).iter_mut();
+                column.zip(c.col_as_slice(j)).zip(direction).for_each(|((out, c), s)| *out = *c * *s);
+            }
+        }
+        let parts = product(draw.narrow.as_ref(), spread.as_ref());
+        let own;
+        let folds: &[LeftOut] = match self.params.selection {
+            Selection::Folds => &self.folds,
+            _ => {
+                own = [LeftOut { rows: (0..self.n).collect(), test: vec![] }];
+                &own
+            }
+        };
+        out.fill(0.0);
+        for (f, fold) in folds.iter().enumerate() {
+            let parts = select_rows(parts.as_ref(), &fold.rows);
+            let mut left_out: Mat<T> = Mat::zeros(fold.rows.len(), TILE);
+            for (a, rest) in rests.iter().enumerate() {
+                for j in 0..TILE {
+                    let column = left_out.col_as_slice_mut(j);
+                    column.fill(T::default());
+                    for m in 0..d {
+                        let u = T::from_f64(path.coefficients[(a, m)]);
+                        let part = parts.col_as_slice(m * TILE + j);
+                        column.iter_mut().zip(part).for_each(|(out, part)| *out += u * *part);
+                    }
+                }
+                match rest {
+                    Rest::Folds(inverses) => {
+                        let errors = product(inverses[f].as_ref(), left_out.as_ref());
+                        for j in 0..TILE {
+                            out[(a, j)] += dot(errors.col_as_slice(j), errors.col_as_slice(j));
+                        }
+                    }
+                    Rest::Rows(inverse) => {
+                        for j in 0..TILE {
+                            let column = left_out.col_as_slice(j).iter().zip(inverse);
+                            let errors: Vec<f64> =
+                                column.map(|(z, rest)| -> f64 { (*z).into() * rest }).collect();
+                            out[(a, j)] = dot(&errors, &errors);
+                        }
+                    }
+                    _ => (0..TILE).for_each(|j| out[(a, j)] = f64::NAN),
+                }
+            }
+        }
+        out
     }
 
-    fn rest<T: Real>(&self, draw: &Draw<T>, alpha: f64) -> Rest<T> {
-        let shrink: Vec<f64> =
-            draw.values.iter().map(|w| if alpha > 0.0 { alpha / (w + alpha) } else { f64::NAN }).collect();
+    /// `turned` holds, per fold, the rows of U that are left out, as columns.
+    fn rest<T: Real>(&self, draw: &Draw<T>, turned: &[Mat<f64>], alpha: f64) -> Rest<T> {
+        let shrink: Vec<f64> = draw.values.iter().map(|w| alpha / (w + alpha)).collect();
         let level = self.level();
         match self.params.selection {
             Selection::Generalised => {
@@ -477,15 +454,16 @@ impl<'a> Bands<'a> {
                 let inverses: Option<Vec<Mat<T>>> = self
                     .folds
                     .iter()
-                    .map(|fold| {
-                        let of_rows = Mat::from_fn(self.n, fold.rows.len(), |k, i| {
-                            draw.basis[(fold.rows[i], k)] * half[k]
-                        });
+                    .zip(turned)
+                    .map(|(fold, turned)| {
+                        let mut of_rows = turned.clone();
+                        for i in 0..of_rows.ncols() {
+                            of_rows.col_as_slice_mut(i).iter_mut().zip(&half).for_each(|(u, h)| *u *= h);
+                        }
                         let mut m = gram(of_rows.as_ref());
                         (0..m.ncols())
                             .for_each(|j| m.col_as_slice_mut(j).iter_mut().for_each(|v| *v -= level));
-                        let inverse = self.inverse_rows(&m, fold)?;
-                        Some(T::narrow(inverse))
+                        Some(T::narrow(self.inverse_rows(&m, fold)?))
                     })
                     .collect();
                 inverses.map_or(Rest::Undefined, Rest::Folds)
@@ -511,84 +489,28 @@ fn gather<T: Real>(y: &Mat<T>, targets: &[usize]) -> Mat<T> {
     out
 }
 
-/// The penalties computed first, and how scores at the others follow from them.
-struct Nodes {
-    nodes: Vec<usize>,
-    /// Penalties × nodes: the polynomial in log α through the nodes.
-    whole: Mat<f64>,
-    /// The same with one inner node left out.
-    less: Vec<Mat<f64>>,
-    /// The first and last penalty between the same two nodes.
-    between: Vec<(usize, usize)>,
+/// Few directions that the vectors α/(W + α) of all penalties have in common.
+struct ShrinkagePath<T: Real> {
+    /// n × d.
+    directions: Mat<T>,
+    /// Penalties × d.
+    coefficients: Mat<f64>,
 }
 
-impl Nodes {
-    fn new(alphas: &[f64], exhaustive: bool) -> Self {
-        let n_alphas = alphas.len();
-        let all = || Nodes {
-            nodes: (0..n_alphas).collect(),
-            whole: Mat::zeros(0, 0),
-            less: vec![],
-            between: vec![],
-        };
-        if exhaustive || alphas[0] <= 0.0 {
-            return all();
-        }
-        let x: Vec<f64> = alphas.iter().map(|a| a.log10()).collect();
-        let (low, high) = (x[0], x[n_alphas - 1]);
-        let n_nodes = ((high - low).ceil() as usize + 1).max(5);
-        if n_nodes + 2 >= n_alphas {
-            return all();
-        }
-        let mut nodes: Vec<usize> = (0..n_nodes)
-            .map(|i| {
-                // Denser to the ends, as polynomials need it.
-                let turn = std::f64::consts::PI * i as f64 / (n_nodes - 1) as f64;
-                let wish = 0.5 * (low + high) - 0.5 * (high - low) * turn.cos();
-                let off = |a: usize| (x[a] - wish).abs();
-                (0..n_alphas).min_by(|&a, &b| off(a).total_cmp(&off(b))).unwrap_or(0)
-            })
+impl<T: Real> ShrinkagePath<T> {
+    /// Singular vectors of the rows α/(W + α), each divided by its largest entry.
+    fn new(values: &[f64], alphas: &[f64]) -> Result<Self> {
+        let entry = |a: usize, k: usize| alphas[a] / (values[k] + alphas[a]);
+        let largest: Vec<f64> = (0..alphas.len())
+            .map(|a| (0..values.len()).map(|k| entry(a, k)).fold(f64::MIN_POSITIVE, f64::max))
             .collect();
-        nodes.dedup();
-        let lagrange = |omitted: Option<usize>| {
-            Mat::from_fn(n_alphas, nodes.len(), |a, i| {
-                if Some(i) == omitted {
-                    return 0.0;
-                }
-                (0..nodes.len())
-                    .filter(|&l| l != i && Some(l) != omitted)
-                    .map(|l| (x[a] - x[nodes[l]]) / (x[nodes[i]] - x[nodes[l]]))
-                    .product()
-            })
-        };
-        let whole = lagrange(None);
-        let less = (1..nodes.len() - 1).map(|i| lagrange(Some(i))).collect();
-        let between = (0..n_alphas)
-            .map(|a| {
-                let next = nodes.partition_point(|&node| node < a).min(nodes.len() - 1);
-                (nodes[next.saturating_sub(1)], nodes[next])
-            })
-            .collect();
-        Nodes { nodes, whole, less, between }
-    }
-
-    /// Whether the score at penalty `a` may be as good as `known`.
-    fn may_reach(&self, a: usize, at_nodes: &[f64], known: f64) -> bool {
-        let value =
-            |by: &Mat<f64>, a: usize| -> f64 { (0..at_nodes.len()).map(|i| by[(a, i)] * at_nodes[i]).sum() };
-        let moves = |a: usize| {
-            let score = value(&self.whole, a);
-            self.less.iter().map(|less| (value(less, a) - score).abs()).fold(0.0, f64::max)
-        };
-        let (from, to) = self.between[a];
-        let at = |node: usize| self.nodes.partition_point(|&a| a < node);
-        let (first, last) = (at(from).saturating_sub(1), (at(to) + 1).min(at_nodes.len() - 1));
-        let (low, high) = at_nodes[first..=last]
-            .iter()
-            .fold((f64::INFINITY, f64::NEG_INFINITY), |(low, high), s| (s.min(low), s.max(high)));
-        let margin = SAFETY * (from..=to).map(moves).fold(0.0, f64::max) + SPREAD * (high - low);
-        // A node without a score says nothing.
-        !(value(&self.whole, a) + margin < known)
+        let scaled = Mat::from_fn(alphas.len(), values.len(), |a, k| entry(a, k) / largest[a]);
+        let Svd { u, s, v } = svd(scaled.as_ref())?;
+        let d = s.iter().take_while(|&&x| x > CUT.max(0.1 * T::ROUNDING) * s[0]).count();
+        Ok(ShrinkagePath {
+            directions: T::narrow(v.get(.., ..d).to_owned()),
+            coefficients: Mat::from_fn(alphas.len(), d, |a, m| u[(a, m)] * s[m] * largest[a]),
+        })
     }
 }
 
@@ -957,29 +879,6 @@ mod tests {
             let part = |b: usize| fit.gammas[(b, j)] * parts[b][(t, j)] - fit.offsets[(b, j)];
             (0..kernels.len()).map(part).sum::<f64>() + fit.means[j]
         })
-    }
-
-    #[test]
-    fn penalties_left_out_would_not_have_won() {
-        let (bands, y) = problem(60, 150);
-        let given = kernels(&bands);
-        for selection in [Selection::Folds, Selection::LeaveOneOut] {
-            let inner = if selection == Selection::Folds { folds(60, 0) } else { vec![] };
-            let few = KernelSearchParams {
-                gammas: simplex_draws(3, 40, &[0.1, 1.0], 8),
-                ..params(selection, Intercept::Fitted)
-            };
-            let all = KernelSearchParams { exhaustive: true, ..few.clone() };
-            let silent = Monitor::silent();
-            let a = search_kernels(&views(&given), y.as_ref(), &inner, &few, &silent).unwrap();
-            let b = search_kernels(&views(&given), y.as_ref(), &inner, &all, &silent).unwrap();
-            assert_eq!(b.n_scored, 40 * 25 * 150);
-            let other = (0..150).find(|&j| (a.chosen[j], a.alphas[j]) != (b.chosen[j], b.alphas[j]));
-            let both = other.map(|j| [&a, &b].map(|fit| (fit.chosen[j], fit.alphas[j], fit.scores[j])));
-            assert_eq!(both, None, "{} of {}", a.n_scored, b.n_scored);
-            assert!(a.n_scored * 3 < b.n_scored * 2, "{} of {}", a.n_scored, b.n_scored);
-            assert_eq!(a.scores, b.scores);
-        }
     }
 
     #[test]
