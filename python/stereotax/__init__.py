@@ -7,7 +7,7 @@ shallow to deep. Time is in seconds.
 - `NFAS`: how well representations of a network predict brain responses, with ceilings and controls.
 - `ModelSpace`: many models as points in the coordinates of the brain, and tests between their groups.
 - `RidgeCV`, `KernelRidgeCV`, `BandedRidgeCV`, `PLSRegression`, `LinearRegression`, `PCARegressionCV`:
-  encoding models of many targets.
+  encoding models of many targets; `prediction_score`: how well they predict.
 - `match_units`: units of a model paired with units of a brain.
 - `SparseRandomProjection`, `GaussianRandomProjection`, `johnson_lindenstrauss_size`: fewer features, the
   same distances.
