@@ -234,6 +234,37 @@ fn choices_change_what_they_should() {
 }
 
 #[test]
+fn variance_is_divided_between_planted_sets() {
+    let folder = tempfile::tempdir().unwrap();
+    let sets = "partition = [\n{ name = \"mine\", layers = [\"block2\"] },\n\
+                { name = \"other\", layers = [\"block4\", \"block5\"] },\n]\n";
+    let study = write_planted(folder.path(), 0, false, sets);
+    let out = folder.path().join("out");
+    let output = run(&study, &out, &[]);
+    assert!(output.status.success(), "{}", told(&output));
+    let table = read(&out, "partition");
+    let r2 = |roi: &str, kind: &str, sets: &str| {
+        one(&table, "r2", &[("subject", "one"), ("targets", roi), ("kind", kind), ("sets", sets)])
+    };
+    // roi2 follows block2 alone, roi4 the other set.
+    assert!(r2("roi2", "unique", "mine") > 0.4 && r2("roi2", "unique", "other") < 0.1);
+    assert!(r2("roi4", "unique", "other") > 0.4 && r2("roi4", "unique", "mine") < 0.1);
+    for roi in ["roi2", "roi4", "(all)", "(network) net0"] {
+        let parts =
+            r2(roi, "unique", "mine") + r2(roi, "unique", "other") + r2(roi, "shared", "mine & other");
+        assert!((parts - r2(roi, "model", "mine + other")).abs() < 1e-12, "{roi}");
+        let unique = r2(roi, "model", "mine + other") - r2(roi, "model", "other");
+        assert!((r2(roi, "unique", "mine") - unique).abs() < 1e-12, "{roi}");
+    }
+    // A set of one layer is that layer.
+    let scores = read(&out, "encoding");
+    let alone = one(&scores, "r2", &[("subject", "one"), ("roi", "roi2"), ("layer", "block2")]);
+    assert_eq!(alone.to_bits(), r2("roi2", "model", "mine").to_bits());
+    let page = fs::read_to_string(out.join("report.html")).unwrap();
+    assert!(page.contains("fig-encoding-partition") && page.contains("divided into unique and shared parts"));
+}
+
+#[test]
 fn both_analyses_stand_side_by_side_and_wrong_words_are_refused() {
     let folder = tempfile::tempdir().unwrap();
     let nfas = "\n[analysis.nfas]\npermutations = 199\nbootstraps = 100\nshifts = 99\n\
@@ -253,6 +284,15 @@ fn both_analyses_stand_side_by_side_and_wrong_words_are_refused() {
         ("inner = \"gcv\"\ninner_loss = \"correlation\"\n", "it is a squared error"),
         ("inner = \"gcv\"\ninner_folds = 4\n", "has no say"),
         ("layers = [\"blok1\"]\n", "did you mean `block1`?"),
+        ("partition = [{ name = \"a\", layers = [\"block1\"] }]\n", "2 to 4 expected"),
+        (
+            "partition = [{ name = \"a\" }, { name = \"b\", layers = [\"block1\"] }]\n",
+            "either `layers` or `nuisance`",
+        ),
+        (
+            "partition = [{ name = \"a\", nuisance = \"x\" }, { name = \"b\", layers = [\"block1\"] }]\n",
+            "has none",
+        ),
         ("inner_folds = 1\n", "a whole number from 2 to 1000"),
         ("estimator = \"ridge\"\n", "unknown key `estimator`"),
         ("purge_s = 3\n[analysis.nfas]\npurge_s = 4\n", "say it in one of them"),

@@ -884,6 +884,31 @@
       mine.forEach((r, i) => titled(svg("rect", { x: 30 + i * width + 0.1 * width, y: p.y(r.n_chosen), width: 0.8 * width, height: p.y(0) - p.y(r.n_chosen), fill: "currentColor", opacity: 0.75 }, g), `${r.layer}: chosen ${r.n_chosen} times`));
     }
   };
+  figures["encoding-partition"] = (figure, plot, legend) => {
+    const list = encoded(figure, "partition").filter((r) => r.kind !== "model" && isNumber(r.r2));
+    const groups = distinct(list.map((r) => r.targets));
+    const group = groups.length ? choose(figure, "targets", "Targets", groups, "(all)") : null;
+    const shown = list.filter((r) => r.targets === group);
+    if (!shown.length) return absent(plot, "No partition is defined here.");
+    const names = distinct(shown.map((r) => r.sets));
+    const low = Math.min(0, ...shown.map((r) => r.r2)), high = Math.max(0, ...shown.map((r) => r.r2));
+    names.forEach((n, i) => legendItem(legend, "rect", "c" + (i % 7), n));
+    const cell = multiples(plot);
+    for (const m of inOrder(shown)) {
+      const mine = names.map((n) => shown.find((r) => r.model === m.model && r.sets === n)), first = mine.find((r) => r);
+      const sub = first.n_overfitted > 0 ? `joint model worse than a part in ${first.n_overfitted} of ${first.n_targets} targets` : group === "(all)" ? "all targets" : group;
+      const p = panel(cell(m.model, sub, first.n_overfitted > 0), "variance partition of " + m.model, low, high, ["R²", ""]);
+      const width = 164 / names.length;
+      svg("path", { d: `M30 ${p.y(0)}H194`, class: "axis", style: "stroke:var(--zero)" }, p.box);
+      mine.forEach((r, i) => {
+        if (!r) return;
+        const g = svg("g", { class: "c" + (i % 7) }, p.box), top = p.y(Math.max(0, r.r2)), height = Math.abs(p.y(r.r2) - p.y(0));
+        const bar = svg("rect", { x: 30 + i * width + 0.12 * width, y: top, width: 0.76 * width, height: Math.max(0.5, height), fill: r.r2 < 0 ? "none" : "currentColor", stroke: "currentColor", "stroke-width": 1, "stroke-dasharray": r.r2 < 0 ? "2 2" : "none", opacity: 0.85 }, g);
+        titled(bar, `${r.kind} ${r.sets}: R² ${show(r.r2, 4)}; negative in ${r.n_negative} of ${r.n_targets} targets`);
+        if (r.r2 < 0) svg("text", { x: 30 + (i + 0.5) * width, y: top + height + 9, "text-anchor": "middle" }, p.box, "negative");
+      });
+    }
+  };
   figures["encoding-surface"] = (figure, plot, legend) => drawSurface(figure, plot, legend, (figure, space) => {
     const here = new Set(rows("models").filter((m) => m.space === space).map((m) => m.benchmark));
     const maps = ["depth of the best layer", "depth, centroid", "score of the chosen layers"];

@@ -8,6 +8,7 @@ use crate::input::ReportInput;
 pub(crate) struct Summary {
     pub sentences: Vec<String>,
     pub models: Grid,
+    pub partition: bool,
 }
 
 /// Models that are told in a sentence of their own; of more the table tells.
@@ -121,7 +122,8 @@ pub(crate) fn summary(input: &ReportInput) -> Option<Summary> {
             ]
         })
         .collect();
-    Some(Summary { sentences, models: Grid { caption: String::new(), heads, rows } })
+    let partition = input.rows("partition").next().is_some();
+    Some(Summary { sentences, models: Grid { caption: String::new(), heads, rows }, partition })
 }
 
 #[cfg(test)]

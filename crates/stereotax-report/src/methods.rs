@@ -208,6 +208,12 @@ fn encoded(settings: &Value) -> Vec<Sentence> {
         sentences.push(say(format!("Held out: {}", outer_folds(&folds)), &[]));
     }
     sentences.push(say("The best layer of a target was chosen in every held-out fold by the score of the training rows alone; its score is that of the predictions so chosen", &[]));
+    if let Some(Value::Array(sets)) = settings.get("partition")
+        && !sets.is_empty()
+    {
+        let names: Vec<String> = sets.iter().filter_map(|set| set.get("name").map(words)).collect();
+        sentences.push(say(format!("The held-out R² of the models of all combinations of the feature sets {} was divided into unique and shared parts by inclusion and exclusion; negative parts were kept", names.join(", ")), &["nunezelizalde2019"]));
+    }
     if let Some(shifts) = get("shifts") {
         sentences.push(say(format!("p-values come from {shifts} draws that move predictions against responses within held-out folds (circular shifts of time series, permutations of stimuli), widened by √2"), &["phipson2010"]));
     }

@@ -333,6 +333,23 @@ pub(crate) const TABLES: &[TableSchema] = &[
         ],
     },
     TableSchema {
+        name: "partition",
+        n_keys: 0,
+        columns: &[
+            ("model", Text),
+            ("benchmark", Text),
+            ("subject", Text),
+            ("targets", Text),
+            ("kind", Text),
+            ("sets", Text),
+            ("r2", Number),
+            ("n_targets", Number),
+            ("n_negative", Number),
+            ("n_overfitted", Number),
+            ("status", Text),
+        ],
+    },
+    TableSchema {
         name: "rois",
         n_keys: 0,
         columns: &[

@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 
 use faer::{Mat, MatRef};
 use serde_json::json;
-use stereotax::data::TileSource;
+use stereotax::data::{LayerInfo, TileSource};
 use stereotax::encoding::{ProjectionKind, RandomProjection, Selection, johnson_lindenstrauss_size};
 use stereotax::pipelines::encoding::{
     BLOCK, BestCell, CellDraws, Chance, EncodingCell, FoldMoments, MOST_WITH_DRAWS, NestedChoice,
@@ -16,7 +16,7 @@ use stereotax::pipelines::encoding::{
 };
 use stereotax::pipelines::{EvaluateParams, Features, InnerRule, projected_layer, single_layer};
 
-use crate::config::{EncodingSettings, LayerReduction};
+use crate::config::{EncodingSettings, FeatureSet, LayerReduction};
 use crate::inputs::{BenchmarkInput, Inputs, ModelInput, OnClock};
 use crate::node::{NodeSpec, digest_of_json};
 use crate::plan::{Cost, Grid, Pair};
@@ -37,12 +37,28 @@ pub struct PairEncoding {
     pub layers: Vec<(usize, Vec<NodeSpec>)>,
     /// The node of each subject that chooses among them.
     pub best: Vec<NodeSpec>,
+    /// Names of the feature sets between which variance is divided; empty where there are none.
+    pub sets: Vec<String>,
+    /// Every combination of them, with the node of each subject: number S − 1 is that of the sets whose bits are
+    /// set in S.
+    pub joint: Vec<(Vec<FeatureSource>, Vec<NodeSpec>)>,
+}
+
+/// Where features come from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum FeatureSource {
+    /// A layer, by position.
+    Layer(usize),
+    /// A nuisance set of the benchmark, by position.
+    Nuisance(usize),
 }
 
 impl PairEncoding {
     /// Every node, in the order of work.
     pub fn specs(&self) -> impl Iterator<Item = &NodeSpec> {
-        self.layers.iter().flat_map(|(_, specs)| specs).chain(&self.best)
+        let joint = self.joint.iter().flat_map(|(_, specs)| specs);
+        self.layers.iter().flat_map(|(_, specs)| specs).chain(&self.best).chain(joint)
     }
 }
 
@@ -116,6 +132,7 @@ pub fn plan_pair(
         })
         .collect();
     let best = subjects
+        .clone()
         .map(|s| {
             let keys: Vec<String> = layers.iter().map(|(_, nodes)| nodes[s].key()).collect();
             let params = json!({"evaluate": params, "draws": draws});
@@ -123,7 +140,77 @@ pub fn plan_pair(
             node("encoding_best", version::BEST, params, s, "best layer", more)
         })
         .collect();
-    PairEncoding { layers, best }
+    let sources = sets_of(settings, input.layers.layers(), benchmark);
+    let joint = (1..1usize << sources.len())
+        .map(|combination| {
+            let members = || (0..sources.len()).filter(|k| combination >> k & 1 == 1);
+            let features: Vec<FeatureSource> = members().flat_map(|k| sources[k].iter().copied()).collect();
+            let name: Vec<&str> = members().map(|k| settings.partition[k].name.as_str()).collect();
+            let mut all = json!({"features": features, "evaluate": without_draws(params), "draws": false});
+            if let LayerReduction::Sparse { .. } | LayerReduction::Gaussian { .. } = settings.reduce {
+                all["reduce"] = json!(settings.reduce);
+            }
+            let nuisance: Vec<&String> = features
+                .iter()
+                .filter_map(|source| match source {
+                    FeatureSource::Nuisance(index) => Some(&benchmark.nuisance[*index].digest),
+                    FeatureSource::Layer(_) => None,
+                })
+                .collect();
+            let more = Some(digest_of_json(&json!(nuisance)));
+            let nodes = subjects
+                .clone()
+                .map(|s| node("encoding", version::LAYER, all.clone(), s, &name.join(" + "), more.clone()))
+                .collect();
+            (features, nodes)
+        })
+        .collect();
+    let sets = match sources.is_empty() {
+        true => Vec::new(),
+        false => settings.partition.iter().map(|set| set.name.clone()).collect(),
+    };
+    PairEncoding { layers, best, sets, joint }
+}
+
+/// Combinations are compared by R² alone: no draws are made of them.
+fn without_draws(params: &EvaluateParams) -> EvaluateParams {
+    EvaluateParams { n_shifts: 1, n_bootstraps: 0, ..params.clone() }
+}
+
+/// The features of every set; none where a set has nothing in this model.
+fn sets_of(
+    settings: &EncodingSettings,
+    layers: &[LayerInfo],
+    benchmark: &BenchmarkInput,
+) -> Vec<Vec<FeatureSource>> {
+    let of = |set: &FeatureSet| -> Vec<FeatureSource> {
+        let nuisance = benchmark.nuisance.iter().position(|n| Some(&n.name) == set.nuisance.as_ref());
+        let layers = (0..layers.len()).filter(|&l| set.layers.contains(&layers[l].name));
+        layers.map(FeatureSource::Layer).chain(nuisance.map(FeatureSource::Nuisance)).collect()
+    };
+    let found: Vec<Vec<FeatureSource>> = settings.partition.iter().map(of).collect();
+    if found.iter().any(Vec::is_empty) { Vec::new() } else { found }
+}
+
+/// Features after random directions, as columns.
+fn width_of(source: FeatureSource, pair: &Pair, inputs: &Inputs, reduce: LayerReduction) -> usize {
+    let benchmark = &inputs.benchmarks[pair.benchmark];
+    match source {
+        FeatureSource::Nuisance(index) => benchmark.nuisance[index].values.ncols(),
+        FeatureSource::Layer(index) => {
+            let width = inputs.models[pair.model].activations[pair.activation].layers.layers()[index].width;
+            n_directions(reduce, width, benchmark.design.n_samples()).unwrap_or(width)
+        }
+    }
+}
+
+/// The most columns that are fitted at once.
+fn most_columns(pair: &Pair, inputs: &Inputs, reduce: LayerReduction) -> usize {
+    let Some(encoding) = &pair.encoding else { return 0 };
+    let of = |sources: &[FeatureSource]| sources.iter().map(|s| width_of(*s, pair, inputs, reduce)).sum();
+    let single = encoding.layers.iter().map(|(index, _)| of(&[FeatureSource::Layer(*index)]));
+    let joint = encoding.joint.iter().map(|(sources, _)| of(sources));
+    single.chain(joint).max().unwrap_or(0)
 }
 
 /// Every encoding node of a pair with what it costs.
@@ -142,6 +229,13 @@ pub(crate) fn costs<'a>(pair: &'a Pair, inputs: &Inputs, grid: &Grid) -> Vec<(&'
     let resampled = if keeps_draws(benchmark) { rois * draws_flops(benchmark, params) } else { 0.0 };
     let read = encoding.layers.len() as f64 * rois * folds * 200.0;
     let bytes = cell_bytes(rois, folds, n, params, keeps_draws(benchmark));
+    for (sources, specs) in &encoding.joint {
+        let width = sources.iter().map(|s| width_of(*s, pair, inputs, grid.reduce)).sum();
+        let params = without_draws(params);
+        let mut cost = layer_cost(benchmark, width, &params, LayerReduction::None, specs.len());
+        cost.bytes = cell_bytes(rois, folds, n, &params, false);
+        found.extend(specs.iter().map(|spec| (spec, cost)));
+    }
     found.extend(encoding.best.iter().map(|spec| (spec, Cost { flops: resampled + read, bytes })));
     found
 }
@@ -150,13 +244,17 @@ pub(crate) fn costs<'a>(pair: &'a Pair, inputs: &Inputs, grid: &Grid) -> Vec<(&'
 fn draws_flops(benchmark: &BenchmarkInput, params: &EvaluateParams) -> f64 {
     let n = benchmark.design.n_samples() as f64;
     let blocks = benchmark.design.block_names.len() as f64;
-    // A product of a null draw comes from two cache lines and takes as long as about six of a large product.
+    // A product of a null draw takes as long as this many operations of a large product.
     let null = NULL_WEIGHT * params.n_shifts as f64 * n;
     let bootstrap = if keeps_draws(benchmark) { 10.0 * params.n_bootstraps as f64 * blocks } else { 0.0 };
     null + bootstrap
 }
 
-const NULL_WEIGHT: f64 = 6.0;
+const NULL_WEIGHT: f64 = 2.0;
+/// Copies, moments and conversions of one sample and target, on the same scale.
+const SAMPLE_WEIGHT: f64 = 60.0;
+/// One direction at one penalty under generalised cross-validation: a division, and few sums.
+const GCV_WEIGHT: f64 = 60.0;
 
 fn cell_bytes(rois: f64, folds: f64, n: f64, params: &EvaluateParams, draws: bool) -> f64 {
     let kept = if draws { 4.0 * (n + (params.n_bootstraps + params.n_shifts) as f64) } else { 0.0 };
@@ -213,7 +311,7 @@ fn layer_cost(
                 + inner * path * if s_inner < held { s_inner * s_inner } else { 2.0 * s_inner * held };
         }
         Selection::LeaveOneOut => of_target += 2.0 * n_train * s * path + 4.0 * n_train * alphas * path,
-        Selection::Generalised => of_target += 8.0 * s * alphas,
+        Selection::Generalised => of_target += GCV_WEIGHT * s * alphas,
     }
     let flops =
         folds * (shared / subjects.max(1) as f64 + rois * of_target) + rois * draws_flops(benchmark, params);
@@ -235,10 +333,8 @@ pub(crate) fn memory(pair: &Pair, inputs: &Inputs, grid: &Grid, options: &Option
         return [0.0; 2];
     };
     let benchmark = &inputs.benchmarks[pair.benchmark];
-    let layers = inputs.models[pair.model].activations[pair.activation].layers.layers();
-    let widest = layers.iter().map(|layer| layer.width).max().unwrap_or(0);
     let n = benchmark.design.n_samples() as f64;
-    let width = n_directions(grid.reduce, widest, benchmark.design.n_samples()).unwrap_or(widest);
+    let width = most_columns(pair, inputs, grid.reduce);
     let threads =
         options.threads.unwrap_or_else(|| std::thread::available_parallelism().map_or(1, usize::from));
     let features = 8.0 * n * width as f64;
@@ -262,9 +358,7 @@ fn budget(pair: &Pair, inputs: &Inputs, grid: &Grid, options: &Options) -> usize
     let [least, all] = memory(pair, inputs, grid, options);
     let benchmark = &inputs.benchmarks[pair.benchmark];
     let Some(params) = &grid.benchmarks[pair.benchmark].encode else { return 0 };
-    let layers = inputs.models[pair.model].activations[pair.activation].layers.layers();
-    let widest = layers.iter().map(|layer| layer.width).max().unwrap_or(0);
-    let width = n_directions(grid.reduce, widest, benchmark.design.n_samples()).unwrap_or(widest);
+    let width = most_columns(pair, inputs, grid.reduce);
     let fold = fold_bytes_of(width, &benchmark.design, params) as f64;
     let fixed = least - fold;
     let room = options.max_memory as f64 - response_bytes(inputs) - 64e6 - fixed;
@@ -289,7 +383,6 @@ impl Worker<'_> {
         };
         let benchmark = &self.inputs.benchmarks[pair.benchmark];
         let context = format!("model `{}` on `{}`", self.inputs.models[pair.model].model.name, benchmark.id);
-        let budget = budget(pair, self.inputs, self.grid, self.options);
         let draws = keeps_draws(benchmark);
         for (layer, specs) in &encoding.layers {
             let missing: Vec<usize> =
@@ -297,16 +390,9 @@ impl Worker<'_> {
             if missing.is_empty() {
                 continue;
             }
-            let responses: Vec<MatRef<f64>> =
-                missing.iter().map(|&s| benchmark.subjects[s].responses.as_ref()).collect();
             let features =
                 self.layer_features(pair, *layer, params.seed).map_err(StudyError::in_context(&context))?;
-            let cells =
-                score_targets(&features, &responses, &benchmark.design, params, draws, budget, self.monitor)
-                    .map_err(StudyError::in_context(&context))?;
-            for (cell, &subject) in cells.iter().zip(&missing) {
-                self.finish(&specs[subject], &layer_payload(cell))?;
-            }
+            self.score(pair, &features, specs, &missing, params, draws, &context)?;
         }
         for (subject, spec) in encoding.best.iter().enumerate() {
             if self.store.load(spec).is_some() {
@@ -326,6 +412,50 @@ impl Worker<'_> {
                 .finish(y, &benchmark.design, params, self.monitor)
                 .map_err(StudyError::in_context(&context))?;
             self.finish(spec, &best_payload(&best))?;
+        }
+        for (sources, specs) in &encoding.joint {
+            let missing: Vec<usize> =
+                (0..specs.len()).filter(|&s| self.store.load(&specs[s]).is_none()).collect();
+            if missing.is_empty() {
+                continue;
+            }
+            let parts = sources
+                .iter()
+                .map(|source| match source {
+                    FeatureSource::Layer(layer) => self.layer_features(pair, *layer, params.seed),
+                    FeatureSource::Nuisance(index) => {
+                        Ok(Features::from_matrix(benchmark.nuisance[*index].values.as_ref()))
+                    }
+                })
+                .collect::<stereotax::Result<Vec<_>>>()
+                .map_err(StudyError::in_context(&context))?;
+            let features = Features::beside(&parts);
+            drop(parts);
+            self.score(pair, &features, specs, &missing, &without_draws(params), false, &context)?;
+        }
+        Ok(())
+    }
+
+    /// Score features for the subjects whose nodes are missing, and keep them.
+    fn score(
+        &self,
+        pair: &Pair,
+        features: &Features,
+        specs: &[NodeSpec],
+        missing: &[usize],
+        params: &EvaluateParams,
+        draws: bool,
+        context: &str,
+    ) -> Result<(), StudyError> {
+        let benchmark = &self.inputs.benchmarks[pair.benchmark];
+        let budget = budget(pair, self.inputs, self.grid, self.options);
+        let responses: Vec<MatRef<f64>> =
+            missing.iter().map(|&s| benchmark.subjects[s].responses.as_ref()).collect();
+        let cells =
+            score_targets(features, &responses, &benchmark.design, params, draws, budget, self.monitor)
+                .map_err(StudyError::in_context(context))?;
+        for (cell, &subject) in cells.iter().zip(missing) {
+            self.finish(&specs[subject], &layer_payload(cell))?;
         }
         Ok(())
     }

@@ -3,8 +3,8 @@
 use super::choices::{check_design, read_alphas, read_design};
 use super::reader::{Argument, Form, Reader, with, word};
 use super::study::{
-    Benchmark, Clock, EncodingEncoder, EncodingSettings, InnerChoice, InnerLoss, LayerReduction, Model,
-    NfasSettings, Preset,
+    Benchmark, Clock, EncodingEncoder, EncodingSettings, FeatureSet, InnerChoice, InnerLoss, LayerReduction,
+    Model, NfasSettings, Preset,
 };
 use super::words::{INNER_LOSS, MULTIPLICITY};
 use crate::hints::nearest;
@@ -41,6 +41,7 @@ pub(super) const ENCODING: &[&str] = &[
     "bootstraps",
     "shifts",
     "multiplicity",
+    "partition",
     "resample",
     "lanczos_weights",
     "hrf",
@@ -57,6 +58,10 @@ pub(super) const ENCODING: &[&str] = &[
     "subjects",
     "networks",
 ];
+
+pub(super) const PARTITION: &[&str] = &["name", "layers", "nuisance"];
+/// More sets have too many combinations to fit and to read.
+const MOST_SETS: usize = 4;
 
 const fn size(default: Option<f64>, expected: &'static str) -> Argument {
     Argument { least: 1.0, most: 1e6, whole: true, unit: "", default, expected }
@@ -137,8 +142,56 @@ pub(super) fn read_encoding(
     t.count("bootstraps", &mut e.bootstraps, 100, 10_000_000);
     t.count("shifts", &mut e.shifts, 99, 10_000_000);
     t.form("multiplicity", &mut e.multiplicity, MULTIPLICITY);
+    if let Some(value) = t.get("partition") {
+        e.partition = value
+            .tables("partition", PARTITION)
+            .iter()
+            .map(|set| FeatureSet {
+                name: set.text("name", "name = \"early\""),
+                layers: set.get("layers").and_then(|v| v.texts()).unwrap_or_default(),
+                nuisance: set.get("nuisance").and_then(|v| v.text()),
+            })
+            .collect();
+        check_partition(t, &e.partition, brain, models);
+    }
     check(t, &e, brain);
     e
+}
+
+fn check_partition(t: &Reader<'_>, sets: &[FeatureSet], brain: &[Benchmark], models: &[Model]) {
+    let wrong = |message: String, hint: &str| t.problem("partition", message, hint);
+    if !(2..=MOST_SETS).contains(&sets.len()) {
+        let message = format!("`partition` has {} sets, but 2 to {MOST_SETS} expected", sets.len());
+        wrong(message, "every combination of sets is a model of its own");
+    }
+    for (at, set) in sets.iter().enumerate() {
+        if sets[..at].iter().any(|other| other.name == set.name) {
+            wrong(format!("`partition` names `{}` twice", set.name), "give each set a name of its own");
+        }
+        if set.layers.is_empty() == set.nuisance.is_none() {
+            let message = format!("set `{}` of `partition` needs either `layers` or `nuisance`", set.name);
+            wrong(message, "as in `{ name = \"early\", layers = [\"block1\"] }`");
+        }
+        let known: Vec<&str> = models
+            .iter()
+            .flat_map(|m| m.activations.iter().flat_map(|a| &a.layers))
+            .map(String::as_str)
+            .collect();
+        for name in set.layers.iter().filter(|name| !known.contains(&name.as_str())) {
+            let hint = nearest(name, known.iter().copied()).map_or_else(
+                || "name layers as the models name them".into(),
+                |near| format!("did you mean `{near}`?"),
+            );
+            wrong(format!("`partition` names `{name}`, but no model has such a layer"), &hint);
+        }
+        if let Some(name) = &set.nuisance
+            && let Some(bare) = brain.iter().find(|b| b.nuisance.iter().all(|n| n.name != *name))
+        {
+            let message =
+                format!("`partition` names the nuisance set `{name}`, but benchmark `{}` has none", bare.id);
+            wrong(message, "name a nuisance set that every benchmark has");
+        }
+    }
 }
 
 fn check(t: &Reader<'_>, e: &EncodingSettings, brain: &[Benchmark]) {

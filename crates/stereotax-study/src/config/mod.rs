@@ -20,11 +20,11 @@ pub use reader::{Problem, SHORT_NAMES, StudyErrors, long_word};
 pub use study::{
     ActivationSource, Activations, Alphas, ArraySource, Axis, Benchmark, Benchmarks, Blocks, Centring, Clock,
     Controls, ConvergenceScale, Derivatives, DispersionAxes, DispersionBias, DispersionCentre, Distance,
-    DmdClock, Drift, Embedding, Encoder, EncodingEncoder, EncodingSettings, FitOn, Folds, GateAction, Gates,
-    Hemisphere, Hrf, HrfParity, InnerChoice, InnerLoss, IntervalKind, LanczosWeights, LayerMap,
-    LayerReduction, Model, Multiplicity, NfasSettings, Nuisance, Pooling, Preset, Repeats, Resample,
-    Restricted, RoiSummary, Scale, Score, SecondsRange, SignPolicy, SnciKind, StimulusSet, Study, Subject,
-    SubjectMode, Surface, Trajectory, Voxels,
+    DmdClock, Drift, Embedding, Encoder, EncodingEncoder, EncodingSettings, FeatureSet, FitOn, Folds,
+    GateAction, Gates, Hemisphere, Hrf, HrfParity, InnerChoice, InnerLoss, IntervalKind, LanczosWeights,
+    LayerMap, LayerReduction, Model, Multiplicity, NfasSettings, Nuisance, Pooling, Preset, Repeats,
+    Resample, Restricted, RoiSummary, Scale, Score, SecondsRange, SignPolicy, SnciKind, StimulusSet, Study,
+    Subject, SubjectMode, Surface, Trajectory, Voxels,
 };
 pub use template::TEMPLATE;
 

@@ -6,7 +6,7 @@ use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
 use super::choices::{ANALYSIS, Analyses, CONTROLS, GATES, NFAS, read_analysis};
-use super::encoding::ENCODING;
+use super::encoding::{ENCODING, PARTITION};
 use super::reader::{Reader, Sink, StudyErrors, Value};
 use super::study::{
     ActivationSource, Activations, ArraySource, Axis, Benchmark, Blocks, Clock, Model, Nuisance, Pooling,
@@ -32,6 +32,7 @@ pub const KNOWN_KEYS: &[(&str, &[&str])] = &[
     ("[analysis.nfas.gates]", GATES),
     ("[analysis.nfas.controls]", CONTROLS),
     ("[analysis.encoding]", ENCODING),
+    ("partition", PARTITION),
 ];
 
 const TOP: &[&str] = &["study", "stimuli", "brain", "model", "analysis"];

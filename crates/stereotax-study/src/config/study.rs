@@ -357,6 +357,20 @@ pub struct EncodingSettings {
     pub shifts: usize,
     /// How p-values of models × layers × targets are adjusted together.
     pub multiplicity: Multiplicity,
+    /// Sets of features between which explained variance is divided; empty: none.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub partition: Vec<FeatureSet>,
+}
+
+/// A named set of features: layers of a model, or a nuisance set of the benchmark.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FeatureSet {
+    /// Name, unique.
+    pub name: String,
+    /// Layers; those that a model has.
+    pub layers: Vec<String>,
+    /// Or a nuisance set.
+    pub nuisance: Option<String>,
 }
 
 impl Default for EncodingSettings {
@@ -373,6 +387,7 @@ impl Default for EncodingSettings {
             bootstraps: 1000,
             shifts: 1000,
             multiplicity: Multiplicity::MaxT,
+            partition: Vec::new(),
         }
     }
 }

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use faer::Mat;
 use stereotax::data::TileSource;
-use stereotax::encoding::{PlaceRule, SpatialParams, spatial_score};
+use stereotax::encoding::{PlaceRule, SpatialParams, partition_of_r2, spatial_score};
 use stereotax::pipelines::encoding::{BestCell, Depth, MOST_WITH_DRAWS, MeanScore, Scores, depth_of};
 use stereotax::stats::multiplicity::{Adjustment, adjust, max_t_single_step};
 use stereotax::stats::summary::median;
@@ -70,6 +70,7 @@ pub(super) fn encoding_tables(
         }
     }
     adjust_all(&mut parts, settings.multiplicity);
+    let partition = partition_table(worker, findings)?;
     let name = match settings.multiplicity {
         // Draws of thousands of targets are not kept: only their maxima.
         Multiplicity::MaxT => "max_t_single_step",
@@ -78,12 +79,14 @@ pub(super) fn encoding_tables(
         Multiplicity::By => "by",
         Multiplicity::None => "none",
     };
-    Ok(BTreeMap::from([
+    let mut tables = BTreeMap::from([
         ("encoding".to_owned(), scores_table(&parts, scored, name)),
         ("layers".to_owned(), layers_table(&parts)),
         ("selection".to_owned(), selection_table(&parts)),
         ("encoding_models".to_owned(), models_table(&parts, settings.shifts, worker.study.file.seed)?),
-    ]))
+    ]);
+    tables.extend(partition.map(|table| ("partition".to_owned(), table)));
+    Ok(tables)
 }
 
 /// Groups of targets: all, networks, and single targets where they are few.
@@ -378,6 +381,112 @@ fn scores_table(parts: &[Part<'_>], scored: &Scored, adjustment: &'static str) -
         number inner_score = |r| Some(r.0.layers[r.1].inner[r.2]),
         text status = |r| Some(r.0.status(r.2, r.0.layers[r.1].scores.r[r.2])),
     )
+}
+
+/// How feature sets share what they explain; no table where there are none.
+fn partition_table(worker: &Worker<'_>, findings: &mut Vec<Finding>) -> Result<Option<Table>, StudyError> {
+    struct Row<'a> {
+        model: &'a str,
+        benchmark: &'a str,
+        subject: String,
+        targets: String,
+        kind: &'static str,
+        sets: String,
+        r2: f64,
+        n_targets: usize,
+        n_negative: usize,
+        n_overfitted: usize,
+    }
+    let Some(settings) = worker.study.file.encoding.as_ref().filter(|e| !e.partition.is_empty()) else {
+        return Ok(None);
+    };
+    let mut rows: Vec<Row<'_>> = Vec::new();
+    for pair in &worker.grid.pairs {
+        let model = worker.inputs.models[pair.model].model.name.as_str();
+        let benchmark = &worker.inputs.benchmarks[pair.benchmark];
+        let Some(encoding) = pair.encoding.as_ref().filter(|e| !e.sets.is_empty()) else {
+            let names: Vec<&str> = settings.partition.iter().map(|set| set.name.as_str()).collect();
+            let text = format!(
+                "`{model}` on `{}`: its variance is not divided, for it lacks the features of a set ({})",
+                benchmark.id,
+                names.join(", ")
+            );
+            findings.push(Finding::caution("no_partition", text));
+            continue;
+        };
+        let (n_subjects, n_targets) = (benchmark.subjects.len(), benchmark.rois.len());
+        let n_models = encoding.joint.len();
+        let mut r2 = vec![Mat::<f64>::zeros(n_models, n_targets); n_subjects];
+        for (at, (_, specs)) in encoding.joint.iter().enumerate() {
+            for (subject, spec) in specs.iter().enumerate() {
+                let cell = worker.store.load(spec).and_then(|payload| read_layer(&payload));
+                let found = cell.ok_or_else(|| lost(spec))?.moments.r2();
+                found.iter().enumerate().for_each(|(j, value)| r2[subject][(at, j)] = *value);
+            }
+        }
+        let mut of: Vec<(String, Mat<f64>)> = Vec::new();
+        if n_subjects > 1 {
+            let average = |at: usize, j: usize| {
+                mean(&r2.iter().map(|m| m[(at, j)]).filter(|x| !x.is_nan()).collect::<Vec<_>>())
+            };
+            of.push(("(mean)".to_owned(), Mat::from_fn(n_models, n_targets, average)));
+        }
+        of.extend(benchmark.subjects.iter().map(|s| s.id.clone()).zip(r2));
+        for (subject, r2) in of {
+            let found = partition_of_r2(r2.as_ref())
+                .map_err(StudyError::in_context(&format!("partition on `{}`", benchmark.id)))?;
+            for (targets, members) in groups_of(benchmark) {
+                let known: Vec<usize> =
+                    members.into_iter().filter(|&j| r2.col(j).iter().all(|x| !x.is_nan())).collect();
+                let over =
+                    |m: &Mat<f64>, at: usize| mean(&known.iter().map(|&j| m[(at, j)]).collect::<Vec<_>>());
+                for at in 0..n_models {
+                    let combination = at + 1;
+                    let names: Vec<&str> = (0..encoding.sets.len())
+                        .filter(|k| combination >> k & 1 == 1)
+                        .map(|k| encoding.sets[k].as_str())
+                        .collect();
+                    let negative = known.iter().filter(|&&j| found.cells[(at, j)] < -1e-12).count();
+                    let worse = known.iter().filter(|&&j| found.overfitted[j]).count();
+                    for (kind, sets, value, n_negative) in [
+                        ("model", names.join(" + "), over(&found.r2, at), 0),
+                        (
+                            if names.len() == 1 { "unique" } else { "shared" },
+                            names.join(" & "),
+                            over(&found.cells, at),
+                            negative,
+                        ),
+                    ] {
+                        rows.push(Row {
+                            model,
+                            benchmark: &benchmark.id,
+                            subject: subject.clone(),
+                            targets: targets.clone(),
+                            kind,
+                            sets,
+                            r2: value,
+                            n_targets: known.len(),
+                            n_negative,
+                            n_overfitted: worse,
+                        });
+                    }
+                }
+            }
+        }
+    }
+    Ok(Some(table!(rows;
+        text model = |r| Some(r.model),
+        text benchmark = |r| Some(r.benchmark),
+        text subject = |r| Some(r.subject.clone()),
+        text targets = |r| Some(r.targets.clone()),
+        text kind = |r| Some(r.kind),
+        text sets = |r| Some(r.sets.clone()),
+        number r2 = |r| Some(r.r2),
+        integer n_targets = |r| Some(r.n_targets as i64),
+        integer n_negative = |r| Some(r.n_negative as i64),
+        integer n_overfitted = |r| Some(r.n_overfitted as i64),
+        text status = |r| Some(if r.r2.is_nan() { "undefined: no target has a score" } else { "ok" }),
+    )))
 }
 
 fn layers_table(parts: &[Part<'_>]) -> Table {

@@ -93,6 +93,9 @@ fn of_encoding(e: &EncodingSettings, shared: &NfasSettings) -> Vec<&'static str>
         Multiplicity::By => keys.push("benjamini2001"),
         Multiplicity::None => {}
     }
+    if !e.partition.is_empty() {
+        keys.push("nunezelizalde2019");
+    }
     if shared.ceiling != CeilingRule::None {
         keys.extend(["sahani2003", "schoppe2016"]);
     }

@@ -37,7 +37,7 @@ pub use nested::{
     inner_folds, predict_fold, predict_fold_banded, predict_fold_with_inner, purge_gap,
 };
 pub use nonlinearity::{Nonlinearity, jacobian_nonlinearity, linear_surrogate};
-pub use partition::{Partition, product_measure, variance_partition};
+pub use partition::{Partition, partition_of_r2, product_measure, variance_partition};
 pub use pls::{PlsFit, PlsParams, PlsPrediction, pls, pls_of_folds};
 pub use profile::{
     EncodingScore, HalfTime, Place, PlaceRule, SpatialParams, SpatialScore, TemporalScore, above_null,

@@ -52,24 +52,15 @@ pub fn variance_partition(
     predictions: &[MatRef<f64>],
     folds: &[usize],
 ) -> Result<Partition> {
-    let n_sets = (predictions.len() + 1).trailing_zeros() as usize;
-    if predictions.len() + 1 != 1 << n_sets || !(1..=MOST_SETS).contains(&n_sets) {
-        return Err(Error::Invalid {
-            what: "predictions".into(),
-            expected: format!("one matrix for every combination of 1 to {MOST_SETS} sets (1, 3, 7, …)"),
-            found: predictions.len().to_string(),
-            hint: "for sets A and B: the models of A, of B and of both".into(),
-        });
-    }
+    check_models(predictions.len())?;
     check(observed, predictions, folds)?;
     let centred = Centred::new(folds, observed.nrows());
-    let models = predictions.len();
-    let by_target: Vec<(Vec<f64>, Vec<f64>)> = (0..observed.ncols())
+    let by_target: Vec<Vec<f64>> = (0..observed.ncols())
         .into_par_iter()
         .map(|j| {
             let y = column(observed, j);
             let total = centred.squares(&y);
-            let r2: Vec<f64> = predictions
+            predictions
                 .iter()
                 .map(|p| {
                     if total.is_nan() {
@@ -78,33 +69,56 @@ pub fn variance_partition(
                     let rest: f64 = y.iter().zip(p.col(j).iter()).map(|(y, p)| (y - p) * (y - p)).sum();
                     1.0 - rest / total
                 })
-                .collect();
-            let of = |set: usize| if set == 0 { 0.0 } else { r2[set - 1] };
-            let cells = (1..=models)
-                .map(|a: usize| {
-                    (0..=a)
-                        .filter(|b| b & a == *b)
-                        .map(|b| {
-                            let sign =
-                                if (a.count_ones() - b.count_ones()).is_multiple_of(2) { 1.0 } else { -1.0 };
-                            sign * (of(models) - of(models & !b))
-                        })
-                        .sum()
-                })
-                .collect();
-            (r2, cells)
+                .collect()
         })
         .collect();
-    let tolerance = |r2: &[f64]| 1e-12 * r2.iter().fold(1.0, |m: f64, v| m.max(v.abs()));
+    partition_of_r2(Mat::from_fn(predictions.len(), by_target.len(), |s, j| by_target[j][s]).as_ref())
+}
+
+/// Divide known R² of all 2^k − 1 models (models × targets; row S − 1 is that of the sets whose bits are set in S).
+///
+/// A target without R² has none of its cells. Errors: a number of rows that is no 2^k − 1.
+pub fn partition_of_r2(r2: MatRef<f64>) -> Result<Partition> {
+    let models = r2.nrows();
+    check_models(models)?;
+    let of_target = |j: usize| -> Vec<f64> {
+        let of = |set: usize| if set == 0 { 0.0 } else { r2[(set - 1, j)] };
+        (1..=models)
+            .map(|a: usize| {
+                (0..=a)
+                    .filter(|b| b & a == *b)
+                    .map(|b| {
+                        let sign =
+                            if (a.count_ones() - b.count_ones()).is_multiple_of(2) { 1.0 } else { -1.0 };
+                        sign * (of(models) - of(models & !b))
+                    })
+                    .sum()
+            })
+            .collect()
+    };
+    let cells: Vec<Vec<f64>> = (0..r2.ncols()).map(of_target).collect();
+    let tolerance = |j: usize| 1e-12 * r2.col(j).iter().fold(1.0, |m: f64, v| m.max(v.abs()));
     Ok(Partition {
-        negative: by_target.iter().map(|(r2, cells)| cells.iter().any(|c| *c < -tolerance(r2))).collect(),
-        overfitted: by_target
-            .iter()
-            .map(|(r2, _)| r2.iter().any(|part| *part > r2[models - 1] + tolerance(r2)))
+        negative: cells.iter().enumerate().map(|(j, c)| c.iter().any(|c| *c < -tolerance(j))).collect(),
+        overfitted: (0..cells.len())
+            .map(|j| r2.col(j).iter().any(|part| *part > r2[(models - 1, j)] + tolerance(j)))
             .collect(),
-        n_undefined: by_target.iter().filter(|(r2, _)| r2[0].is_nan()).count(),
-        r2: Mat::from_fn(models, by_target.len(), |s, j| by_target[j].0[s]),
-        cells: Mat::from_fn(models, by_target.len(), |s, j| by_target[j].1[s]),
+        n_undefined: (0..cells.len()).filter(|&j| r2[(0, j)].is_nan()).count(),
+        r2: r2.to_owned(),
+        cells: Mat::from_fn(models, cells.len(), |a, j| cells[j][a]),
+    })
+}
+
+fn check_models(found: usize) -> Result<()> {
+    let n_sets = (found + 1).trailing_zeros() as usize;
+    if found + 1 == 1 << n_sets && (1..=MOST_SETS).contains(&n_sets) {
+        return Ok(());
+    }
+    Err(Error::Invalid {
+        what: "predictions".into(),
+        expected: format!("one matrix for every combination of 1 to {MOST_SETS} sets (1, 3, 7, …)"),
+        found: found.to_string(),
+        hint: "for sets A and B: the models of A, of B and of both".into(),
     })
 }
 

@@ -35,6 +35,19 @@ impl Features {
         Features { values, n_samples, width }
     }
 
+    /// Several features of the same samples, side by side.
+    pub fn beside(parts: &[Features]) -> Self {
+        let n_samples = parts.first().map_or(0, |part| part.n_samples);
+        let width = parts.iter().map(|part| part.width).sum();
+        let mut values = Vec::with_capacity(n_samples * width);
+        for row in 0..n_samples {
+            for part in parts {
+                values.extend_from_slice(&part.values[row * part.width..(row + 1) * part.width]);
+            }
+        }
+        Features { values, n_samples, width }
+    }
+
     /// Bytes it holds.
     pub fn bytes(n_samples: usize, width: usize) -> usize {
         8 * n_samples * width
