@@ -234,6 +234,33 @@ fn choices_change_what_they_should() {
 }
 
 #[test]
+fn a_time_series_is_encoded_by_runs_and_refuses_to_leave_out_single_rows() {
+    let folder = tempfile::tempdir().unwrap();
+    let study = write_planted(folder.path(), 0, false, "delays_s = { from = 0, to = 2 }\n");
+    let rows_of: String = (0..N).map(|i| format!("stim{i:03},run{},{},2\n", i / 30, 2 * (i % 30))).collect();
+    let stimuli = format!("stimulus_id,run,onset_s,duration_s\n{rows_of}");
+    fs::write(folder.path().join("stimuli.csv"), stimuli).unwrap();
+    let text = fs::read_to_string(&study)
+        .unwrap()
+        .replace("ids = \"stimuli.csv\"", "ids = \"stimuli.csv\"\nblocks = \"run\"")
+        .replace("modality = \"mixed\"", "modality = \"mixed\"\nclock = { tr_s = 2.0 }")
+        .replace("k_fold:5", "leave_run_out");
+    fs::write(&study, &text).unwrap();
+    let out = folder.path().join("out");
+    let output = run(&study, &out, &[]);
+    assert!(output.status.success(), "{}", told(&output));
+    let selection = read(&out, "selection");
+    for j in 0..LAYERS {
+        let found = at(&selection, &[("subject", "(mean)"), ("roi", &format!("roi{j}"))]);
+        assert_eq!(rows(&selection, "chosen_layer")[found[0]], format!("block{j}"));
+    }
+    fs::write(&study, text.replace("bootstraps = 100", "bootstraps = 100\ninner = \"gcv\"")).unwrap();
+    let refused = stereotax(&["check", study.to_str().unwrap()]);
+    assert_eq!(refused.status.code(), Some(2));
+    assert!(told(&refused).contains("its neighbours tell what was left out"), "{}", told(&refused));
+}
+
+#[test]
 fn variance_is_divided_between_planted_sets() {
     let folder = tempfile::tempdir().unwrap();
     let sets = "partition = [\n{ name = \"mine\", layers = [\"block2\"] },\n\

@@ -858,10 +858,11 @@
     const cell = multiples(plot), span = high - low || 1;
     for (const m of inOrder(list)) {
       const mine = list.filter((r) => r.model === m.model), about = encodedModel(figure, m.model);
-      const p = panel(cell(m.model, about && isNumber(about.selection_bias) ? `mean bias ${show(about.selection_bias)}` : ""), "best against chosen layer of " + m.model, low, high, ["chosen: r " + show(low, 2), show(high, 2)]);
+      const every = Math.ceil(mine.length / 3000), few = mine.filter((_, i) => i % every === 0);
+      const p = panel(cell(m.model, (about && isNumber(about.selection_bias) ? `mean bias ${show(about.selection_bias)}` : "") + (every > 1 ? ` · ${few.length} of ${mine.length} targets` : "")), "best against chosen layer of " + m.model, low, high, ["chosen: r " + show(low, 2), show(high, 2)]);
       svg("path", { d: `M${p.x(0)} ${p.y(low)}L${p.x(1)} ${p.y(high)}`, class: "zero" }, p.box);
       const g = svg("g", { class: "c" + (modalityIndex(m.modality) % 7) }, p.box);
-      for (const r of mine.slice(0, 4000)) titled(mark(g, symbolOf(m.modality), p.x((r.r - low) / span), p.y(r.best_r), 2, { opacity: mine.length > 300 ? 0.25 : 0.7 }), `${r.roi}: chosen ${r.chosen_layer} (${show(100 * r.chosen_share, 0)} % of folds) r ${show(r.r)}${interval(r)}; best ${r.best_layer} r ${show(r.best_r)}`);
+      for (const r of few) titled(mark(g, symbolOf(m.modality), p.x((r.r - low) / span), p.y(r.best_r), 2, { opacity: few.length > 300 ? 0.25 : 0.7 }), `${r.roi}: chosen ${r.chosen_layer} (${show(100 * r.chosen_share, 0)} % of folds) r ${show(r.r)}${interval(r)}; best ${r.best_layer} r ${show(r.best_r)}`);
     }
   };
   /** The row of a model that belongs to what a figure shows. */

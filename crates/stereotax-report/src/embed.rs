@@ -46,7 +46,7 @@ pub(crate) fn embed(input: &ReportInput) -> Embedded {
         if NOT_EMBEDDED.contains(&name) {
             continue;
         }
-        let (rows, note) = kept_rows(table);
+        let (rows, note) = kept_rows(name, table);
         offered.push(Offered {
             name: name.to_owned(),
             n_rows: table.n_rows(),
@@ -61,7 +61,7 @@ pub(crate) fn embed(input: &ReportInput) -> Embedded {
 }
 
 /// Which rows go into the page: all, or those of the average over subjects, or the first ones.
-fn kept_rows(table: &Table) -> (Vec<usize>, String) {
+fn kept_rows(name: &str, table: &Table) -> (Vec<usize>, String) {
     let n = table.n_rows();
     if n <= MAX_ROWS {
         return ((0..n).collect(), String::new());
@@ -73,6 +73,11 @@ fn kept_rows(table: &Table) -> (Vec<usize>, String) {
             rows = of_mean;
             note = "only the averages over subjects are in this page".into();
         }
+    }
+    if rows.len() > MAX_ROWS && name == "encoding" {
+        // Layer after layer: the first rows would be the first layers of the first model.
+        rows.clear();
+        note = "too many rows for a page".into();
     }
     if rows.len() > MAX_ROWS {
         rows.truncate(MAX_ROWS);
@@ -177,9 +182,16 @@ mod tests {
         let table = Table::new()
             .text("subject", (0..n).map(|i| Some(if i % 2 == 0 { "(mean)" } else { "s1" })))
             .integer("n", (0..n).map(|i| Some(i as i64)));
-        let (rows, note) = kept_rows(&table);
+        let (rows, note) = kept_rows("scores", &table);
         assert_eq!(rows.len(), n / 2);
         assert_eq!(rows[1], 2);
         assert!(note.contains("averages over subjects") && note.contains(&n.to_string()), "{note}");
+        let layers = Table::new().integer("n", (0..n).map(|i| Some(i as i64)));
+        let (rows, note) = kept_rows("encoding", &layers);
+        assert!(
+            rows.is_empty() && note.starts_with("too many rows for a page; the results folder"),
+            "{note}"
+        );
+        assert_eq!(kept_rows("scores", &layers).0.len(), MAX_ROWS);
     }
 }

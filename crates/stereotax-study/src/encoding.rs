@@ -313,8 +313,8 @@ fn layer_cost(
         Selection::LeaveOneOut => of_target += 2.0 * n_train * s * path + 4.0 * n_train * alphas * path,
         Selection::Generalised => of_target += GCV_WEIGHT * s * alphas,
     }
-    let flops =
-        folds * (shared / subjects.max(1) as f64 + rois * of_target) + rois * draws_flops(benchmark, params);
+    let flops = folds * (shared / subjects.max(1) as f64 + rois * of_target)
+        + rois * (draws_flops(benchmark, params) + SAMPLE_WEIGHT * n);
     Cost { flops, bytes: cell_bytes(rois, folds, n, params, keeps_draws(benchmark)) }
 }
 
@@ -351,6 +351,16 @@ pub(crate) fn memory(pair: &Pair, inputs: &Inputs, grid: &Grid, options: &Option
         fixed + fold + 4.0 * n * subjects * (BLOCK as f64).min(rois),
         fixed + at_once * fold + 4.0 * n * subjects * rois,
     ]
+}
+
+/// Bytes of the table of all layers and targets while it is written: its columns, and what they become.
+pub(crate) fn table_bytes(grid: &Grid, inputs: &Inputs) -> f64 {
+    let rows = |pair: &Pair| {
+        let benchmark = &inputs.benchmarks[pair.benchmark];
+        let subjects = benchmark.subjects.len() + usize::from(benchmark.subjects.len() > 1);
+        pair.encoding.as_ref().map_or(0, |e| e.layers.len() * subjects * benchmark.rois.len())
+    };
+    1000.0 * grid.pairs.iter().map(rows).sum::<usize>() as f64
 }
 
 /// Bytes that predictions and decomposed folds may take.
@@ -569,7 +579,7 @@ fn read_common(payload: &Payload) -> Option<Read> {
     let p_value = payload.get("p")?;
     let n_targets = p_value.len();
     let of = |name: &str| matrix(payload, name, n_targets);
-    let single = |name: &str| Some(payload.get(name)?.into_iter().map(|x| x as f32).collect::<Vec<f32>>());
+    let single = |name: &str| payload.get_single(name);
     let single_matrix = |name: &str| {
         let values = single(name)?;
         let rows = values.len().checked_div(n_targets)?;

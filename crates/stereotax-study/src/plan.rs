@@ -2,7 +2,8 @@
 //!
 //! Per model and benchmark: `moments` (where layers share their state) → `depth` → one `cell` per
 //! representation and subject → `selected` cells (best layer, adaptive), chosen by the inner scores of the
-//! other cells. Per benchmark: `ceiling` and `nuisance` cells. Group statistics are not nodes: they are
+//! other cells. Where layers are encoded: one `encoding` node per layer (or combination of feature sets) and
+//! subject, then `encoding_best`. Per benchmark: `ceiling` and `nuisance` cells. Group statistics are not nodes: they are
 //! always rerun from the cells.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -587,7 +588,7 @@ pub fn memory(grid: &Grid, inputs: &Inputs, options: &Options) -> u64 {
             nfas.max(encoding)
         })
         .fold(0.0, f64::max);
-    (responses + working + 64e6) as u64
+    (responses + working.max(encoding::table_bytes(grid, inputs)) + 64e6) as u64
 }
 
 /// Bytes that scoring one pair takes.

@@ -70,6 +70,12 @@ impl Payload {
         })
     }
 
+    /// An array as it was put by [`Payload::put_single`]; `None` where there is none of that name and precision.
+    pub fn get_single(&self, name: &str) -> Option<Vec<f32>> {
+        let stored = self.arrays.get(name).filter(|stored| !stored.precise)?;
+        Some(stored.bytes.as_chunks().0.iter().map(|b| f32::from_le_bytes(*b)).collect())
+    }
+
     /// What [`Payload::put_bytes`] put there.
     pub fn get_bytes(&self, name: &str) -> Option<&[u8]> {
         let stored = self.arrays.get(name)?;
@@ -219,6 +225,7 @@ mod tests {
         assert_eq!(back.get("r").unwrap()[3].to_bits(), (1.0f64 / 3.0).to_bits());
         assert!(back.get("r").unwrap()[1].is_nan());
         assert_eq!(back.get("draws").unwrap(), [1.0, 2.0, 3.5]);
+        assert_eq!((back.get_single("draws").unwrap(), back.get_single("r")), (vec![1.0, 2.0, 3.5], None));
         assert_eq!(back.get_bytes("moments").unwrap(), b"thirteen char");
         assert_eq!(back.facts, payload.facts);
         assert_eq!(store.find(&spec.key()[..6]), [spec]);

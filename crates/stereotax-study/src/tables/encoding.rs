@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use faer::Mat;
+use rayon::prelude::*;
 use stereotax::data::TileSource;
 use stereotax::encoding::{PlaceRule, SpatialParams, partition_of_r2, spatial_score};
 use stereotax::pipelines::encoding::{BestCell, Depth, MOST_WITH_DRAWS, MeanScore, Scores, depth_of};
@@ -63,11 +64,20 @@ pub(super) fn encoding_tables(
     findings: &mut Vec<Finding>,
 ) -> Result<BTreeMap<String, Table>, StudyError> {
     let Some(settings) = &worker.study.file.encoding else { return Ok(BTreeMap::new()) };
+    let read: Vec<(Vec<Part<'_>>, Vec<Finding>)> = worker
+        .grid
+        .pairs
+        .par_iter()
+        .filter_map(|pair| Some((pair, pair.encoding.as_ref()?)))
+        .map(|(pair, encoding)| {
+            let mut found = Vec::new();
+            Ok((read_pair(worker, pair, encoding, &mut found)?, found))
+        })
+        .collect::<Result<_, StudyError>>()?;
     let mut parts = Vec::new();
-    for pair in &worker.grid.pairs {
-        if let Some(encoding) = &pair.encoding {
-            parts.extend(read_pair(worker, pair, encoding, findings)?);
-        }
+    for (of_pair, found) in read {
+        parts.extend(of_pair);
+        findings.extend(found);
     }
     adjust_all(&mut parts, settings.multiplicity);
     let partition = partition_table(worker, findings)?;
