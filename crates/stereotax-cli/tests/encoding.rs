@@ -330,3 +330,11 @@ fn both_analyses_stand_side_by_side_and_wrong_words_are_refused() {
         assert!(told(&refused).contains(words), "{analysis}: {}", told(&refused));
     }
 }
+
+#[test]
+fn the_example_of_the_guide_is_a_study() {
+    let page = include_str!("../../../docs/encoding.md");
+    let text = page.split("```toml\n").nth(1).and_then(|rest| rest.split("```").next()).unwrap();
+    let study = stereotax_study::config::parse(text, "study.toml").unwrap_or_else(|e| panic!("{e}"));
+    assert!(study.encoding.is_some() && !study.wants_nfas);
+}
