@@ -225,6 +225,10 @@ fn choices_change_what_they_should() {
         assert!(r(&found, "block3") > 0.5, "{name}: {}", r(&found, "block3"));
         assert_ne!(r(&found, "block3").to_bits(), r(&plain, "block3").to_bits(), "{name}");
     }
+    // A grid that begins too high is told.
+    let study = write_planted(folder.path(), 0, false, "alphas = [100, 10000]\n");
+    let output = run(&study, &folder.path().join("high"), &[]);
+    assert!(told(&output).contains("let `alphas` begin lower"), "{}", told(&output));
     // Layers narrower than the directions stay as they are; as many directions as there are units are none.
     let auto = of("auto", "reduce = \"sparse\"\n");
     assert_eq!(r(&auto, "block3").to_bits(), r(&plain, "block3").to_bits());

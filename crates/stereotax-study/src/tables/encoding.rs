@@ -23,6 +23,9 @@ use crate::{Finding, StudyError};
 /// A best layer counts as significant up to this adjusted p-value.
 const SIGNIFICANT: f64 = 0.05;
 
+/// More penalties than this share at the lower edge of the grid are told.
+const LOWEST: f64 = 0.05;
+
 /// Everything of one model on one benchmark and one subject (or the mean over subjects).
 struct Part<'a> {
     pair: &'a Pair,
@@ -174,6 +177,7 @@ fn read_pair<'a>(
     }
     parts.extend(best.into_iter().enumerate().map(|(subject, best)| part(Some(subject), best)));
     let first = usize::from(with_mean);
+    let (mut n_lowest, mut n_penalties) = (0, 0);
     for (layer, specs) in &encoding.layers {
         let mut read = Vec::new();
         for spec in specs {
@@ -219,6 +223,8 @@ fn read_pair<'a>(
             let cell = &read[s];
             let edges = cell.n_at_edges[0] + cell.n_at_edges[1];
             let defined = cell.alphas.col_iter().flat_map(|c| c.iter()).filter(|a| !a.is_nan()).count();
+            n_lowest += cell.n_at_edges[0];
+            n_penalties += defined;
             part.share_at_edge += edges as f64 / defined.max(1) as f64 / encoding.layers.len().max(1) as f64;
             part.n = cell.moments.n.iter().sum();
             part.layers.push(new(scores, alpha, inner));
@@ -227,6 +233,16 @@ fn read_pair<'a>(
                 findings.push(Finding::note("null_draws", about));
             }
         }
+    }
+    // At the largest penalty are targets that cannot be predicted; at the smallest those that wanted less.
+    if n_lowest as f64 > LOWEST * n_penalties as f64 {
+        let text = format!(
+            "encoding by `{}` on `{}`: {:.0} % of the penalties are the smallest of the grid; let `alphas` begin lower",
+            model.model.name,
+            benchmark.id,
+            100.0 * n_lowest as f64 / n_penalties as f64
+        );
+        findings.push(Finding::caution("lowest_penalty", text));
     }
     // The choice: how often each layer was taken, and by which target.
     let place = |layer: f64| encoding.layers.iter().position(|(index, _)| *index as f64 == layer);
