@@ -17,6 +17,7 @@ mod profile;
 mod projection;
 mod readout;
 mod reduce;
+mod refit;
 mod ridge;
 mod select;
 mod stacking;
@@ -50,6 +51,7 @@ pub use readout::{
     factorised_readout, gated_readout, point_readout,
 };
 pub use reduce::{ReduceParams, Reduced, reduce};
+pub use refit::{RefitTest, generalised_refits, held_out_refits};
 pub use ridge::{
     AlphaChoice, DualWeights, InnerLoss, Intercept, RidgeFit, RidgeParams, RidgePlan, RidgeWeights,
     Selection, Space,

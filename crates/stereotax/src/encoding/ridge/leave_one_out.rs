@@ -23,7 +23,7 @@ use faer::Mat;
 use super::path::PenaltyPath;
 use super::{Factor, InnerLoss, Intercept, RidgeParams, Selection, Space, shrink};
 use crate::data::{Error, Result};
-use crate::linalg::{Real, dot, product};
+use crate::linalg::{Real, cross, dot, product};
 use crate::stats::summary::pearson;
 
 /// A row with less than this left of itself has no prediction from the others.
@@ -38,8 +38,9 @@ pub(super) struct OwnRows<T: Real> {
     leverages: Mat<f64>,
     values: Vec<f64>,
     space: Space,
-    /// Squared lengths of the columns of R, which are orthogonal.
-    powers: Vec<f64>,
+    /// What c_k² takes off the squared error at each penalty, k × penalties: 2 l_k/(W_k + α) − ‖r_k‖²/(W_k + α)²
+    /// with l = W in dual space, 1 in primal space, since the columns r_k of R are orthogonal.
+    gains: Mat<f64>,
     /// Empty for GCV.
     path: PenaltyPath<T>,
     /// 1 − h_ii (rows × penalties): of each row, or the mean over rows.
@@ -75,20 +76,25 @@ impl<T: Real> OwnRows<T> {
         let leverages = Mat::from_fn(rotated.nrows(), rotated.ncols(), |i, k| {
             if powers[k] > 0.0 { rotated[(i, k)].powi(2) / powers[k] } else { 0.0 }
         });
+        let gains = Mat::from_fn(powers.len(), alphas.len(), |k, a| {
+            let (w, along) =
+                (whole.values[k], if whole.space == Space::Dual { whole.values[k] } else { 1.0 });
+            2.0 * along / (w + alphas[a]) - powers[k] / (w + alphas[a]).powi(2)
+        });
         let rest = rest_of_rows(&leverages, &whole.values, intercept, alphas);
         let n = rest.nrows() as f64;
         let (rest, path) = if generalised {
             let mean = |a: usize| rest.col_as_slice(a).iter().sum::<f64>() / n;
             (Mat::from_fn(1, alphas.len(), |_, a| mean(a)), PenaltyPath::empty())
         } else {
-            (rest, PenaltyPath::new(&whole.values, whole.space, &rotated, alphas, T::ROUNDING)?)
+            (rest, PenaltyPath::banded(&whole.values, whole.space, &rotated, alphas, T::ROUNDING)?)
         };
         Ok(OwnRows {
             rotated: T::narrow(rotated),
             leverages,
+            gains,
             values: whole.values.clone(),
             space: whole.space,
-            powers,
             path: path.narrow(),
             rest,
             alphas: alphas.to_vec(),
@@ -100,26 +106,13 @@ impl<T: Real> OwnRows<T> {
 
     /// Scores of one tile of targets (penalties × targets).
     pub fn scores(&self, rotated_targets: &Mat<T>, y: &Mat<T>) -> Mat<f64> {
-        let (n, n_alphas) = (y.nrows() as f64, self.alphas.len());
-        // From the mean of all rows to that of the others.
-        let apart = if self.intercept { n / (n - 1.0) } else { 1.0 };
-        let mut out = Mat::full(n_alphas, y.ncols(), f64::NAN);
         if self.generalised {
-            for j in 0..y.ncols() {
-                let total = dot(y.col_as_slice(j), y.col_as_slice(j));
-                let c = rotated_targets.col_as_slice(j);
-                for a in 0..n_alphas {
-                    let error = total - self.explained(c, self.alphas[a]);
-                    let rest = self.rest[(0, a)];
-                    if total > 0.0 && rest > LEAST_REST {
-                        out[(a, j)] = 1.0 - (error / total) / (rest * apart).powi(2);
-                    }
-                }
-            }
-            return out;
+            return self.generalised_scores(rotated_targets, y);
         }
-        let d = self.path.directions.ncols();
-        let turned = product(self.rotated.as_ref(), self.path.spread(rotated_targets).as_ref());
+        let (n_alphas, apart) = (self.alphas.len(), self.apart(y.nrows()));
+        let mut out = Mat::full(n_alphas, y.ncols(), f64::NAN);
+        let d = self.path.width();
+        let turned = self.path.turn(self.rotated.as_ref(), rotated_targets);
         let defined: Vec<bool> =
             (0..n_alphas).map(|a| self.rest.col_as_slice(a).iter().all(|rest| *rest > LEAST_REST)).collect();
         let mut error = vec![0.0; y.nrows()];
@@ -131,7 +124,7 @@ impl<T: Real> OwnRows<T> {
                 for m in 0..d {
                     let u = self.path.coefficients[(a, m)];
                     if u != 0.0 {
-                        let column = turned.col_as_slice(j * d + m);
+                        let column = turned.column(j, m);
                         error.iter_mut().zip(column).for_each(|(e, t)| *e -= u * (*t).into());
                     }
                 }
@@ -150,17 +143,33 @@ impl<T: Real> OwnRows<T> {
         out
     }
 
-    /// Σ (2 y − ŷ) ŷ with ŷ = R b, by the orthogonal columns of R.
-    fn explained(&self, c: &[T], alpha: f64) -> f64 {
-        let mut sum = 0.0;
-        for k in 0..c.len() {
-            let c: f64 = c[k].into();
-            let b = c / (self.values[k] + alpha);
-            // Rᵀy.
-            let along = if self.space == Space::Dual { self.values[k] * c } else { c };
-            sum += 2.0 * b * along - b * b * self.powers[k];
-        }
-        sum
+    /// From deviations about the mean of all n rows to those about the mean of the others.
+    fn apart(&self, n: usize) -> f64 {
+        if self.intercept { n as f64 / (n as f64 - 1.0) } else { 1.0 }
+    }
+
+    /// c of centred targets: Uᵀy in dual space, Vᵀ X_cᵀ y = Rᵀy in primal space.
+    pub fn along(&self, basis: &Mat<T>, y: &Mat<T>) -> Mat<T> {
+        let towards = if self.space == Space::Dual { basis } else { &self.rotated };
+        cross(towards.as_ref(), y.as_ref())
+    }
+
+    /// 1 − GCV(α)/GCV(mean) (penalties × targets), GCV = Σ (y − ŷ)² / (mean of 1 − h_ii)² up to a factor.
+    pub fn generalised_scores(&self, rotated_targets: &Mat<T>, y: &Mat<T>) -> Mat<f64> {
+        let apart = self.apart(y.nrows());
+        let squares = Mat::from_fn(rotated_targets.nrows(), rotated_targets.ncols(), |k, j| {
+            let c: f64 = rotated_targets[(k, j)].into();
+            c * c
+        });
+        let explained = cross(self.gains.as_ref(), squares.as_ref());
+        let totals: Vec<f64> = (0..y.ncols()).map(|j| dot(y.col_as_slice(j), y.col_as_slice(j))).collect();
+        Mat::from_fn(self.alphas.len(), y.ncols(), |a, j| {
+            let rest = self.rest[(0, a)];
+            if !(totals[j] > 0.0 && rest > LEAST_REST) {
+                return f64::NAN;
+            }
+            1.0 - (totals[j] - explained[(a, j)]) / totals[j] / (rest * apart).powi(2)
+        })
     }
 
     /// Each row predicted from all others at the given penalties; `levels` are added.

@@ -18,9 +18,9 @@
 //! q = R_fᵀy and G = R_fᵀR_f. The A vectors 1/(W+α) of a grid lie, to rounding, in few dimensions:
 //! 1/(W+α_a) = Σ_m u_am s_m with d < A directions s_m ([`path`]). So G is met by d columns s_m ∘ c per
 //! target, from which errors at all penalties follow by d × d forms. Per target, Gs takes d k²/2
-//! multiply-adds (half of a symmetric G), predictions R_f s take d n_f k. So errors come from moments
-//! where k < n_f, for k kept directions, and from predictions elsewhere. The choice depends on shapes
-//! of the design only.
+//! multiply-adds (half of a symmetric G), predictions R_f s take d n_f k, and less than half of that where
+//! W is cut into bands. So errors come from moments where k < n_f, for k kept directions, and from
+//! predictions elsewhere. The choice depends on the design only.
 //!
 //! Inner score of a target and penalty: R² against the training mean, 1 − Σ_f SSE_f / Σ_f SST_f; or the
 //! correlation averaged over folds with weights n_f (0 for a constant prediction).
@@ -29,6 +29,8 @@
 //! himalaya: no test × train resolution matrix per penalty, an intercept by default, and primal or dual
 //! chosen by shape. Cost per inner fold: O(n p² + p³) once, O(p R (n + p + d·min(k, n_f))) for R
 //! targets. Targets run in tiles of fixed width, so memory for work is O(p · tile).
+
+use std::sync::OnceLock;
 
 use faer::{Mat, MatMut, MatRef};
 use rayon::prelude::*;
@@ -39,7 +41,7 @@ mod path;
 
 pub use kernel::DualWeights;
 use leave_one_out::OwnRows;
-use path::PenaltyPath;
+use path::{PenaltyPath, Turned};
 
 use super::alphas::{AlphaGrid, best};
 use super::reduce::check_finite;
@@ -50,7 +52,10 @@ use crate::linalg::{
 
 /// Targets worked on at a time. The last tile is filled up with zeros: a product of one width adds in one
 /// order, so that a target has the same bits in any company (a product with one column would not).
-const TILE: usize = 80;
+pub(super) const TILE: usize = 80;
+
+/// Widest design, in multiples of its rows, for which X_cᵀU is kept (p × k beside the design's n × p).
+const TURNED_BACK: usize = 4;
 
 /// What the inner cross-validation maximises.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, serde::Serialize, serde::Deserialize)]
@@ -198,6 +203,8 @@ pub struct RidgePlan<T: Real = f64> {
     /// Whether the rows left out by the inner folds tile the training rows exactly.
     partition: bool,
     whole: Factor<T>,
+    /// X_cᵀU of the fit on all rows, made when weights are first asked for in dual space.
+    turned_back: OnceLock<Mat<T>>,
     /// Where rows are predicted from all others.
     own: Option<OwnRows<T>>,
     params: RidgeParams,
@@ -292,7 +299,18 @@ impl<T: Real> RidgePlan<T> {
             _ => Some(OwnRows::new(&x, &whole, &alphas, params)?),
         };
         let (x, whole) = (T::narrow(x), whole.narrow());
-        Ok(RidgePlan { x, shift, alphas, mean_square, folds, partition, whole, own, params: params.clone() })
+        Ok(RidgePlan {
+            x,
+            shift,
+            alphas,
+            mean_square,
+            folds,
+            partition,
+            whole,
+            turned_back: OnceLock::new(),
+            own,
+            params: params.clone(),
+        })
     }
 
     /// The penalties of the grid in absolute units.
@@ -371,10 +389,13 @@ impl<T: Real> RidgePlan<T> {
                 for j in 0..out.ncols() {
                     shrink(b.col_as_slice_mut(j), &self.whole.values, alphas[from + j]);
                 }
-                let rotated = product(self.whole.basis.as_ref(), b.as_ref());
-                let weights = match self.whole.space {
-                    Space::Dual => cross(self.x.as_ref(), rotated.as_ref()),
-                    _ => rotated,
+                let weights = match (self.whole.space, self.turned_back()) {
+                    (Space::Dual, Some(turned_back)) => product(turned_back.as_ref(), b.as_ref()),
+                    (Space::Dual, None) => {
+                        let rotated = product(self.whole.basis.as_ref(), b.as_ref());
+                        cross(self.x.as_ref(), rotated.as_ref())
+                    }
+                    _ => product(self.whole.basis.as_ref(), b.as_ref()),
                 };
                 // The design was shifted; the intercept is for the design as given.
                 (0..out.ncols())
@@ -386,6 +407,42 @@ impl<T: Real> RidgePlan<T> {
             })
             .collect();
         Ok(intercepts.concat())
+    }
+
+    /// The best score over the penalties, each judged by generalised cross-validation on all rows; NaN for a
+    /// target that has none. `y` has the rows of the plan and at most one tile of targets; it is not checked.
+    ///
+    /// Error: penalties of this plan are judged otherwise.
+    pub(super) fn best_generalised_scores(&self, y: MatRef<T>) -> Result<Vec<f64>> {
+        let Some(own) = self.own.as_ref().filter(|_| self.params.selection == Selection::Generalised) else {
+            return Err(Error::Invalid {
+                what: "selection".into(),
+                expected: "penalties judged by generalised cross-validation".into(),
+                found: format!("{:?}", self.params.selection),
+                hint: "build the plan with `Selection::Generalised`".into(),
+            });
+        };
+        let all: Vec<usize> = (0..y.nrows()).collect();
+        let (y_centred, _) = self.centred_targets(tile_of(y, 0).as_ref(), &all);
+        let scores = own.generalised_scores(&own.along(&self.whole.basis, &y_centred), &y_centred);
+        let best_of = |j: usize| best((0..self.alphas.len()).map(|a| scores[(a, j)]));
+        Ok((0..y.ncols()).map(|j| best_of(j).map_or(f64::NAN, |a| scores[(a, j)])).collect())
+    }
+
+    /// X_cᵀU, where it saves more than it takes: n k multiply-adds per target, of n k + n p.
+    fn turned_back(&self) -> Option<&Mat<T>> {
+        let (n, p) = (self.x.nrows(), self.x.ncols());
+        if self.whole.space != Space::Dual || p > TURNED_BACK * n {
+            return None;
+        }
+        Some(self.turned_back.get_or_init(|| {
+            let mut out = Mat::zeros(p, self.whole.basis.ncols());
+            out.as_mut().par_col_chunks_mut(TILE).enumerate().for_each(|(at, mut out)| {
+                let basis = self.whole.basis.as_ref().subcols(at * TILE, out.ncols());
+                out.copy_from(cross(self.x.as_ref(), basis));
+            });
+            out
+        }))
     }
 
     /// Each training row predicted from the inner fold that held it out (training rows × R), at the given
@@ -482,14 +539,14 @@ impl<T: Real> RidgePlan<T> {
         for (fold, left_out) in self.folds.iter().zip(&left_out) {
             self.score_fold(fold, &y_centred, &moments, left_out.as_ref(), &mut tally);
         }
-        let rotated_targets = self.whole_targets(&y_centred, &moments);
-        let scores = match &self.own {
-            Some(own) => own.scores(&rotated_targets, &y_centred),
-            None => tally.scores(self.params.loss),
+        let predicts = self.whole.rotated.nrows() > 0;
+        let rotated_targets =
+            (predicts || self.own.is_some()).then(|| self.whole_targets(&y_centred, &moments));
+        let scores = match (&self.own, &rotated_targets) {
+            (Some(own), Some(rotated_targets)) => own.scores(rotated_targets, &y_centred),
+            _ => tally.scores(self.params.loss),
         };
-        // Without rows to predict they have done their work.
-        let keep = self.whole.rotated.nrows() > 0;
-        TunedTile { scores, rotated_targets: keep.then_some(rotated_targets), means, constant }
+        TunedTile { scores, rotated_targets: rotated_targets.filter(|_| predicts), means, constant }
     }
 
     /// c of the fit on all training rows (k × TILE).
@@ -568,30 +625,22 @@ impl<T: Real> RidgePlan<T> {
             // R_f is centred on the fold as well (see `Factor`), so moments are covariances.
             y_test = minus_means(y_test.as_ref(), &column_means(y_test.as_ref()));
         }
-        let q = cross(factor.rotated.as_ref(), y_test.as_ref());
         let squares: Vec<f64> =
             (0..y_test.ncols()).map(|j| dot(y_test.col_as_slice(j), y_test.col_as_slice(j))).collect();
         let square = |v: T| -> f64 { (v * v).into() };
         let scale: Vec<f64> =
             (0..y.ncols()).map(|j| fold.test.iter().map(|&i| square(y[(i, j)])).sum::<f64>()).collect();
-        // What G or R_f makes of the d columns of each target.
-        let (width, d) = (y_test.ncols(), factor.path.directions.ncols());
-        let spread = factor.path.spread(&rotated_targets);
-        let turned = match &factor.half_moments {
-            Some(half) => lower_product(half.as_ref(), spread.as_ref()),
-            None => product(factor.rotated.as_ref(), spread.as_ref()),
+        let (width, d) = (y_test.ncols(), factor.path.width());
+        let forms = match &factor.half_moments {
+            Some(half) => Forms::of_moments(factor, half, &rotated_targets, &y_test),
+            None => Forms::Predictions(factor.path.turn(factor.rotated.as_ref(), &rotated_targets)),
         };
         let (mut agreements, mut powers) = (vec![0.0; d], vec![0.0; d * d]);
         for j in 0..width {
-            let b = |m: usize| spread.col_as_slice(j * d + m);
-            let t = |m: usize| turned.col_as_slice(j * d + m);
             for m in 0..d {
-                agreements[m] = dot(b(m), q.col_as_slice(j));
+                agreements[m] = forms.agreement(j, m, d, &y_test);
                 for l in 0..=m {
-                    let power = match factor.half_moments {
-                        Some(_) => dot(b(m), t(l)) + dot(b(l), t(m)),
-                        None => dot(t(m), t(l)),
-                    };
+                    let power = forms.power(j, m, l, d);
                     (powers[m * d + l], powers[l * d + m]) = (power, power);
                 }
             }
@@ -683,6 +732,41 @@ impl<T: Real> RidgePlan<T> {
         match self.params.intercept {
             Intercept::Fitted => (0..y.ncols()).map(mean).collect(),
             Intercept::None => vec![0.0; y.ncols()],
+        }
+    }
+}
+
+/// What the directions of the penalties make of the held-out rows of a fold.
+enum Forms<T> {
+    /// R_f s of every direction and target.
+    Predictions(Turned<T>),
+    /// The columns s themselves, what half of G makes of them, and q.
+    Moments { spread: Mat<T>, turned: Mat<T>, q: Mat<T> },
+}
+
+impl<T: Real> Forms<T> {
+    fn of_moments(factor: &Factor<T>, half: &Mat<T>, rotated_targets: &Mat<T>, y_test: &Mat<T>) -> Self {
+        let spread = factor.path.spread(rotated_targets);
+        let turned = lower_product(half.as_ref(), spread.as_ref());
+        Forms::Moments { spread, turned, q: cross(factor.rotated.as_ref(), y_test.as_ref()) }
+    }
+
+    /// The inner product of direction m's prediction and the target.
+    fn agreement(&self, j: usize, m: usize, d: usize, y_test: &Mat<T>) -> f64 {
+        match self {
+            Forms::Predictions(turned) => dot(turned.column(j, m), y_test.col_as_slice(j)),
+            Forms::Moments { spread, q, .. } => dot(spread.col_as_slice(j * d + m), q.col_as_slice(j)),
+        }
+    }
+
+    /// The inner product of the predictions of directions m and l.
+    fn power(&self, j: usize, m: usize, l: usize, d: usize) -> f64 {
+        match self {
+            Forms::Predictions(turned) => dot(turned.column(j, m), turned.column(j, l)),
+            Forms::Moments { spread, turned, .. } => {
+                let (b, t) = (|m| spread.col_as_slice(j * d + m), |m| turned.col_as_slice(j * d + m));
+                dot(b(m), t(l)) + dot(b(l), t(m))
+            }
         }
     }
 }
@@ -877,7 +961,8 @@ fn prepare_scores(
         (0..k).for_each(|i| half[(i, i)] *= 0.5);
         factor.half_moments = Some(half);
     }
-    factor.path = PenaltyPath::new(&factor.values, factor.space, &factor.rotated, alphas, rounding)?;
+    let path = if k < n_test { PenaltyPath::whole } else { PenaltyPath::banded };
+    factor.path = path(&factor.values, factor.space, &factor.rotated, alphas, rounding)?;
     Ok(factor)
 }
 
@@ -1409,17 +1494,16 @@ mod tests {
             let (left_out, moments) = plan.target_moments(&y);
             for (fold, left_out) in plan.folds.iter().zip(&left_out) {
                 let (factor, path) = (&fold.factor, &fold.factor.path);
-                assert!(path.directions.ncols() < 31, "{}", path.directions.ncols());
                 let (c, _) = plan.rotated_targets(fold, &y, &moments, left_out.as_ref());
+                let turned = path.turn(factor.rotated.as_ref(), &c);
                 for (a, alpha) in plan.alphas().iter().enumerate() {
                     let direct = Mat::from_fn(c.nrows(), 1, |i, _| c[(i, 0)] / (factor.values[i] + alpha));
-                    let along = Mat::from_fn(c.nrows(), 1, |i, _| {
-                        let terms = (0..path.directions.ncols())
-                            .map(|m| path.coefficients[(a, m)] * path.directions[(i, m)]);
-                        terms.sum::<f64>() * c[(i, 0)]
+                    let along = Mat::from_fn(factor.rotated.nrows(), 1, |i, _| {
+                        let terms =
+                            (0..path.width()).map(|m| path.coefficients[(a, m)] * turned.column(0, m)[i]);
+                        terms.sum::<f64>()
                     });
                     let direct = product(factor.rotated.as_ref(), direct.as_ref());
-                    let along = product(factor.rotated.as_ref(), along.as_ref());
                     let size = direct.norm_l2().max(1e-6 * y.norm_l2() / alpha.max(1.0));
                     assert!(distance(&direct, &along) < 1e-8 * size, "{p} {alpha}");
                 }

@@ -1,50 +1,141 @@
 //! Evaluate a ridge at all penalties of a grid from few directions.
 //!
-//! The coefficients of a target depend on the penalty by b(α) = c/(W + α), entry by entry. The A vectors
-//! 1/(W + α_a) of a grid lie, to rounding, in d < A dimensions, because neighbouring penalties shrink
-//! alike:
+//! The coefficients of a target depend on the penalty by b(α) = c/(W + α), entry by entry. Among entries of
+//! similar W, a band, the A vectors 1/(W + α_a) of a grid lie, to rounding, in few dimensions, because
+//! neighbouring penalties shrink alike:
 //!
 //! ```text
-//! 1/(W_i + α_a) = Σ_m u_am s_mi ,   m = 1…d          b(α_a) = Σ_m u_am (s_m ∘ c)
+//! 1/(W_i + α_a) = Σ_m u_am s_mi   for i in band B, m = 1…d_B        b(α_a) = Σ_m u_am (s_m ∘ c)
 //! ```
 //!
-//! so whatever is linear in b is computed for the d columns s_m ∘ c, and quadratic forms of errors follow as
-//! d × d forms. With 13 penalties over nine decades d is 9, with 20 it is 9 to 14.
+//! so whatever is linear in b is computed for the columns s_m ∘ c of each band, and quadratic forms of errors
+//! follow as D × D forms, D = Σ_B d_B. One band of 20 penalties over seven decades takes 14 to 17 directions;
+//! four bands take 7 to 11 each, and each only meets its own part of W. More bands make for less products and
+//! larger forms: [`PenaltyPath::banded`] takes the cheapest number.
 
-use faer::Mat;
+use faer::{Mat, MatRef};
 
 use super::Space;
 use crate::data::Result;
-use crate::linalg::{Real, Svd, dot, svd};
+use crate::linalg::{Real, Svd, dot, product, svd};
 
 /// Few directions that the vectors 1/(W + α) of all penalties have in common.
 #[derive(Debug)]
 pub(super) struct PenaltyPath<T: Real = f64> {
-    /// s_m, k × d.
-    pub directions: Mat<T>,
-    /// u, penalties × d.
+    bands: Vec<Band<T>>,
+    /// u, penalties × D: the directions of the first band, then those of the second …
     pub coefficients: Mat<f64>,
+}
+
+/// Directions for the entries `from..from + directions.nrows()` of W.
+#[derive(Debug)]
+struct Band<T: Real> {
+    from: usize,
+    /// s_m, entries × d_B.
+    directions: Mat<T>,
 }
 
 /// Dropped directions change predictions by no more than about this, relative to the largest part of a
 /// prediction at a penalty; or by the rounding of the data's precision, if that is more.
 const CUT: f64 = 1e-11;
 
+/// Numbers of bands that are tried.
+const N_BANDS: [usize; 6] = [1, 2, 3, 4, 6, 8];
+
 impl PenaltyPath {
     pub fn empty() -> Self {
-        PenaltyPath { directions: Mat::zeros(0, 0), coefficients: Mat::zeros(0, 0) }
+        PenaltyPath { bands: Vec::new(), coefficients: Mat::zeros(0, 0) }
     }
 
-    /// Singular vectors of E_ai = z_i/(W_i + α_a), each row divided by its largest entry.
-    ///
-    /// z_i/(W_i + α) bounds what direction i can add to the predictions of a target of unit length:
-    /// |c_i| ≤ √W_i in primal space (c = Vᵀ X_cᵀ Y_c), ≤ 1 in dual space, times the length of column i of
-    /// R_f. So what is dropped is small in predictions at every penalty, however ill-conditioned X is.
-    pub fn new(
+    /// One band for all of W, as quadratic forms of all entries need it ([`PenaltyPath::spread`]).
+    pub fn whole(
         values: &[f64],
         space: Space,
         rotated: &Mat<f64>,
         alphas: &[f64],
+        rounding: f64,
+    ) -> Result<Self> {
+        let grid = Grid::new(values, space, rotated, alphas, rounding)?;
+        Ok(PenaltyPath::joined(vec![grid.band(0, values.len())?]))
+    }
+
+    /// As many bands as make [`PenaltyPath::turn`] and the forms of its columns cheapest.
+    pub fn banded(
+        values: &[f64],
+        space: Space,
+        rotated: &Mat<f64>,
+        alphas: &[f64],
+        rounding: f64,
+    ) -> Result<Self> {
+        let grid = Grid::new(values, space, rotated, alphas, rounding)?;
+        let mut best: Option<(f64, Vec<(Band<f64>, Mat<f64>)>)> = None;
+        for n_bands in N_BANDS {
+            let bands: Vec<_> = edges(values, n_bands)
+                .windows(2)
+                .filter(|edge| edge[0] < edge[1])
+                .map(|edge| grid.band(edge[0], edge[1]))
+                .collect::<Result<_>>()?;
+            // Multiply-adds per held-out row and target; those of forms run at a fraction of a product's rate.
+            let products: usize =
+                bands.iter().map(|(band, _)| band.directions.nrows() * band.directions.ncols()).sum();
+            let width: usize = bands.iter().map(|(band, _)| band.directions.ncols()).sum();
+            let cost = products as f64 + 4.0 * (width * width) as f64 / 2.0;
+            if best.as_ref().is_none_or(|(least, _)| cost < *least) {
+                best = Some((cost, bands));
+            }
+        }
+        Ok(PenaltyPath::joined(best.map(|(_, bands)| bands).unwrap_or_default()))
+    }
+
+    fn joined(bands: Vec<(Band<f64>, Mat<f64>)>) -> Self {
+        let n_alphas = bands.first().map_or(0, |(_, coefficients)| coefficients.nrows());
+        let columns: Vec<&[f64]> =
+            bands.iter().flat_map(|(_, u)| (0..u.ncols()).map(|m| u.col_as_slice(m))).collect();
+        let coefficients = Mat::from_fn(n_alphas, columns.len(), |a, m| columns[m][a]);
+        PenaltyPath { bands: bands.into_iter().map(|(band, _)| band).collect(), coefficients }
+    }
+
+    pub fn narrow<T: Real>(self) -> PenaltyPath<T> {
+        let narrow = |band: Band<f64>| Band { from: band.from, directions: T::narrow(band.directions) };
+        PenaltyPath { bands: self.bands.into_iter().map(narrow).collect(), coefficients: self.coefficients }
+    }
+}
+
+/// Where W, which descends, is cut into parts of equal length on a logarithmic scale: n + 1 positions.
+fn edges(values: &[f64], n_bands: usize) -> Vec<usize> {
+    let (first, last) = (values[0].ln(), values[values.len() - 1].ln());
+    let mut out = vec![0];
+    for band in 1..n_bands {
+        let level = first + (last - first) * band as f64 / n_bands as f64;
+        out.push(values.partition_point(|w| w.ln() > level));
+    }
+    out.push(values.len());
+    out
+}
+
+/// E_ai = z_i/(W_i + α_a), each row divided by its largest entry.
+///
+/// z_i/(W_i + α) bounds what direction i can add to the predictions of a target of unit length:
+/// |c_i| ≤ √W_i in primal space (c = Vᵀ X_cᵀ Y_c), ≤ 1 in dual space, times the length of column i of
+/// R_f. So what is dropped is small in predictions at every penalty, however ill-conditioned X is.
+struct Grid<'a> {
+    values: &'a [f64],
+    alphas: &'a [f64],
+    /// z.
+    reach: Vec<f64>,
+    /// Largest entry of each row before division.
+    largest: Vec<f64>,
+    scaled: Mat<f64>,
+    /// Singular values from here on count.
+    least: f64,
+}
+
+impl<'a> Grid<'a> {
+    fn new(
+        values: &'a [f64],
+        space: Space,
+        rotated: &Mat<f64>,
+        alphas: &'a [f64],
         rounding: f64,
     ) -> Result<Self> {
         let reach: Vec<f64> = (0..values.len())
@@ -59,44 +150,130 @@ impl PenaltyPath {
             .map(|a| (0..reach.len()).map(|i| entry(a, i)).fold(f64::MIN_POSITIVE, f64::max))
             .collect();
         let scaled = Mat::from_fn(alphas.len(), reach.len(), |a, i| entry(a, i) / largest[a]);
-        let Svd { u, s, v } = svd(scaled.as_ref())?;
-        let d = s.iter().take_while(|&&x| x > CUT.max(rounding) * s[0]).count();
-        if d == alphas.len() {
-            // Nothing to share: each penalty is a direction.
-            return Ok(PenaltyPath {
-                directions: Mat::from_fn(reach.len(), d, |i, a| 1.0 / (values[i] + alphas[a])),
-                coefficients: Mat::identity(d, d),
-            });
-        }
-        Ok(PenaltyPath {
-            directions: Mat::from_fn(
-                reach.len(),
-                d,
-                |i, m| {
-                    if reach[i] > 0.0 { v[(i, m)] / reach[i] } else { 0.0 }
-                },
-            ),
-            coefficients: Mat::from_fn(alphas.len(), d, |a, m| u[(a, m)] * s[m] * largest[a]),
-        })
+        let least = CUT.max(rounding) * svd(scaled.as_ref())?.s[0];
+        Ok(Grid { values, alphas, reach, largest, scaled, least })
     }
 
-    pub fn narrow<T: Real>(self) -> PenaltyPath<T> {
-        PenaltyPath { directions: T::narrow(self.directions), coefficients: self.coefficients }
+    /// Directions and coefficients for the entries `from..to`.
+    fn band(&self, from: usize, to: usize) -> Result<(Band<f64>, Mat<f64>)> {
+        let (k, n_alphas) = (to - from, self.alphas.len());
+        let Svd { u, s, v } = svd(self.scaled.as_ref().subcols(from, k))?;
+        let d = s.iter().take_while(|&&x| x > self.least).count();
+        if d == n_alphas {
+            // Nothing to share: each penalty is a direction.
+            let directions = Mat::from_fn(k, d, |i, a| 1.0 / (self.values[from + i] + self.alphas[a]));
+            return Ok((Band { from, directions }, Mat::identity(d, d)));
+        }
+        let directions = Mat::from_fn(k, d, |i, m| match self.reach[from + i] {
+            reach if reach > 0.0 => v[(i, m)] / reach,
+            _ => 0.0,
+        });
+        let coefficients = Mat::from_fn(n_alphas, d, |a, m| u[(a, m)] * s[m] * self.largest[a]);
+        Ok((Band { from, directions }, coefficients))
     }
 }
 
 impl<T: Real> PenaltyPath<T> {
-    /// Columns s_m ∘ c_j, those of a target side by side: k × (d · targets).
+    /// D.
+    pub fn width(&self) -> usize {
+        self.coefficients.ncols()
+    }
+
+    /// Columns s_m ∘ c_j of the one band, those of a target side by side: k × (d · targets).
     pub fn spread(&self, rotated_targets: &Mat<T>) -> Mat<T> {
-        let d = self.directions.ncols();
-        let mut out = Mat::zeros(rotated_targets.nrows(), rotated_targets.ncols() * d);
+        debug_assert_eq!(self.bands.len(), 1);
+        self.bands[0].spread(rotated_targets)
+    }
+
+    /// R (s_m ∘ c_j) for the directions of all bands; `rotated` is R (rows × k).
+    pub fn turn(&self, rotated: MatRef<T>, rotated_targets: &Mat<T>) -> Turned<T> {
+        let mut places = Vec::with_capacity(self.width());
+        let parts = self.bands.iter().enumerate().map(|(at, band)| {
+            let (k, d) = (band.directions.nrows(), band.directions.ncols());
+            places.extend((0..d).map(|m| Place { part: at, first: m, step: d }));
+            product(rotated.subcols(band.from, k), band.spread(rotated_targets).as_ref())
+        });
+        Turned { parts: parts.collect(), places }
+    }
+}
+
+impl<T: Real> Band<T> {
+    fn spread(&self, rotated_targets: &Mat<T>) -> Mat<T> {
+        let (k, d) = (self.directions.nrows(), self.directions.ncols());
+        let mut out = Mat::zeros(k, rotated_targets.ncols() * d);
         for j in 0..rotated_targets.ncols() {
+            let c = &rotated_targets.col_as_slice(j)[self.from..self.from + k];
             for m in 0..d {
-                let (c, s) = (rotated_targets.col_as_slice(j), self.directions.col_as_slice(m));
+                let s = self.directions.col_as_slice(m);
                 let column = out.col_as_slice_mut(j * d + m).iter_mut();
                 column.zip(c).zip(s).for_each(|((out, c), s)| *out = *c * *s);
             }
         }
         out
+    }
+}
+
+/// What R makes of the directions of each target.
+pub(super) struct Turned<T> {
+    /// Per band: rows × (d_B · targets).
+    parts: Vec<Mat<T>>,
+    /// Per direction.
+    places: Vec<Place>,
+}
+
+/// Where a direction's column for target j stands: `first + j · step` of `part`.
+struct Place {
+    part: usize,
+    first: usize,
+    step: usize,
+}
+
+impl<T: Real> Turned<T> {
+    /// R (s_m ∘ c_j).
+    pub fn column(&self, target: usize, direction: usize) -> &[T] {
+        let place = &self.places[direction];
+        self.parts[place.part].col_as_slice(place.first + target * place.step)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::stats::rng::Stream;
+
+    /// Σ_m u_am R (s_m ∘ c) against R (c/(W + α_a)), over ten decades of W.
+    #[test]
+    fn bands_give_the_predictions_of_every_penalty() {
+        let mut stream = Stream::new(1, "penalty path tests", 0);
+        let values: Vec<f64> = (0..600).map(|i| 10f64.powf(6.0 - i as f64 / 60.0)).collect();
+        let alphas: Vec<f64> = (0..20).map(|a| 10f64.powf(-1.0 + 7.0 * a as f64 / 19.0)).collect();
+        let rotated = Mat::from_fn(30, 600, |_, i| stream.normal() * values[i].sqrt());
+        let targets = Mat::from_fn(600, 3, |_, _| stream.normal());
+        let paths = [PenaltyPath::whole, PenaltyPath::banded]
+            .map(|path| path(&values, Space::Dual, &rotated, &alphas, 0.0).unwrap());
+        for path in &paths {
+            let turned = path.turn(rotated.as_ref(), &targets);
+            for (a, alpha) in alphas.iter().enumerate() {
+                for j in 0..3 {
+                    let b: Vec<f64> = (0..600).map(|i| targets[(i, j)] / (values[i] + alpha)).collect();
+                    let slow: Vec<f64> =
+                        (0..30).map(|row| (0..600).map(|i| rotated[(row, i)] * b[i]).sum()).collect();
+                    let size = slow.iter().map(|x: &f64| x.abs()).fold(0.0, f64::max);
+                    for (row, slow) in slow.iter().enumerate() {
+                        let fast: f64 = (0..path.width())
+                            .map(|m| path.coefficients[(a, m)] * turned.column(j, m)[row])
+                            .sum();
+                        assert!((fast - slow).abs() < 1e-9 * size, "{fast} {slow} at {alpha}");
+                    }
+                }
+            }
+        }
+        // Ten decades in one band need every penalty; in bands, each part of W needs few.
+        let [whole, banded] = paths;
+        assert!(banded.bands.len() > 1);
+        let cost = |path: &PenaltyPath| -> usize {
+            path.bands.iter().map(|band| band.directions.nrows() * band.directions.ncols()).sum()
+        };
+        assert!(3 * cost(&banded) < 2 * cost(&whole), "{} {}", cost(&banded), cost(&whole));
     }
 }
