@@ -178,6 +178,25 @@ def leave_one_out(np, sx):
     return about, ours, peers, difference
 
 
+def kernel_ridge_on_torch(features, responses, alphas):
+    """himalaya's faster road for this shape, where torch is there."""
+    try:
+        import torch
+    except ImportError:
+        return {"torch_kernel_ridge_s": None}
+    from himalaya.backend import set_backend
+    from himalaya.kernel_ridge import KernelRidgeCV
+    from sklearn.model_selection import KFold
+
+    torch.set_num_threads(int(os.environ["OMP_NUM_THREADS"]))
+    backend = set_backend("torch")
+    peer = KernelRidgeCV(alphas, kernel="linear", cv=KFold(5))
+    x, y = backend.asarray(features), backend.asarray(responses)
+    seconds, _ = timed(lambda: peer.fit(x, y), 1)
+    set_backend("numpy")
+    return {"torch_kernel_ridge_s": round(seconds, 2)}
+
+
 def wide_ridge(np, sx):
     from himalaya.ridge import RidgeCV
     from sklearn.model_selection import KFold
@@ -198,6 +217,7 @@ def wide_ridge(np, sx):
     peers, _ = timed(lambda: peer.fit(features, responses), 1)
     difference = (np.abs(np.log10(found) - np.log10(peer.best_alphas_)) > 1e-6).mean()
     about = {"workload": "ridge/3600x4096/20000/20 alphas/5 folds/f32", "peer": "himalaya RidgeCV"}
+    about |= kernel_ridge_on_torch(features, responses, alphas)
     about |= {"difference_is": "share of other penalties", "our_peak_mb": memory}
     return about, ours, peers, difference
 
@@ -250,6 +270,43 @@ def banded_gcv(np, sx):
     return banded(np, sx, cv="gcv")
 
 
+def permutations(np, sx):
+    """Ours is one statistic per voxel, penalties chosen anew; nilearn's is one t per voxel and feature."""
+    from nilearn.mass_univariate import permuted_ols
+
+    rng = np.random.default_rng(6)
+    n, p, n_voxels = 1000, 512, 50_000
+    features = rng.normal(size=(n, p)).astype(np.float32)
+    responses = rng.normal(size=(n, n_voxels)).astype(np.float32)
+    responses[:, :100] += features[:, :100]
+    few, fewer = 40, 4  # permutations of the 1,000; each takes as long
+    ours, found = timed(
+        lambda: sx.encoding_test(features, responses, statistic="gcv", n_permutations=few), 1
+    )
+    memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024
+    threads = int(os.environ["RAYON_NUM_THREADS"])
+
+    def theirs(count):
+        return permuted_ols(features, responses, n_perm=count, n_jobs=threads, verbose=0, random_state=0)
+
+    begin, _ = timed(lambda: theirs(0), 1)
+    peers, _ = timed(lambda: theirs(fewer), 1)
+    # The observed statistic once, then the permutations.
+    flops = 2.0 * n * p * n_voxels
+    left = np.linalg.svd(features - features.mean(axis=0), full_matrices=False)[0]
+    some = responses[:, :2000].astype(float)
+    power = ((left.T.astype(float) @ (some - some.mean(axis=0))) ** 2).sum(axis=0)
+    # Least penalty: R² of least squares, from which the score follows.
+    least = 1 - (1 - power / some.var(axis=0) / n) * ((n - 1) / (n - 1 - p)) ** 2
+    ridge = sx.encoding_test(features, responses[:, :2000], statistic="gcv", alphas=[0.0], n_permutations=1)
+    about = {"workload": "permutation_null/1000x512/50000/1000 permutations, max-T/f32"}
+    about |= {"peer": "nilearn permuted_ols (scaled up)", "our_peak_mb": memory}
+    about |= {"difference_is": "R² at no penalty against its formula"}
+    about |= {"gflop_per_s": round(flops * (few + 1) / ours / 1e9, 1), "tflop": round(flops / 1e9)}
+    difference = np.abs(ridge.statistic - least).max()
+    return about, ours / (few + 1) * 1000, (peers - begin) / fewer * 1000, difference
+
+
 BENCHES = (
     depth_dmd,
     per_sample,
@@ -261,6 +318,7 @@ BENCHES = (
     pls,
     banded,
     banded_gcv,
+    permutations,
 )
 
 

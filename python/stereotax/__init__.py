@@ -13,6 +13,7 @@ shallow to deep. Time is in seconds.
   same distances.
 - `encoding_score`, `spatial_score`, `temporal_score`, `half_time`, `above_null`: where, when and how early in
   training layers predict best.
+- `encoding_test`: p-values of encoding scores by refits to permuted responses, and over all targets.
 - `variance_partition`, `product_measure`: what sets of features explain alone and together.
 - `noise_ceiling`, `half_corrected`: how well any model could do, and scores corrected for noise.
 - `two_vs_two`, `rank_accuracy`, `top_k_retrieval`: whether predictions find their own stimulus;
@@ -63,6 +64,7 @@ from ._pls import PLSRegression
 from ._profile import above_null, encoding_score, half_time, spatial_score, temporal_score
 from ._projection import GaussianRandomProjection, SparseRandomProjection, johnson_lindenstrauss_size
 from ._readout import AttentionReadout, FactorisedReadout, GatedMaskReadout, PointReadout
+from ._refit import encoding_test
 from ._retrieval import rank_accuracy, top_k_retrieval, two_vs_two
 from ._ridge import RidgeCV
 from ._score import prediction_score, training_means
@@ -108,6 +110,7 @@ __all__ = [
     "distances",
     "encoding_score",
     "gaussian_uncertainty",
+    "encoding_test",
     "half_corrected",
     "half_time",
     "jacobian_nonlinearity",

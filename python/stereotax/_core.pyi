@@ -136,6 +136,19 @@ def banded_ridge_cv(
     selection: str,
     refine: int,
 ) -> dict[str, Any]: ...
+def encoding_test(
+    x: _Array,
+    y: _Array,
+    folds: list[tuple[list[int], list[int]]],
+    alphas: list[float],
+    absolute: bool,
+    fit_intercept: bool,
+    runs: list[str] | None,
+    blocks: list[str] | None,
+    min_shift: int,
+    n_permutations: int,
+    seed: int,
+) -> dict[str, Any]: ...
 def pls(x: _Array, y: _Array, n_components: int, scale: bool) -> dict[str, Any]: ...
 def pls_folds(
     x: _Array, y: _Array, folds: list[tuple[list[int], list[int]]], n_components: int, scale: bool

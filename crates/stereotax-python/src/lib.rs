@@ -25,6 +25,7 @@ mod pls;
 mod profile;
 mod projection;
 mod readout;
+mod refit;
 mod retrieval;
 mod ridge;
 mod space;
@@ -78,6 +79,8 @@ mod _core {
     use crate::readout::{
         attention_predict, attention_readout, factorised_readout, gated_predict, gated_readout, point_readout,
     };
+    #[pymodule_export]
+    use crate::refit::encoding_test;
     #[pymodule_export]
     use crate::retrieval::{retrieve, two_vs_two};
     #[pymodule_export]

@@ -32,7 +32,7 @@ use super::reduce::check_finite;
 use super::ridge::{RidgePlan, TILE};
 use crate::data::{Error, Event, Fold, Monitor, Result};
 use crate::linalg::{Real, select_rows};
-use crate::stats::score::RowOrders;
+use crate::stats::null_draws::NullDraws;
 use crate::stats::summary::{is_constant, pearson, permutation_p, tie_tolerance};
 
 /// Tiles of targets whose null draws are held at a time.
@@ -56,30 +56,30 @@ pub struct RefitTest {
 /// Test the best generalised cross-validation score of each target (rows of the plan × targets).
 ///
 /// `plan` is of all rows, with [`super::Selection::Generalised`].
-/// Errors: another selection, orders of another length, targets that are not finite.
+/// Errors: another selection, draws over other rows, targets that are not finite.
 pub fn generalised_refits<T: Real>(
     plan: &RidgePlan<T>,
     y: MatRef<T>,
-    orders: &RowOrders,
+    draws: &NullDraws,
     monitor: &Monitor,
 ) -> Result<RefitTest> {
-    check(y, orders)?;
-    let statistic = |tile: MatRef<T>| plan.best_generalised_scores(tile);
-    test(y, orders, &statistic, monitor)
+    check(y, draws)?;
+    let statistic = |tile: &Mat<T>, _: usize| plan.best_generalised_scores(tile);
+    test(y, plan.has_intercept(), draws, &statistic, monitor)
 }
 
 /// Test the held-out correlation of each target; `plans[f]` is fitted to the training rows of `folds[f]` and
 /// predicts its test rows, in their order.
 ///
-/// Errors: as many plans as folds needed; orders of another length; targets that are not finite.
+/// Errors: as many plans as folds needed; draws over other rows; targets that are not finite.
 pub fn held_out_refits<T: Real>(
     folds: &[Fold],
     plans: &[RidgePlan<T>],
     y: MatRef<T>,
-    orders: &RowOrders,
+    draws: &NullDraws,
     monitor: &Monitor,
 ) -> Result<RefitTest> {
-    check(y, orders)?;
+    check(y, draws)?;
     if folds.len() != plans.len() || folds.is_empty() {
         return Err(Error::Shape {
             what: "plans".into(),
@@ -88,11 +88,11 @@ pub fn held_out_refits<T: Real>(
             hint: "decompose the training rows of every outer fold".into(),
         });
     }
-    let statistic = |tile: MatRef<T>| {
-        let n = tile.ncols();
+    let statistic = |tile: &Mat<T>, n: usize| {
+        let tile = tile.get(.., ..n);
         let (mut sums, mut rows) = (vec![0.0; n], vec![0.0; n]);
         for (fold, plan) in folds.iter().zip(plans) {
-            let predictions = plan.fit(select_rows(tile, &fold.train).as_ref())?.predictions;
+            let predictions = plan.fit_deviations(select_rows(tile, &fold.train).as_ref())?.predictions;
             let observed = select_rows(tile, &fold.test);
             for j in 0..n {
                 let r = pearson(&wide(predictions.col_as_slice(j)), &wide(observed.col_as_slice(j)));
@@ -104,23 +104,39 @@ pub fn held_out_refits<T: Real>(
         }
         Ok(sums.iter().zip(&rows).map(|(sum, rows)| sum / rows).collect())
     };
-    test(y, orders, &statistic, monitor)
+    test(y, plans[0].has_intercept(), draws, &statistic, monitor)
+}
+
+/// Statistics of the first columns of a tile of targets, as many as the number says; the others are zero.
+type Statistic<'a, T> = dyn Fn(&Mat<T>, usize) -> Result<Vec<f64>> + Sync + 'a;
+
+/// The given columns, about their means where there is an intercept, which then changes no statistic; filled up to
+/// a tile with zeros.
+fn tile_of<T: Real>(y: MatRef<T>, columns: &[usize], centred: bool) -> Mat<T> {
+    let mut out = Mat::zeros(y.nrows(), TILE);
+    for (j, &column) in columns.iter().enumerate() {
+        let mean = y.col(column).iter().map(|v| -> f64 { (*v).into() }).sum::<f64>() / y.nrows() as f64;
+        let level = if centred { mean } else { 0.0 };
+        let to = out.col_as_slice_mut(j).iter_mut();
+        to.zip(y.col(column).iter()).for_each(|(to, from)| *to = T::from_f64((*from).into() - level));
+    }
+    out
 }
 
 fn wide<T: Real>(values: &[T]) -> Vec<f64> {
     values.iter().map(|v| (*v).into()).collect()
 }
 
-fn check<T: Real>(y: MatRef<T>, orders: &RowOrders) -> Result<()> {
+fn check<T: Real>(y: MatRef<T>, draws: &NullDraws) -> Result<()> {
     check_finite(y, "targets")?;
-    if orders.n_rows() == y.nrows() && !orders.is_empty() {
+    if draws.n_samples() == y.nrows() {
         return Ok(());
     }
     Err(Error::Shape {
-        what: "row orders".into(),
-        expected: format!("at least one order of {} rows", y.nrows()),
-        found: format!("{} orders of {} rows", orders.len(), orders.n_rows()),
-        hint: "draw the orders from the runs and blocks of these rows".into(),
+        what: "null draws".into(),
+        expected: format!("moves of {} rows (those of the targets)", y.nrows()),
+        found: format!("moves of {} rows", draws.n_samples()),
+        hint: "lay out the moves over the runs and blocks of these rows".into(),
     })
 }
 
@@ -129,8 +145,9 @@ fn check<T: Real>(y: MatRef<T>, orders: &RowOrders) -> Result<()> {
 /// Running maxima of the draws over all targets so far stand in for the table of all draws.
 fn test<T: Real>(
     y: MatRef<T>,
-    orders: &RowOrders,
-    statistic: &(dyn Fn(MatRef<T>) -> Result<Vec<f64>> + Sync),
+    centred: bool,
+    draws: &NullDraws,
+    statistic: &Statistic<'_, T>,
     monitor: &Monitor,
 ) -> Result<RefitTest> {
     let n_targets = y.ncols();
@@ -138,17 +155,17 @@ fn test<T: Real>(
     let observed: Vec<f64> = in_order
         .par_chunks(TILE)
         .map(|columns| {
-            let tile = Mat::from_fn(y.nrows(), columns.len(), |i, j| y[(i, columns[j])]);
-            let found = statistic(tile.as_ref())?;
-            let constant = |j: usize| is_constant(&wide(tile.col_as_slice(j)));
-            Ok((0..found.len()).map(|j| if constant(j) { f64::NAN } else { found[j] }).collect())
+            let found = statistic(&tile_of(y, columns, centred), columns.len())?;
+            let values = |j: usize| -> Vec<f64> { y.col(j).iter().map(|v| (*v).into()).collect() };
+            let defined = |(j, found): (&usize, f64)| if is_constant(&values(*j)) { f64::NAN } else { found };
+            Ok(columns.iter().zip(found).map(defined).collect())
         })
         .collect::<Result<Vec<Vec<f64>>>>()?
         .concat();
     let mut ascending: Vec<usize> = (0..n_targets).filter(|&j| !observed[j].is_nan()).collect();
     ascending.sort_by(|&a, &b| observed[a].total_cmp(&observed[b]));
 
-    let n_draws = orders.len();
+    let n_draws = draws.n_draws();
     let mut maxima = vec![f64::NEG_INFINITY; n_draws];
     let (mut p_value, mut p_adjusted) = (vec![f64::NAN; n_targets], vec![f64::NAN; n_targets]);
     let task = || "refits to permuted responses".to_string();
@@ -157,7 +174,7 @@ fn test<T: Real>(
         let tiles: Vec<&[usize]> = batch.chunks(TILE).collect();
         let draws: Vec<Vec<f32>> = tiles
             .par_iter()
-            .map(|columns| null_of(y, columns, orders, statistic, monitor))
+            .map(|columns| null_of(&tile_of(y, columns, centred), columns.len(), draws, statistic, monitor))
             .collect::<Result<_>>()?;
         for (columns, draws) in tiles.iter().zip(&draws) {
             for (at, &j) in columns.iter().enumerate() {
@@ -195,22 +212,22 @@ fn test<T: Real>(
 
 /// Statistics of one tile of targets in every draw, draw after draw.
 fn null_of<T: Real>(
-    y: MatRef<T>,
-    columns: &[usize],
-    orders: &RowOrders,
-    statistic: &(dyn Fn(MatRef<T>) -> Result<Vec<f64>> + Sync),
+    tile: &Mat<T>,
+    n: usize,
+    draws: &NullDraws,
+    statistic: &Statistic<'_, T>,
     monitor: &Monitor,
 ) -> Result<Vec<f32>> {
-    let tile = Mat::from_fn(y.nrows(), columns.len(), |i, j| y[(i, columns[j])]);
     let mut moved = tile.clone();
-    let mut out = Vec::with_capacity(orders.len() * columns.len());
-    for order in orders.iter() {
+    let mut out = Vec::with_capacity(draws.n_draws() * n);
+    for from in draws.moves() {
         monitor.check()?;
-        for j in 0..columns.len() {
-            let from = tile.col_as_slice(j);
-            moved.col_as_slice_mut(j).iter_mut().zip(order).for_each(|(to, &row)| *to = from[row as usize]);
+        for j in 0..n {
+            // What met row t of the features now meets row `from[t]`.
+            let (to, values) = (moved.col_as_slice_mut(j), tile.col_as_slice(j));
+            from.iter().zip(values).for_each(|(&row, value)| to[row as usize] = *value);
         }
-        out.extend(statistic(moved.as_ref())?.into_iter().map(|value| value as f32));
+        out.extend(statistic(&moved, n)?.into_iter().take(n).map(|value| value as f32));
     }
     Ok(out)
 }
@@ -229,11 +246,11 @@ mod tests {
         Mat::from_fn(rows, columns, |_, _| stream.normal())
     }
 
-    /// Orders of single rows.
-    fn orders(n: usize, n_permutations: usize) -> RowOrders {
+    /// Moves of single rows.
+    fn draws(n: usize, n_permutations: usize) -> NullDraws {
         let block_ids = (0..n).map(|i| format!("{i:03}")).collect();
         let scheme = NullScheme::Blocks { block_ids };
-        RowOrders::new(&Runs::single(n), &NullParams { scheme, n_permutations, seed: 1, spread: 1.0 })
+        NullDraws::new(&Runs::single(n), &NullParams { scheme, n_permutations, seed: 1, spread: 1.0 })
             .unwrap()
     }
 
@@ -269,7 +286,7 @@ mod tests {
             let (x, y) = (noise(40, p, 1), noise(40, 3, 2));
             let plan = whole_plan(&x);
             let fit = plan.fit(y.as_ref()).unwrap();
-            let found = plan.best_generalised_scores(y.as_ref()).unwrap();
+            let found = plan.best_generalised_scores(&tile_of(y.as_ref(), &[0, 1, 2], true)).unwrap();
             for (score, fit) in found.iter().zip(&fit.inner_scores) {
                 assert!((score - fit).abs() < 1e-12, "{score} {fit}");
             }
@@ -284,15 +301,18 @@ mod tests {
             (0..40).for_each(|i| y[(i, j)] += x[(i, j % 6)] * j as f64 / 40.0);
         }
         (0..40).for_each(|i| y[(i, 7)] = 2.0);
-        let (plan, orders) = (whole_plan(&x), orders(40, 30));
-        let found = generalised_refits(&plan, y.as_ref(), &orders, &Monitor::silent()).unwrap();
-        let slow = |order: &[u32]| {
-            let moved = Mat::from_fn(40, 90, |i, j| y[(order[i] as usize, j)]);
+        let (plan, draws) = (whole_plan(&x), draws(40, 30));
+        let found = generalised_refits(&plan, y.as_ref(), &draws, &Monitor::silent()).unwrap();
+        let slow = |from: &[u32]| {
+            let mut moved = y.clone();
+            for (t, &row) in from.iter().enumerate() {
+                (0..90).for_each(|j| moved[(row as usize, j)] = y[(t, j)]);
+            }
             plan.fit(moved.as_ref()).unwrap().inner_scores
         };
         let observed: Vec<f64> = slow(&(0..40).collect::<Vec<u32>>());
         let null: Vec<f32> =
-            orders.iter().flat_map(|order| slow(order).into_iter().map(|v| v as f32)).collect();
+            draws.moves().flat_map(|from| slow(from).into_iter().map(|v| v as f32)).collect();
         let twin = max_t(&observed, &null).unwrap();
         assert!(found.statistic[7].is_nan() && found.p_value[7].is_nan() && found.n_undefined == 1);
         for j in (0..90).filter(|&j| j != 7) {
@@ -307,10 +327,10 @@ mod tests {
         // 2,000 targets of noise: the share at or below .05 has an error of .005.
         let (x, y) = (noise(40, 10, 5), noise(40, 2000, 6));
         let (folds, plans) = fold_plans(&x);
-        let orders = orders(40, 99);
-        let held_out = held_out_refits(&folds, &plans, y.as_ref(), &orders, &Monitor::silent()).unwrap();
+        let draws = draws(40, 99);
+        let held_out = held_out_refits(&folds, &plans, y.as_ref(), &draws, &Monitor::silent()).unwrap();
         let generalised =
-            generalised_refits(&whole_plan(&x), y.as_ref(), &orders, &Monitor::silent()).unwrap();
+            generalised_refits(&whole_plan(&x), y.as_ref(), &draws, &Monitor::silent()).unwrap();
         for found in [&held_out, &generalised] {
             for level in [0.05, 0.2, 0.5] {
                 let share = found.p_value.iter().filter(|p| **p <= level).count() as f64 / 2000.0;
@@ -326,8 +346,8 @@ mod tests {
         let (x, mut y) = (noise(40, 5, 7), noise(40, 2, 8));
         (0..40).for_each(|i| y[(i, 1)] += 3.0 * x[(i, 0)]);
         let (folds, plans) = fold_plans(&x);
-        let orders = orders(40, 19);
-        let found = held_out_refits(&folds, &plans, y.as_ref(), &orders, &Monitor::silent()).unwrap();
+        let draws = draws(40, 19);
+        let found = held_out_refits(&folds, &plans, y.as_ref(), &draws, &Monitor::silent()).unwrap();
         let mut r = 0.0;
         for (fold, plan) in folds.iter().zip(&plans) {
             let predicted = plan.fit(select_rows(y.as_ref(), &fold.train).as_ref()).unwrap().predictions;
@@ -342,11 +362,11 @@ mod tests {
     #[test]
     fn the_bits_do_not_depend_on_threads() {
         let (x, y) = (noise(40, 12, 9), noise(40, 200, 10));
-        let orders = orders(40, 9);
+        let draws = draws(40, 9);
         let on = |threads: usize| {
             let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
             pool.install(|| {
-                generalised_refits(&whole_plan(&x), y.as_ref(), &orders, &Monitor::silent()).unwrap()
+                generalised_refits(&whole_plan(&x), y.as_ref(), &draws, &Monitor::silent()).unwrap()
             })
         };
         let (one, three) = (on(1), on(3));

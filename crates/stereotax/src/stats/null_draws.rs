@@ -89,6 +89,16 @@ impl NullDraws {
         self.n_draws
     }
 
+    /// The moves, one per draw: the response at t meets the prediction at `from[t]`.
+    pub fn moves(&self) -> impl Iterator<Item = &[u32]> {
+        self.from.chunks_exact(self.runs.n_samples().max(1))
+    }
+
+    /// Samples of each move.
+    pub fn n_samples(&self) -> usize {
+        self.runs.n_samples()
+    }
+
     /// Null correlations of `predictions` and `responses` (held-out samples × ROIs, as the runs), and how many
     /// reach `observed`, the run-weighted correlations.
     ///

@@ -283,67 +283,6 @@ pub fn correlation_test(
     Ok(CorrelationTest { observed, p_value, null, support })
 }
 
-/// Orders of rows for draws in which responses change places, or time is shifted within runs.
-#[derive(Debug, Clone)]
-pub struct RowOrders {
-    orders: Vec<Vec<u32>>,
-    n_rows: usize,
-    /// What the draws can support.
-    pub support: ResamplingSupport,
-}
-
-impl RowOrders {
-    /// The moves of [`correlation_test`] with the same parameters, as orders: in draw b the features of row i
-    /// meet the responses of row `order[i]`. `spread` is not used.
-    ///
-    /// Errors: as [`correlation_test`] has for runs and blocks.
-    pub fn new(runs: &Runs, params: &NullParams) -> Result<Self> {
-        let moves = Moves::new(runs, params)?;
-        let n_rows = runs.n_samples();
-        let mut orders = Vec::with_capacity(params.n_permutations);
-        for index in 0..params.n_permutations {
-            let mut order = vec![0; n_rows];
-            if let NullScheme::CircularShift { min_shift } = params.scheme {
-                let shifts = circular_shifts(runs, min_shift, params.seed, index)?;
-                for (range, shift) in runs.ranges().zip(shifts) {
-                    let (from, n) = (range.start, range.len());
-                    (0..n).for_each(|t| order[from + t] = (from + (t + shift) % n) as u32);
-                }
-            } else {
-                for segment in moves.segments(params.seed, index) {
-                    (0..segment.len).for_each(|k| order[segment.from + k] = (segment.to + k) as u32);
-                }
-            }
-            orders.push(order);
-        }
-        Ok(RowOrders {
-            orders,
-            n_rows,
-            support: support_of(moves.n_distinct, params.n_permutations, &moves.of),
-        })
-    }
-
-    /// Rows of each order.
-    pub fn n_rows(&self) -> usize {
-        self.n_rows
-    }
-
-    /// Draws.
-    pub fn len(&self) -> usize {
-        self.orders.len()
-    }
-
-    /// Whether there is no draw.
-    pub fn is_empty(&self) -> bool {
-        self.orders.is_empty()
-    }
-
-    /// One order per draw.
-    pub fn iter(&self) -> impl Iterator<Item = &[u32]> {
-        self.orders.iter().map(Vec::as_slice)
-    }
-}
-
 /// A stretch of predictions that meets a stretch of responses.
 pub(super) struct Segment {
     pub(super) from: usize,

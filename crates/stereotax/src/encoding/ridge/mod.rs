@@ -321,6 +321,16 @@ impl<T: Real> RidgePlan<T> {
     /// Choose penalties by inner cross-validation and predict the held-out rows for targets `y`
     /// (training rows × R).
     pub fn fit(&self, y: MatRef<T>) -> Result<RidgeFit<T>> {
+        self.fit_about(y, true)
+    }
+
+    /// [`RidgePlan::fit`] with predictions about 0 instead of the mean of the training targets, where a strongly
+    /// shrunken one keeps its digits in single precision.
+    pub(super) fn fit_deviations(&self, y: MatRef<T>) -> Result<RidgeFit<T>> {
+        self.fit_about(y, false)
+    }
+
+    fn fit_about(&self, y: MatRef<T>, levels: bool) -> Result<RidgeFit<T>> {
         self.check_targets(y)?;
         let n_targets = y.ncols();
         let starts: Vec<usize> = (0..n_targets).step_by(TILE).collect();
@@ -329,7 +339,7 @@ impl<T: Real> RidgePlan<T> {
         let blocks: Vec<Mat<T>> = tuned
             .par_iter()
             .zip(starts.par_iter())
-            .map(|(tile, &from)| self.predict(tile, &chosen[from..from + tile.constant.len()]))
+            .map(|(tile, &from)| self.predict(tile, &chosen[from..from + tile.constant.len()], levels))
             .collect();
         let predictions = stack_columns(&blocks, self.whole.rotated.nrows(), n_targets);
         let score = |j: usize, index: usize| {
@@ -410,10 +420,10 @@ impl<T: Real> RidgePlan<T> {
     }
 
     /// The best score over the penalties, each judged by generalised cross-validation on all rows; NaN for a
-    /// target that has none. `y` has the rows of the plan and at most one tile of targets; it is not checked.
+    /// target that has none. `tile` is one tile wide and, where there is an intercept, centred.
     ///
     /// Error: penalties of this plan are judged otherwise.
-    pub(super) fn best_generalised_scores(&self, y: MatRef<T>) -> Result<Vec<f64>> {
+    pub(super) fn best_generalised_scores(&self, tile: &Mat<T>) -> Result<Vec<f64>> {
         let Some(own) = self.own.as_ref().filter(|_| self.params.selection == Selection::Generalised) else {
             return Err(Error::Invalid {
                 what: "selection".into(),
@@ -422,11 +432,14 @@ impl<T: Real> RidgePlan<T> {
                 hint: "build the plan with `Selection::Generalised`".into(),
             });
         };
-        let all: Vec<usize> = (0..y.nrows()).collect();
-        let (y_centred, _) = self.centred_targets(tile_of(y, 0).as_ref(), &all);
-        let scores = own.generalised_scores(&own.along(&self.whole.basis, &y_centred), &y_centred);
+        let scores = own.generalised_scores(&own.along(&self.whole.basis, tile), tile);
         let best_of = |j: usize| best((0..self.alphas.len()).map(|a| scores[(a, j)]));
-        Ok((0..y.ncols()).map(|j| best_of(j).map_or(f64::NAN, |a| scores[(a, j)])).collect())
+        Ok((0..tile.ncols()).map(|j| best_of(j).map_or(f64::NAN, |a| scores[(a, j)])).collect())
+    }
+
+    /// Whether the fit has a constant.
+    pub(super) fn has_intercept(&self) -> bool {
+        self.params.intercept == Intercept::Fitted
     }
 
     /// X_cᵀU, where it saves more than it takes: n k multiply-adds per target, of n k + n p.
@@ -700,7 +713,7 @@ impl<T: Real> RidgePlan<T> {
     }
 
     /// Step 4: predict the held-out rows of one tile.
-    fn predict(&self, tile: &TunedTile<T>, chosen: &[Option<usize>]) -> Mat<T> {
+    fn predict(&self, tile: &TunedTile<T>, chosen: &[Option<usize>], levels: bool) -> Mat<T> {
         let Some(mut b) = tile.rotated_targets.clone() else { return Mat::zeros(0, chosen.len()) };
         for (j, choice) in chosen.iter().enumerate() {
             if let Some(at) = choice {
@@ -709,7 +722,8 @@ impl<T: Real> RidgePlan<T> {
         }
         let mut out = product(self.whole.rotated.as_ref(), b.as_ref());
         for (j, choice) in chosen.iter().enumerate() {
-            let level = if choice.is_some() { tile.means[j] } else { f64::NAN };
+            let mean = if levels { tile.means[j] } else { 0.0 };
+            let level = if choice.is_some() { mean } else { f64::NAN };
             out.col_as_slice_mut(j).iter_mut().for_each(|v| *v = T::from_f64((*v).into() + level));
         }
         out.get(.., ..chosen.len()).to_owned()
