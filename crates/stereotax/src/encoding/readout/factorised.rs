@@ -437,7 +437,7 @@ mod tests {
     #[test]
     fn the_loss_never_rises_and_ends_where_its_gradient_does() {
         let (x, y) = planted(200, &[blob(4.0, 4.0, 1.5)], &noise(CHANNELS, 1, 6), 2.0);
-        let part = super::super::parts(x.as_ref(), &[0.1], &[]).unwrap().0;
+        let part = parts(x.as_ref(), &[0.1], &[]).unwrap().0;
         let (centred, _) = part.target(y.col_as_slice(0));
         let full = noise(CHANNELS, SIDE * SIDE, 7);
         let lap = laplacian((SIDE, SIDE));

@@ -6,7 +6,11 @@
 //! H = 1 1ᵀ/n + U diag(W/(W + α)) Uᵀ          (without 1 1ᵀ/n where there is no intercept)
 //! y_i − ŷ_(−i) = (y_i − ŷ_i)/(1 − h_ii)       leave-one-out, exact for fixed features
 //! GCV = n Σ (y_i − ŷ_i)² / (n − tr H)²        the same with the mean leverage, up to a factor
+//! Σ (y_i − ŷ_i)² = Σ_k (α/(W_k + α))² (u_kᵀy)² + ‖y outside the span of U‖²
 //! ```
+//!
+//! The last line, and n − tr H = n − 1 − k + Σ_k α/(W_k + α), keep their digits where a weak penalty leaves
+//! almost nothing of y.
 //!
 //! Scores are those of inner folds of one row: R² = 1 − Σ_i (y_i − ŷ_(−i))² / Σ_i (y_i − ȳ_(−i))² against
 //! the mean of the other rows, or the correlation of y with ŷ_(−·) over all rows; for GCV, 1 − GCV(α)/GCV of
@@ -38,9 +42,13 @@ pub(super) struct OwnRows<T: Real> {
     leverages: Mat<f64>,
     values: Vec<f64>,
     space: Space,
-    /// What c_k² takes off the squared error at each penalty, k × penalties: 2 l_k/(W_k + α) − ‖r_k‖²/(W_k + α)²
-    /// with l = W in dual space, 1 in primal space, since the columns r_k of R are orthogonal.
-    gains: Mat<f64>,
+    /// What each c_k² adds to the squared error at each penalty, k × penalties: (α/(W_k + α))², over W_k in
+    /// primal space, where c_k = √W_k u_kᵀy.
+    losses: Mat<f64>,
+    /// (u_kᵀy)²/c_k².
+    squares: Vec<f64>,
+    /// Whether the directions span all that targets can do, so that nothing of them lies outside.
+    full_rank: bool,
     /// Empty for GCV.
     path: PenaltyPath<T>,
     /// 1 − h_ii (rows × penalties): of each row, or the mean over rows.
@@ -76,23 +84,31 @@ impl<T: Real> OwnRows<T> {
         let leverages = Mat::from_fn(rotated.nrows(), rotated.ncols(), |i, k| {
             if powers[k] > 0.0 { rotated[(i, k)].powi(2) / powers[k] } else { 0.0 }
         });
-        let gains = Mat::from_fn(powers.len(), alphas.len(), |k, a| {
-            let (w, along) =
-                (whole.values[k], if whole.space == Space::Dual { whole.values[k] } else { 1.0 });
-            2.0 * along / (w + alphas[a]) - powers[k] / (w + alphas[a]).powi(2)
+        let squares: Vec<f64> =
+            whole.values.iter().map(|w| if whole.space == Space::Dual { 1.0 } else { 1.0 / w }).collect();
+        let losses = Mat::from_fn(squares.len(), alphas.len(), |k, a| {
+            squares[k] * (alphas[a] / (whole.values[k] + alphas[a])).powi(2)
         });
+        let n_free = x.nrows() - usize::from(intercept);
+        let full_rank = whole.values.len() >= n_free;
         let rest = rest_of_rows(&leverages, &whole.values, intercept, alphas);
         let n = rest.nrows() as f64;
         let (rest, path) = if generalised {
-            let mean = |a: usize| rest.col_as_slice(a).iter().sum::<f64>() / n;
-            (Mat::from_fn(1, alphas.len(), |_, a| mean(a)), PenaltyPath::empty())
+            // n − tr H, summed over what is left of each direction: no digits are lost where that is little.
+            let left = |a: usize| -> f64 {
+                let shrunken: f64 = whole.values.iter().map(|w| alphas[a] / (w + alphas[a])).sum();
+                n_free.saturating_sub(whole.values.len()) as f64 + shrunken
+            };
+            (Mat::from_fn(1, alphas.len(), |_, a| left(a) / n), PenaltyPath::empty())
         } else {
             (rest, PenaltyPath::banded(&whole.values, whole.space, &rotated, alphas, T::ROUNDING)?)
         };
         Ok(OwnRows {
             rotated: T::narrow(rotated),
             leverages,
-            gains,
+            losses,
+            squares,
+            full_rank,
             values: whole.values.clone(),
             space: whole.space,
             path: path.narrow(),
@@ -157,18 +173,23 @@ impl<T: Real> OwnRows<T> {
     /// 1 − GCV(α)/GCV(mean) (penalties × targets), GCV = Σ (y − ŷ)² / (mean of 1 − h_ii)² up to a factor.
     pub fn generalised_scores(&self, rotated_targets: &Mat<T>, y: &Mat<T>) -> Mat<f64> {
         let apart = self.apart(y.nrows());
-        let squares = Mat::from_fn(rotated_targets.nrows(), rotated_targets.ncols(), |k, j| {
+        let powers = Mat::from_fn(rotated_targets.nrows(), rotated_targets.ncols(), |k, j| {
             let c: f64 = rotated_targets[(k, j)].into();
             c * c
         });
-        let explained = cross(self.gains.as_ref(), squares.as_ref());
+        let errors = cross(self.losses.as_ref(), powers.as_ref());
         let totals: Vec<f64> = (0..y.ncols()).map(|j| dot(y.col_as_slice(j), y.col_as_slice(j))).collect();
+        let outside: Vec<f64> = (0..y.ncols())
+            .map(
+                |j| if self.full_rank { 0.0 } else { totals[j] - dot(&self.squares, powers.col_as_slice(j)) },
+            )
+            .collect();
         Mat::from_fn(self.alphas.len(), y.ncols(), |a, j| {
             let rest = self.rest[(0, a)];
             if !(totals[j] > 0.0 && rest > LEAST_REST) {
                 return f64::NAN;
             }
-            1.0 - (totals[j] - explained[(a, j)]) / totals[j] / (rest * apart).powi(2)
+            1.0 - (errors[(a, j)] + outside[j].max(0.0)) / totals[j] / (rest * apart).powi(2)
         })
     }
 

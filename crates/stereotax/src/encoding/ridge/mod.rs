@@ -1391,6 +1391,41 @@ mod tests {
     }
 
     #[test]
+    fn a_weak_penalty_that_reproduces_all_rows_keeps_the_digits_of_its_score() {
+        // p > n and α/W → 0: with z_k = u_kᵀy/W_k, GCV → n Σ z_k²/(Σ 1/W_k)², whatever α. Errors are 10⁻¹⁶ of y,
+        // which a difference of squares would not see.
+        let (n, p) = (20, 200);
+        let (x, y) = (noise(n, p, 40), noise(n, 3, 41));
+        let single = |m: &Mat<f64>| Mat::from_fn(m.nrows(), m.ncols(), |i, j| m[(i, j)] as f32);
+        let params = RidgeParams {
+            alphas: AlphaGrid { values: vec![1e-8], scale: AlphaScale::MeanSquare },
+            selection: Selection::Generalised,
+            ..RidgeParams::default()
+        };
+        let none = Mat::zeros(0, p);
+        let plan = RidgePlan::new(x.as_ref(), none.as_ref(), &[], &params).unwrap();
+        let found = plan.fit(y.as_ref()).unwrap().inner_scores;
+        let narrow = RidgePlan::new(single(&x).as_ref(), single(&none).as_ref(), &[], &params).unwrap();
+        let narrow = narrow.fit(single(&y).as_ref()).unwrap().inner_scores;
+        let xc = minus_means(x.as_ref(), &column_means(x.as_ref()));
+        let yc = minus_means(y.as_ref(), &column_means(y.as_ref()));
+        let whole = eigh(gram(xc.transpose()).as_ref()).unwrap();
+        for j in 0..3 {
+            let (mut error, mut rest, mut total) = (0.0, 0.0, 0.0);
+            for k in 0..n - 1 {
+                let along = dot(whole.vectors.col_as_slice(k), yc.col_as_slice(j));
+                error += (along / whole.values[k]).powi(2);
+                rest += 1.0 / whole.values[k];
+                total += along * along;
+            }
+            let of_mean = total / ((n - 1) as f64).powi(2);
+            let expected = 1.0 - error / (rest * rest) / of_mean;
+            assert!((found[j] - expected).abs() < 1e-6, "{} {expected}", found[j]);
+            assert!((narrow[j] - expected).abs() < 1e-3, "{} {expected}", narrow[j]);
+        }
+    }
+
+    #[test]
     fn generalised_cross_validation_is_its_formula_in_both_spaces() {
         let n = 30;
         for (p, fitted) in [(6, true), (45, true), (6, false)] {
