@@ -14,6 +14,8 @@
 //! `KernelRidgeCV`: an intercept by default, penalties relative to mean(s²) by default, no resolution matrix
 //! per penalty. Cost: O(n³) once and per fold, O(n² R) for R targets.
 
+use std::sync::OnceLock;
+
 use faer::{Mat, MatRef};
 use rayon::prelude::*;
 
@@ -97,6 +99,7 @@ impl<T: Real> RidgePlan<T> {
             folds,
             partition,
             whole: whole.narrow(),
+            turned_back: OnceLock::new(),
             own,
             params: params.clone(),
         })
