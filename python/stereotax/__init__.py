@@ -27,6 +27,12 @@ shallow to deep. Time is in seconds.
 - `FactorisedReadout`, `PointReadout`, `AttentionReadout`, `GatedMaskReadout`: where in a feature map a
   target looks, and at which features.
 - `InContextEncoder`: new voxels from few samples, with what other voxels teach.
+- `UnitLocaliser`, `selection_overlap`: units that respond more to one kind of stimulus.
+- `transfer_matrix`: encoders trained on one modality and tested on another.
+- `assign_layers`, `area_layers`: whether areas are best read from layers of their own depth.
+- `receptive_fields`, `rotation_invariance`, `object_information`, `order_agreement`: what populations of
+  areas say, and in which order.
+- `LatentFactors`, `ZeroInflatedGamma`: what stimuli leave unexplained, and how responses are distributed.
 - `Study`: a whole study file, planned, computed and kept; the same as the command `stereotax`.
 - `Table`: what results come as.
 
@@ -40,6 +46,14 @@ from good input is NaN, with the reason in the column `status`. Long work stops 
 Settings that are words are those of the study file, docs/reference/study-file.md.
 """
 
+from ._areas import (
+    area_layers,
+    assign_layers,
+    object_information,
+    order_agreement,
+    receptive_fields,
+    rotation_invariance,
+)
 from ._banded import BandedRidgeCV
 from ._ceiling import half_corrected, noise_ceiling
 from ._cluster import cluster_test
@@ -48,6 +62,8 @@ from ._core import StereotaxError, __version__
 from ._depth import DepthDMD
 from ._in_context import InContextEncoder
 from ._kernel import KernelRidgeCV
+from ._latent import LatentFactors, ZeroInflatedGamma
+from ._localise import UnitLocaliser, selection_overlap
 from ._matching import match_units
 from ._moments import DepthMoments
 from ._nfas import NFAS
@@ -80,6 +96,7 @@ from ._stats import (
 )
 from ._study import Study
 from ._table import Table
+from ._transfer import transfer_matrix
 from ._uncertainty import gaussian_uncertainty, predictive_uncertainty
 
 __all__ = [
@@ -94,6 +111,7 @@ __all__ = [
     "Jacobians",
     "KernelRidgeCV",
     "LinearRegression",
+    "LatentFactors",
     "ModelSpace",
     "PCARegressionCV",
     "NFAS",
@@ -104,9 +122,13 @@ __all__ = [
     "StereotaxError",
     "Study",
     "Table",
+    "UnitLocaliser",
+    "ZeroInflatedGamma",
     "__version__",
     "above_null",
     "cluster_test",
+    "area_layers",
+    "assign_layers",
     "distances",
     "encoding_score",
     "gaussian_uncertainty",
@@ -121,6 +143,8 @@ __all__ = [
     "match_units",
     "noise_ceiling",
     "numerical_jacobians",
+    "object_information",
+    "order_agreement",
     "pairwise_permanova",
     "permanova",
     "permdisp",
@@ -129,12 +153,16 @@ __all__ = [
     "product_measure",
     "profile_consistency",
     "rank_accuracy",
+    "receptive_fields",
+    "rotation_invariance",
+    "selection_overlap",
     "silhouette",
     "snci",
     "spatial_score",
     "temporal_score",
     "top_k_retrieval",
     "training_means",
+    "transfer_matrix",
     "two_vs_two",
     "variance_partition",
 ]

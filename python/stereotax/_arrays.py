@@ -173,7 +173,10 @@ def to_numpy(values: Any, name: str) -> Array:
 
 #: Arguments that are names of things, so may be strings.
 _NAMES_ONLY = frozenset(
-    {"groups", "families", "strata", "ids", "runs", "stimulus_ids", "roi_names", "blocks"}
+    {
+        "groups", "families", "strata", "ids", "runs", "stimulus_ids", "roi_names", "blocks",
+        "regions", "areas", "objects", "clips",
+    }  # fmt: skip
 )
 
 

@@ -378,3 +378,60 @@ def context_curve(
     n_draws: int,
     seed: int,
 ) -> dict[str, Any]: ...
+def localise_units(
+    positive: list[_Array], negative: list[_Array], told: tuple[int, float, bool]
+) -> dict[str, Any]: ...
+def validate_units(
+    positive: list[_Array], negative: list[_Array], told: tuple[int, float, bool], n_splits: int, seed: int
+) -> dict[str, Any]: ...
+def selection_overlap(first: list[bool], second: list[bool], eligible: list[bool]) -> dict[str, Any]: ...
+def control_units(
+    t: list[float],
+    selected: list[bool],
+    n_units: int,
+    kind: str,
+    percentiles: tuple[float, float],
+    seed: int,
+) -> _Array: ...
+def transfer_matrix(
+    modalities: list[tuple[str, _Array, _Array, list[str]]],
+    alphas: list[float],
+    n_folds: int,
+    n_inner: int,
+    dimensions: list[int],
+    n_permutations: int,
+    block: int,
+    seed: int,
+) -> dict[str, Any]: ...
+def assign_layers(hierarchy: list[float], n_layers: int, lowest_layer: int) -> list[int]: ...
+def area_layers(
+    folds: list[_Array], areas: list[str], hierarchy: list[float], n_flips: int, seed: int
+) -> dict[str, Any]: ...
+def reverse_correlation(images: _Array, responses: _Array) -> _Array: ...
+def fit_receptive_fields(fields: _Array, grid: tuple[int, int], widest: float | None) -> dict[str, Any]: ...
+def rotation_invariance(
+    responses: _Array,
+    gray: list[float],
+    n_rotations: int,
+    n_pairs: int,
+    n_components: int,
+    cost: float,
+    seed: int,
+) -> dict[str, Any]: ...
+def object_information(
+    responses: _Array, objects: list[str], clips: list[str], n_folds: int, n_shuffles: int, seed: int
+) -> dict[str, Any]: ...
+def order_agreement(
+    measure: list[float], hierarchy: list[float], n_draws: int, seed: int
+) -> dict[str, Any]: ...
+def latent_factors(
+    residuals: _Array, n_factors: int, max_iterations: int, tolerance: float
+) -> dict[str, Any]: ...
+def latent_given_observed(
+    fitted: dict[str, Any], residuals: _Array, observed: list[bool], of_neurons: bool
+) -> _Array: ...
+def latent_log_likelihood(fitted: dict[str, Any], residuals: _Array) -> float: ...
+def fit_zero_inflated_gamma(y: _Array, loc: float) -> list[tuple[float, float, float]]: ...
+def zero_inflated_gamma(
+    y: _Array, parameters: list[tuple[float, float, float]], loc: float
+) -> tuple[_Array, list[float], list[float]]: ...

@@ -4,6 +4,7 @@
 //! of its own while the interpreter is free (`watch`), and hands back dictionaries of numbers and arrays.
 //! The public, documented names are in `python/stereotax/`.
 
+mod areas;
 mod arrays;
 mod banded;
 mod ceiling;
@@ -15,6 +16,8 @@ mod depth;
 mod error;
 mod in_context;
 mod kernel;
+mod latent;
+mod localise;
 mod matching;
 mod moments;
 mod nfas;
@@ -32,6 +35,7 @@ mod space;
 mod stats;
 mod study;
 mod tables;
+mod transfer;
 mod uncertainty;
 mod watch;
 
@@ -40,6 +44,11 @@ use pyo3::prelude::*;
 /// What `import stereotax` is made of; private.
 #[pymodule]
 mod _core {
+    #[pymodule_export]
+    use crate::areas::{
+        area_layers, assign_layers, fit_receptive_fields, object_information, order_agreement,
+        reverse_correlation, rotation_invariance,
+    };
     #[pymodule_export]
     use crate::banded::{banded_ridge_cv, simplex_draws};
     #[pymodule_export]
@@ -59,6 +68,13 @@ mod _core {
     use crate::in_context::{context_curve, decode_in_context, encode_in_context, weight_prior};
     #[pymodule_export]
     use crate::kernel::{kernel_matrix, kernel_ridge_cv};
+    #[pymodule_export]
+    use crate::latent::{
+        fit_zero_inflated_gamma, latent_factors, latent_given_observed, latent_log_likelihood,
+        zero_inflated_gamma,
+    };
+    #[pymodule_export]
+    use crate::localise::{control_units, localise_units, selection_overlap, validate_units};
     #[pymodule_export]
     use crate::matching::{component_regression, match_units};
     #[pymodule_export]
@@ -93,6 +109,8 @@ mod _core {
     };
     #[pymodule_export]
     use crate::study::{study_check, study_plan, study_results, study_run};
+    #[pymodule_export]
+    use crate::transfer::transfer_matrix;
     #[pymodule_export]
     use crate::uncertainty::{gaussian_uncertainty, predictive_uncertainty};
 

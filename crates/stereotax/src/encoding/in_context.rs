@@ -495,7 +495,8 @@ mod tests {
         let (x, y, w) = voxels(100, 200, 50);
         let weights = Mat::from_fn(E + 1, 200, |j, v| if j < E { w[(j, v)] } else { 1.0 });
         // Rank 4 of 30 dimensions can be told; along those the features come back.
-        let found = prior.decode(weights.as_ref(), y.as_ref(), &[1.0; 200]).unwrap();
+        let noise: Vec<f64> = (0..200).map(|v| 0.5 + 0.01 * v as f64).collect();
+        let found = prior.decode(weights.as_ref(), y.as_ref(), &noise).unwrap();
         let (said, truth) = (product(found.as_ref(), w.as_ref()), product(x.as_ref(), w.as_ref()));
         let r: Vec<f64> = (0..200).map(|v| pearson(said.col_as_slice(v), truth.col_as_slice(v))).collect();
         assert!(r.iter().all(|r| *r > 0.95), "{}", r.iter().fold(1.0, |m: f64, r| m.min(*r)));
@@ -503,11 +504,12 @@ mod tests {
         let (n, map) = (200, weights.get(..E, ..));
         let c = gram(prior.feature_root.transpose());
         let inverse = solve(c.as_ref(), Mat::<f64>::identity(E, E).as_ref());
-        let left = gram(map.transpose()) + inverse;
+        let weighed = Mat::from_fn(E, n, |j, v| map[(j, v)] / noise[v]);
+        let left = product(weighed.as_ref(), map.transpose()) + inverse;
         let rest = Mat::from_fn(n, 100, |v, i| {
             y[(i, v)] - 1.0 - (0..E).map(|j| w[(j, v)] * prior.feature_mean[j]).sum::<f64>()
         });
-        let slow = solve(left.as_ref(), product(map, rest.as_ref()).as_ref());
+        let slow = solve(left.as_ref(), product(weighed.as_ref(), rest.as_ref()).as_ref());
         let off = (0..100).flat_map(|i| (0..E).map(move |j| (i, j)));
         let off = off
             .map(|(i, j)| (found[(i, j)] - prior.feature_mean[j] - slow[(j, i)]).abs())

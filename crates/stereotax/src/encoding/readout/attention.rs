@@ -87,7 +87,7 @@ impl PoolingParams {
 pub struct PooledHeads {
     /// What features are standardised by.
     pub scale: ChannelScale,
-    /// Names of the groups, in order of first appearance.
+    /// Names of the groups, sorted.
     pub groups: Vec<String>,
     /// Group of each target.
     pub group_of: Vec<usize>,
