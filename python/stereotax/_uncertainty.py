@@ -92,7 +92,17 @@ def gaussian_uncertainty(
 ) -> PredictiveUncertainty:
     """Judge predictions that come as means and epistemic variances, such as a ridge posterior's.
 
-    As `predictive_uncertainty`, with `mean` and `variance` (n_samples, n_units) in place of passes.
+    Formula: as in `predictive_uncertainty`, with m and v as they are given.
+
+    Parameters
+    ----------
+    mean, variance : array (n_samples, n_units)
+        Predictions, and how uncertain the model is of them (v, at least 0, without residual noise).
+    truth, noise_variance, levels
+        As in `predictive_uncertainty`.
+
+    Returns: `PredictiveUncertainty`. Errors: `ValueError` for shapes that differ, NaN, negative variances,
+    and where v + σ² = 0. Cost: O(n_samples · n_units). Source: specs alignment-methods B19.
 
     Examples
     --------

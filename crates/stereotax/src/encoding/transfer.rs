@@ -29,7 +29,7 @@ use rayon::prelude::*;
 use super::reduce::check_finite;
 use super::{RidgeParams, RidgePlan};
 use crate::data::{Error, Fold, Folds, Monitor, Result, Runs};
-use crate::linalg::{column_means, cross, product, select_rows, svd};
+use crate::linalg::{column_means, cross, dot, product, select_rows, svd};
 use crate::stats::rng::Stream;
 use crate::stats::summary::{is_constant, mean, permutation_p, tie_tolerance};
 
@@ -233,7 +233,11 @@ impl Prepared {
     }
 }
 
-/// Predictions and responses of test folds, z-scored within each: r is their mean product.
+/// A block of rows: where it goes, where it comes from, and its length.
+type Moved = (usize, usize, usize);
+
+/// Predictions and responses of test folds, z-scored within each: r is their mean product. Test rows of a fold are
+/// neighbours (runs, or contiguous parts).
 struct Scored<'a> {
     predicted: Mat<f64>,
     observed: Mat<f64>,
@@ -266,16 +270,17 @@ impl<'a> Scored<'a> {
     }
 
     fn correlations(&self) -> Vec<f64> {
-        let order: Vec<usize> = (0..self.observed.nrows()).collect();
-        self.with_order(&order)
+        let whole: Vec<Moved> = self.folds.iter().map(|rows| (rows[0], rows[0], rows.len())).collect();
+        self.with_blocks(&whole)
     }
 
-    /// r with the observed row order[i] in the place of row i.
-    fn with_order(&self, order: &[usize]) -> Vec<f64> {
+    /// r with blocks of observed rows in other places.
+    fn with_blocks(&self, blocks: &[Moved]) -> Vec<f64> {
         (0..self.observed.ncols())
             .map(|v| {
                 let (p, y) = (self.predicted.col_as_slice(v), self.observed.col_as_slice(v));
-                let sum: f64 = p.iter().zip(order).map(|(p, &i)| p * y[i]).sum();
+                let of = |(to, from, len): &Moved| dot(&p[*to..to + len], &y[*from..from + len]);
+                let sum: f64 = blocks.iter().map(of).sum();
                 if self.defined[v] { sum / self.n } else { f64::NAN }
             })
             .collect()
@@ -300,13 +305,17 @@ impl<'a> Scored<'a> {
                 monitor.check()?;
                 let purpose = format!("transfer blocks {} {}", pair.0, pair.1);
                 let mut stream = Stream::new(params.seed, &purpose, k as u64);
-                let mut order: Vec<usize> = (0..self.observed.nrows()).collect();
+                let mut blocks: Vec<Moved> = Vec::new();
                 for rows in &self.folds {
-                    let mut blocks: Vec<&[usize]> = rows.chunks(params.block).collect();
-                    stream.shuffle(&mut blocks);
-                    blocks.concat().iter().zip(*rows).for_each(|(&from, &to)| order[to] = from);
+                    let mut own: Vec<&[usize]> = rows.chunks(params.block).collect();
+                    stream.shuffle(&mut own);
+                    let mut to = rows[0];
+                    for block in own {
+                        blocks.push((to, block[0], block.len()));
+                        to += block.len();
+                    }
                 }
-                let null = self.with_order(&order);
+                let null = self.with_blocks(&blocks);
                 let reached: Vec<bool> =
                     null.iter().zip(r).map(|(a, b)| *a >= b - tie_tolerance(*b)).collect();
                 Ok((reached, average(&null) >= observed - tie_tolerance(observed)))
