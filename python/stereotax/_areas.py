@@ -105,8 +105,8 @@ def area_layers(
     >>> found = sx.area_layers(scores, np.repeat(["V1", "LM", "AL"], 20), {"V1": 0, "LM": 1, "AL": 2})
     >>> found.layers[0]
     {'V1': 1, 'LM': 3, 'AL': 5}
-    >>> found.comparisons["p_value"].round(4)
-    array([0.0001, 0.0001, 0.1667])
+    >>> [round(float(p), 4) for p in found.comparisons["p_value"]]
+    [0.0001, 0.0001, 0.1667]
     """
     array = np.asarray(scores, dtype=np.float64)
     array = array[None] if array.ndim == 2 else array

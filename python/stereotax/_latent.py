@@ -57,7 +57,7 @@ class LatentFactors(Estimator):
     True
     """
 
-    def __init__(self, n_factors: int = 2, *, max_iterations: int = 500, tolerance: float = 1e-7) -> None:
+    def __init__(self, n_factors: int = 2, *, max_iterations: int = 1000, tolerance: float = 1e-9) -> None:
         self.n_factors = n_factors
         self.max_iterations = max_iterations
         self.tolerance = tolerance

@@ -23,9 +23,9 @@ def test_cross_scores_are_proportional_to_the_overlap():
     for overlap in (-0.7, 0.0, 0.5, 1.0):
         scores = sx.transfer_matrix(modalities(overlap), n_permutations=0).scores
         across = scores.where(train="stories", test="movies")
-        assert across["ratio"][0] == pytest.approx(overlap, abs=0.1)
+        assert across["ratio"][0] == pytest.approx(overlap, abs=0.15)
         within = scores.where(train="movies", test="movies")
-        assert within["ratio"][0] == 1 and within["r"][0] == pytest.approx(np.sqrt(0.5), abs=0.06)
+        assert within["ratio"][0] == 1 and within["r"][0] == pytest.approx(np.sqrt(0.5), abs=0.1)
         assert np.isnan(scores["p_value"]).all()
 
 
@@ -64,9 +64,14 @@ def test_scores_are_correlations_within_test_folds():
 def test_block_permutations_find_transfer_and_no_more():
     found = sx.transfer_matrix(modalities(0.6), n_permutations=199, seed=1).scores
     assert (found["p_value"] <= 0.005).all()
-    nulls = [sx.transfer_matrix(modalities(0.0, s), n_permutations=99, seed=s) for s in range(10)]
+    # Noise, not other weights: two random vectors of ten weights resemble each other by chance.
+    nulls = []
+    for seed in range(10):
+        data = modalities(0.0, seed)
+        data["movies"] = (data["movies"][0], np.random.default_rng(seed + 99).normal(size=(300, V)))
+        nulls.append(sx.transfer_matrix(data, n_permutations=99, seed=seed))
     p = np.concatenate([null.p_values["stories", "movies"] for null in nulls])
-    assert 0.05 < (p <= 0.2).mean() < 0.4
+    assert 0.12 < (p <= 0.2).mean() < 0.28
 
 
 def test_arguments_matter():

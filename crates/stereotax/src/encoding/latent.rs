@@ -31,9 +31,9 @@ const LEAST_NOISE: f64 = 1e-4;
 pub struct FactorParams {
     /// k.
     pub n_factors: usize,
-    /// Most rounds of EM. Default 500.
+    /// Most rounds of EM. Default 1000.
     pub max_iterations: usize,
-    /// A gain of the log-likelihood per sample and neuron below this ends EM. Default 10⁻⁷.
+    /// A gain of the log-likelihood per sample and neuron below this ends EM. Default 10⁻⁹.
     pub tolerance: f64,
 }
 

@@ -6,9 +6,9 @@
 //! size = π σ₁ σ₂                                                        in squared pixels
 //! ```
 //!
-//! a and b are solved for exactly at every step of L-BFGS on centre, ln σ₁, ln σ₂ and angle, from the largest |RF|
-//! with several widths; |a| is the strength, a may be negative (an OFF field). σ₁ ≥ σ₂, the angle is that of σ₁ from
-//! the x axis towards y, in (−90°, 90°]. A fit is kept if its centre lies inside the image, both σ are below a limit
+//! a and b are solved for exactly at every step of L-BFGS on centre, ln σ₁, ln σ₂ and angle, from the largest and the
+//! smallest value with several widths; |a| is the strength, a may be negative (an OFF field). σ₁ ≥ σ₂, the angle is
+//! that of σ₁ from the x axis towards y, in (−90°, 90°]. A fit is kept if its centre lies inside the image, both σ are below a limit
 //! (a quarter of the longer side by default) and above a quarter pixel, and its correlation with the RF is at least
 //! 0.35; else the reason is told.
 //!
@@ -26,7 +26,7 @@ use crate::stats::summary::{is_constant, mean, pearson};
 const LEAST_CORRELATION: f64 = 0.35;
 /// So is one whose smaller σ is below this: a single pixel.
 const LEAST_WIDTH: f64 = 0.25;
-/// Widths to start from, in pixels.
+/// Widths to start from, in pixels; and a third of the longer side.
 const STARTS: [f64; 3] = [1.0, 2.5, 6.0];
 
 /// The field of one neuron. Pixels are counted from 0, x to the right and y downwards.
@@ -126,13 +126,17 @@ fn fit(field: &[f64], grid: (usize, usize), widest: f64) -> ReceptiveField {
     if field.iter().any(|v| !v.is_finite()) || is_constant(field) {
         return nothing("the field is flat or undefined");
     }
-    let level = mean(field);
-    let peak = (0..field.len())
-        .fold(0, |b, p| if (field[p] - level).abs() > (field[b] - level).abs() { p } else { b });
-    let (x, y) = ((peak % grid.1) as f64, (peak / grid.1) as f64);
-    let best = STARTS
+    // ON fields begin at the largest value, OFF fields at the smallest; both are tried.
+    let largest = (0..field.len()).fold(0, |b, p| if field[p] > field[b] { p } else { b });
+    let smallest = (0..field.len()).fold(0, |b, p| if field[p] < field[b] { p } else { b });
+    let longest = grid.0.max(grid.1) as f64;
+    let widths: Vec<f64> = STARTS.iter().copied().chain([longest / 3.0]).collect();
+    let best = [largest, smallest]
         .iter()
-        .map(|w| lbfgs(&[x, y, w.ln(), w.ln(), 0.0], 300, 1e-8, |at| loss(field, grid.1, at)))
+        .flat_map(|&p| widths.iter().map(move |w| ((p % grid.1) as f64, (p / grid.1) as f64, w.ln())))
+        .map(|(x, y, w)| {
+            lbfgs(&[x, y, w, w, 0.0], 300, 1e-8, |at| walled(loss(field, grid.1, at), at, longest))
+        })
         .fold(None, |best: Option<crate::linalg::Minimum>, next| match best {
             Some(best) if best.value <= next.value => Some(best),
             _ => Some(next),
@@ -193,6 +197,17 @@ fn line(x: &[f64], y: &[f64]) -> (f64, f64) {
     let along: f64 = x.iter().map(|x| (x - mx).powi(2)).sum();
     let slope = if along > 0.0 { across / along } else { 0.0 };
     (slope, my - slope * mx)
+}
+
+/// The loss, and more where a width exceeds the longer side: a Gaussian without end is a parabola, which fits
+/// whatever is smooth.
+fn walled((mut value, mut gradient): (f64, Vec<f64>), at: &[f64], longest: f64) -> (f64, Vec<f64>) {
+    for k in [2, 3] {
+        let out = (at[k] - longest.ln()).max(0.0);
+        value += out * out;
+        gradient[k] += 2.0 * out;
+    }
+    (value, gradient)
 }
 
 /// Unexplained share of the field's variance, and its slope; a and b do not move, they are at their best.
@@ -306,6 +321,12 @@ mod tests {
         ];
         let found = fit_receptive_fields(fields(&of).as_ref(), GRID, None, &Monitor::silent()).unwrap();
         let reasons: Vec<&str> = found.iter().map(|f| f.reason.as_deref().unwrap_or("kept")).collect();
+        // Wide, not endless.
+        assert!(
+            (found[3].widths.0 - 12.0).abs() < 0.1 && (found[3].widths.1 - 11.0).abs() < 0.1,
+            "{:?}",
+            found[3]
+        );
         assert!(reasons[0] != "kept" && found.iter().all(|f| f.size.is_nan()), "{reasons:?}");
         assert!(
             reasons[1].contains("flat") && reasons[2].contains("outside") && reasons[3].contains("above 8"),

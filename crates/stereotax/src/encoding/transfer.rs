@@ -487,7 +487,10 @@ mod tests {
     fn a_null_in_blocks_is_uniform_and_transfer_stands_out() {
         let params = TransferParams { n_permutations: 199, ..TransferParams::default() };
         let runs = Runs::from_lengths(&["a".into(), "b".into(), "c".into(), "d".into()], &[100; 4]).unwrap();
-        let none = measure(&planted(0.0), &runs, &params);
+        // Noise, not other weights: two random vectors of twelve weights resemble each other by chance.
+        let mut data = planted(0.0);
+        data[1].1 = noise(400, 40, 80);
+        let none = measure(&data, &runs, &params);
         assert_eq!(none.n_folds, [4, 4]);
         let p = &none.cells[1].p_values;
         let below = p.iter().filter(|p| **p <= 0.2).count();
