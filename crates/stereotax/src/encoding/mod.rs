@@ -58,7 +58,6 @@ pub use object_codes::{
     rotation_invariance,
 };
 pub use partition::{Partition, partition_of_r2, product_measure, variance_partition};
-pub use partition::{Partition, product_measure, variance_partition};
 pub use pls::{PlsFit, PlsParams, PlsPrediction, pls, pls_of_folds};
 pub use profile::{
     EncodingScore, HalfTime, Place, PlaceRule, SpatialParams, SpatialScore, TemporalScore, above_null,
