@@ -133,9 +133,6 @@ class RidgeCV(LinearModel):
                 "hint: check that features and rows belong together"
             )
         alphas = self._grid()
-        precision = features.dtype
-        if isinstance(self.cv, str) and self.cv == "gcv":  # squared errors come from differences
-            features, targets = features.astype(np.float64), targets.astype(np.float64)
         scale = _deviations(features) if flag(self.scale, "scale") else None
         found = _core.ridge_cv(
             features if scale is None else (features / scale).astype(features.dtype),
@@ -152,10 +149,7 @@ class RidgeCV(LinearModel):
         if self.store_cv_predictions:
             held_out: Array = found["held_out"]
             self.cv_predictions_ = held_out[:, 0] if self._one_target else held_out
-        if isinstance(self.cv, str) and self.cv == "gcv" and found["rank"] >= len(features) - 1:
-            _refuse_rounding(alphas, 1.0 if self.alpha_scale == "mean_square" else found["mean_square"])
-        coef = found["coef"] if scale is None else (found["coef"].T / scale).T
-        self.coef_ = coef.astype(precision, copy=False)
+        self.coef_ = found["coef"] if scale is None else (found["coef"].T / scale).T.astype(features.dtype)
         self.intercept_ = found["intercept"]
         self.alpha_: Array = found["alpha"]
         self.best_score_: Array = found["score"]
@@ -247,16 +241,6 @@ def _deviations(features: Array) -> Array:
     deviations: Array = features.std(axis=0, dtype=np.float64)
     rounding = 10 * np.finfo(features.dtype).eps * np.abs(features.mean(axis=0, dtype=np.float64))
     return np.where(deviations > rounding, deviations, 1.0)
-
-
-def _refuse_rounding(alphas: list[float], mean_square: float) -> None:
-    """What a fit leaves of the samples is known to 10⁻¹⁶; "gcv" divides it by about (alpha/mean square)²."""
-    if any(0 < alpha < 1e-6 * mean_square for alpha in alphas):
-        raise ValueError(
-            f"`alphas` has {min(alpha for alpha in alphas if alpha > 0):.3g}, but penalties of at least "
-            f"{1e-6 * mean_square:.3g} expected for cv='gcv' with as many units as samples: below, scores "
-            "are rounding\nhint: cv='loo' has no such bound"
-        )
 
 
 def _status(targets: Array, alphas: Array, scores: Array, grid: Array, by_samples: bool) -> list[str | None]:

@@ -167,7 +167,7 @@ def test_scores_of_generalised_cross_validation_are_never_rounding():
     centred, targets = WIDE - WIDE.mean(axis=0), y - y.mean(axis=0)
     w, U = np.linalg.eigh(centred @ centred.T)
     w, U = w[1:], U[:, 1:]  # without the direction of the mean
-    for multiple in (1e-6, 1e-5, 1e-3, 1.0):
+    for multiple in (1e-8, 1e-6, 1e-5, 1e-3, 1.0):
         share = 1 / (1 + w / (multiple * w.sum() / 20))  # α/(w + α)
         rest = ((share[:, None] * (U.T @ targets)) ** 2).sum(axis=0) / share.sum() ** 2
         truth = 1 - rest * 19**2 / (targets**2).sum(axis=0)
@@ -176,10 +176,6 @@ def test_scores_of_generalised_cross_validation_are_never_rounding():
         single = sx.RidgeCV(multiple, cv="gcv").fit(WIDE.astype("f4"), y.astype("f4"))
         np.testing.assert_allclose(single.best_score_, truth, atol=2e-3)
         assert single.coef_.dtype == np.float32
-    for scale, alphas in (("mean_square", [1e-9, 1]), ("absolute", [1e-7, 1e3])):
-        with pytest.raises(ValueError, match="scores are rounding"):
-            sx.RidgeCV(alphas, cv="gcv", alpha_scale=scale).fit(WIDE, y)
-    sx.RidgeCV([1e-9, 1], cv="gcv").fit(X, Y)  # fewer units than samples: all is well
 
 
 def test_units_that_repeat_one_another_share_their_weight():
