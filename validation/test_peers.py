@@ -175,9 +175,9 @@ def test_tfce_of_nilearn():
     volume = 8 * gaussian_filter(rng.normal(size=(9, 10, 8)), 1.2)
     mask = np.ones(volume.shape, bool)
     ours = sx.cluster_test(volume[mask], null=np.zeros((1, mask.sum())), mask=mask).tfce
-    step = 1e-3
+    step = np.abs(volume).max() / 900  # it takes no more than 1000 steps
     theirs = calculate_tfce(volume[..., None], generate_binary_structure(3, 1), E=0.5, H=2, dh=step)
-    np.testing.assert_allclose(ours, step * theirs[mask][:, 0], atol=0.005 * np.abs(ours).max())
+    np.testing.assert_allclose(ours, step * theirs[mask][:, 0], rtol=0.02, atol=0.002 * np.abs(ours).max())
 
 
 def test_banded_search_of_himalaya():
