@@ -89,21 +89,29 @@ pub fn predictive_uncertainty(
         same_shape("samples", *sample, truth)?;
         check_finite(*sample, "samples")?;
     }
-    let columns: Vec<(Vec<f64>, Vec<f64>)> = (0..truth.ncols())
+    // By rows, as NumPy's arrays lie.
+    let rows: Vec<(Vec<f64>, Vec<f64>)> = (0..truth.nrows())
         .into_par_iter()
-        .map(|j| {
-            let over = |i: usize| {
-                // Differences from the first pass: passes that agree have no variance at all.
-                let first = samples[0][(i, j)];
-                let shift = samples.iter().map(|s| s[(i, j)] - first).sum::<f64>() / t as f64;
-                let squares: f64 = samples.iter().map(|s| (s[(i, j)] - first - shift).powi(2)).sum();
-                (first + shift, squares / (t - 1) as f64)
-            };
-            (0..truth.nrows()).map(over).unzip()
+        .map(|i| {
+            // Differences from the first pass: passes that agree have no variance at all.
+            let first: Vec<f64> = samples[0].row(i).iter().copied().collect();
+            let mut shift = vec![0.0; first.len()];
+            for sample in samples {
+                let values = sample.row(i).iter().zip(&first);
+                shift.iter_mut().zip(values).for_each(|(sum, (s, f))| *sum += s - f);
+            }
+            shift.iter_mut().for_each(|sum| *sum /= t as f64);
+            let mut squares = vec![0.0; first.len()];
+            for sample in samples {
+                let values = sample.row(i).iter().zip(first.iter().zip(&shift));
+                squares.iter_mut().zip(values).for_each(|(sum, (s, (f, d)))| *sum += (s - f - d).powi(2));
+            }
+            squares.iter_mut().for_each(|sum| *sum /= (t - 1) as f64);
+            (first.iter().zip(&shift).map(|(f, d)| f + d).collect(), squares)
         })
         .collect();
-    let mean = Mat::from_fn(truth.nrows(), truth.ncols(), |i, j| columns[j].0[i]);
-    let epistemic = Mat::from_fn(truth.nrows(), truth.ncols(), |i, j| columns[j].1[i]);
+    let mean = Mat::from_fn(truth.nrows(), truth.ncols(), |i, j| rows[i].0[j]);
+    let epistemic = Mat::from_fn(truth.nrows(), truth.ncols(), |i, j| rows[i].1[j]);
     gaussian_uncertainty(mean.as_ref(), epistemic.as_ref(), truth, noise_variance, levels)
 }
 
