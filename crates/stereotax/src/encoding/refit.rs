@@ -269,7 +269,7 @@ mod tests {
 
     fn fold_plans(x: &Mat<f64>) -> (Vec<Fold>, Vec<RidgePlan>) {
         let names: Vec<String> = (0..4).map(|i| format!("part {i}")).collect();
-        let runs = Runs::from_lengths(&names, &vec![x.nrows() / 4; 4]).unwrap();
+        let runs = Runs::from_lengths(&names, &[x.nrows() / 4; 4]).unwrap();
         let folds: Vec<Fold> = Folds::leave_one_run_out(&runs).unwrap().iter().cloned().collect();
         let rows = |rows: &[usize]| select_rows(x.as_ref(), rows);
         let plan = |fold: &Fold| {
