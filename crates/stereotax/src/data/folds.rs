@@ -103,6 +103,33 @@ pub struct Fold {
     pub test: Vec<usize>,
 }
 
+impl Fold {
+    /// Refuse a fold that names rows beyond `n`, or a row on both sides, or too few rows on either.
+    ///
+    /// `kind` tells a reader which folds these are ("inner fold").
+    pub fn check(&self, kind: &str, n: usize, least_train: usize, least_test: usize) -> Result<()> {
+        let outside = self.train.iter().chain(&self.test).any(|&i| i >= n);
+        let shared = self.test.iter().any(|i| self.train.binary_search(i).is_ok());
+        if !outside && !shared && self.train.len() >= least_train && self.test.len() >= least_test {
+            return Ok(());
+        }
+        let why = match (outside, shared) {
+            (true, _) => ", some beyond the last",
+            (_, true) => ", some on both sides",
+            _ => "",
+        };
+        Err(Error::Invalid {
+            what: format!("{kind} `{}`", self.name),
+            expected: format!(
+                "at least {least_train} training and {least_test} held-out rows of 0…{}, none on both sides",
+                n.saturating_sub(1)
+            ),
+            found: format!("{} training and {} held-out rows{why}", self.train.len(), self.test.len()),
+            hint: "folds name training rows, counted from 0; use fewer folds where they are small".into(),
+        })
+    }
+}
+
 /// A cross-validation scheme in which every sample is held out at most once.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct Folds {

@@ -244,19 +244,7 @@ fn check(x: MatRef<f64>, y: MatRef<f64>, inner: &[Fold]) -> Result<()> {
     }
     check_finite(x, "features")?;
     check_finite(y, "targets")?;
-    for fold in inner {
-        let outside = fold.train.iter().chain(&fold.test).any(|&i| i >= n);
-        let shared = fold.test.iter().any(|i| fold.train.binary_search(i).is_ok());
-        if outside || shared || fold.train.len() < 2 || fold.test.is_empty() {
-            return Err(Error::Invalid {
-                what: format!("inner fold `{}`", fold.name),
-                expected: "2 training rows at least and 1 held-out row, none in both".into(),
-                found: format!("{} and {} rows of {n}", fold.train.len(), fold.test.len()),
-                hint: "folds name training rows, counted from 0".into(),
-            });
-        }
-    }
-    Ok(())
+    inner.iter().try_for_each(|fold| fold.check("inner fold", n, 2, 1))
 }
 
 #[cfg(test)]

@@ -167,19 +167,7 @@ fn check(x: MatRef<f64>, y: MatRef<f64>, folds: &[Fold]) -> Result<()> {
     }
     check_finite(x, "units")?;
     check_finite(y, "targets")?;
-    for fold in folds {
-        let outside = fold.train.iter().chain(&fold.test).any(|&i| i >= n);
-        let shared = fold.test.iter().any(|i| fold.train.binary_search(i).is_ok());
-        if outside || shared || fold.train.len() < 3 || fold.test.len() < 3 {
-            return Err(Error::Invalid {
-                what: format!("fold `{}`", fold.name),
-                expected: "3 training and 3 held-out rows at least, none in both".into(),
-                found: format!("{} and {} rows of {n}", fold.train.len(), fold.test.len()),
-                hint: "a correlation needs 3 rows; use fewer folds".into(),
-            });
-        }
-    }
-    Ok(())
+    folds.iter().try_for_each(|fold| fold.check("fold", n, 3, 3))
 }
 
 #[cfg(test)]

@@ -749,19 +749,7 @@ fn check<T: Real>(
         let expected = if inner.is_empty() { "2 folds" } else { "none without selection by folds" };
         return invalid("inner folds", expected, inner.len().to_string(), "give folds, or leave one out");
     }
-    for fold in inner {
-        let outside = fold.train.iter().chain(&fold.test).any(|&i| i >= n);
-        let shared = fold.test.iter().any(|i| fold.train.binary_search(i).is_ok());
-        if outside || shared || fold.train.len() < 2 || fold.test.is_empty() {
-            return invalid(
-                &format!("inner fold `{}`", fold.name),
-                "2 training rows at least and 1 held-out row, none in both",
-                format!("{} and {} rows of {n}", fold.train.len(), fold.test.len()),
-                "folds name training rows, counted from 0",
-            );
-        }
-    }
-    Ok(())
+    inner.iter().try_for_each(|fold| fold.check("inner fold", n, 2, 1))
 }
 
 #[cfg(test)]
@@ -964,7 +952,7 @@ mod tests {
         let mut overlapping = folds(30, 0);
         let row = overlapping[0].train[0];
         overlapping[0].test.push(row);
-        assert!(refusal(&good, &overlapping).contains("none in both"));
+        assert!(refusal(&good, &overlapping).contains("none on both"));
         let stop = std::sync::atomic::AtomicBool::new(true);
         let stopped =
             search_kernels(&views(&given), y.as_ref(), &folds(30, 0), &good, &Monitor::stoppable(&stop));

@@ -1103,20 +1103,7 @@ fn check_design<T: Real>(
             hint: "give inner folds, or a grid of one penalty".into(),
         });
     }
-    for fold in inner {
-        let n = x_train.nrows();
-        let out_of_range = fold.train.iter().chain(&fold.test).any(|&i| i >= n);
-        let shared = fold.test.iter().any(|i| fold.train.binary_search(i).is_ok());
-        if out_of_range || shared || fold.train.len() < 2 || fold.test.len() < 2 {
-            return Err(Error::Invalid {
-                what: format!("inner fold {}", fold.name),
-                expected: format!("at least 2 rows of 0…{} on each side, none on both", n - 1),
-                found: format!("{} training and {} test rows", fold.train.len(), fold.test.len()),
-                hint: "build inner folds from the outer training rows only".into(),
-            });
-        }
-    }
-    Ok(())
+    inner.iter().try_for_each(|fold| fold.check("inner fold", x_train.nrows(), 2, 2))
 }
 
 #[cfg(test)]
