@@ -50,7 +50,11 @@ $(VENV)/.oracles: $(VENV)/.ready python/requirements/oracles.txt
 calibrate:
 	STEREOTAX_CALIBRATE=1 cargo test --release -p stereotax --test calibrate_stats --test adaptive
 
-bench: $(VENV)/.oracles
+$(VENV)/.bench: $(VENV)/.oracles python/requirements/bench.txt
+	$(BIN)/python -m pip install --quiet -r python/requirements/bench.txt
+	touch $@
+
+bench: $(VENV)/.bench
 	$(BIN)/maturin develop --quiet --release
 	$(BIN)/python benches/peers/run.py
 

@@ -15,7 +15,8 @@ shallow to deep. Time is in seconds.
   training layers predict best.
 - `encoding_test`: p-values of encoding scores by refits to permuted responses, and over all targets.
 - `variance_partition`, `product_measure`: what sets of features explain alone and together.
-- `noise_ceiling`, `half_corrected`: how well any model could do, and scores corrected for noise.
+- `noise_ceiling`, `half_corrected`, `feve`, `extrapolated_ceiling`: how well any model could do, and scores
+  corrected for noise.
 - `two_vs_two`, `rank_accuracy`, `top_k_retrieval`: whether predictions find their own stimulus;
   `training_means`: what to take from both sides first.
 - `distances`, `permanova`, `pairwise_permanova`, `permdisp`, `silhouette`: tests between groups of models.
@@ -60,6 +61,7 @@ from ._cluster import cluster_test
 from ._components import LinearRegression, PCARegressionCV
 from ._core import StereotaxError, __version__
 from ._depth import DepthDMD
+from ._explained import extrapolated_ceiling, feve
 from ._in_context import InContextEncoder
 from ._kernel import KernelRidgeCV
 from ._latent import LatentFactors, ZeroInflatedGamma
@@ -133,6 +135,8 @@ __all__ = [
     "encoding_score",
     "gaussian_uncertainty",
     "encoding_test",
+    "extrapolated_ceiling",
+    "feve",
     "half_corrected",
     "half_time",
     "jacobian_nonlinearity",

@@ -167,6 +167,10 @@ def cluster_test(
     n_draws: int,
     seed: int,
 ) -> dict[str, Any]: ...
+def feve(predicted: _Array, repeats: list[_Array], least: float) -> dict[str, Any]: ...
+def extrapolated_ceiling(
+    n_subjects: list[float], values: _Array, n_bootstraps: int, seed: int
+) -> dict[str, Any]: ...
 def noise_ceiling(
     repeats: list[_Array],
     runs: list[str] | None,

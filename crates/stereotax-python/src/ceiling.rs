@@ -5,6 +5,7 @@ use pyo3::prelude::*;
 use pyo3::types::PyDict;
 use stereotax::data::Runs;
 use stereotax::stats::ceiling::{self, CeilingKind, CeilingParams};
+use stereotax::stats::{extrapolated, feve as of_trials};
 
 use crate::arrays::{Matrix, to_array};
 use crate::convert::dict;
@@ -82,5 +83,49 @@ pub fn half_corrected<'py>(
         "raw": PyArray1::from_vec(py, found.raw),
         "predicted_reliability": PyArray1::from_vec(py, found.predicted_reliability),
         "observed_reliability": PyArray1::from_vec(py, found.observed_reliability),
+    }))
+}
+
+/// The fraction of explainable variance explained.
+#[pyfunction]
+#[pyo3(signature = (predicted, repeats, least))]
+pub fn feve<'py>(
+    py: Python<'py>,
+    predicted: &Bound<'py, PyAny>,
+    repeats: Vec<Bound<'py, PyAny>>,
+    least: f64,
+) -> Result<Bound<'py, PyDict>> {
+    let predicted = Matrix::new("predicted", predicted)?;
+    let repeats = repeats.iter().map(|r| Matrix::new("repeats", r)).collect::<Result<Vec<_>>>()?;
+    let views: Vec<_> = repeats.iter().map(Matrix::view).collect();
+    let predicted = predicted.view();
+    let found = watch::run(py, |_| of_trials::feve(predicted, &views, least))?;
+    Ok(dict!(py, {
+        "score": PyArray1::from_vec(py, found.values),
+        "fev": PyArray1::from_vec(py, found.fev),
+    }))
+}
+
+/// A ceiling at infinitely many subjects.
+#[pyfunction]
+#[pyo3(signature = (n_subjects, values, n_bootstraps, seed))]
+pub fn extrapolated_ceiling<'py>(
+    py: Python<'py>,
+    n_subjects: Vec<f64>,
+    values: &Bound<'py, PyAny>,
+    n_bootstraps: usize,
+    seed: u64,
+) -> Result<Bound<'py, PyDict>> {
+    let values = Matrix::new("ceilings", values)?;
+    let values = values.view();
+    let found =
+        watch::run(py, |_| extrapolated::extrapolated_ceiling(&n_subjects, values, n_bootstraps, seed))?;
+    Ok(dict!(py, {
+        "ceiling": found.ceiling,
+        "scale": found.scale,
+        "lower": found.lower,
+        "upper": found.upper,
+        "n_defined": found.n_defined,
+        "reason": found.reason,
     }))
 }

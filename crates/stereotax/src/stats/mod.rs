@@ -5,6 +5,8 @@ pub mod ceiling;
 pub mod cluster;
 pub mod convergence;
 pub mod distance;
+pub mod extrapolated;
+pub mod feve;
 pub mod multiplicity;
 pub mod null_draws;
 pub mod ordination;
