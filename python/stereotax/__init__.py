@@ -8,6 +8,7 @@ shallow to deep. Time is in seconds.
 - `ModelSpace`: many models as points in the coordinates of the brain, and tests between their groups.
 - `RidgeCV`, `KernelRidgeCV`, `BandedRidgeCV`, `PLSRegression`, `LinearRegression`, `PCARegressionCV`:
   encoding models of many targets; `prediction_score`: how well they predict.
+- `StackedRidgeCV`: all layers of a network, weighed for each target.
 - `match_units`: units of a model paired with units of a brain.
 - `SparseRandomProjection`, `GaussianRandomProjection`, `johnson_lindenstrauss_size`: fewer features, the
   same distances.
@@ -87,6 +88,7 @@ from ._retrieval import rank_accuracy, top_k_retrieval, two_vs_two
 from ._ridge import RidgeCV
 from ._score import prediction_score, training_means
 from ._space import ModelSpace
+from ._stacking import StackedRidgeCV
 from ._stats import (
     distances,
     pairwise_permanova,
@@ -122,6 +124,7 @@ __all__ = [
     "RidgeCV",
     "SparseRandomProjection",
     "StereotaxError",
+    "StackedRidgeCV",
     "Study",
     "Table",
     "UnitLocaliser",

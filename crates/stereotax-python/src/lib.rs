@@ -84,7 +84,7 @@ mod _core {
     #[pymodule_export]
     use crate::nonlinearity::{kernel_jacobians, linear_surrogate, mlp_jacobians, nonlinearity_of_array};
     #[pymodule_export]
-    use crate::partition::{product_measure, variance_partition};
+    use crate::partition::{product_measure, stack_held_out, variance_partition};
     #[pymodule_export]
     use crate::pls::{pls, pls_folds};
     #[pymodule_export]

@@ -49,3 +49,20 @@ pub fn product_measure<'py>(
     let found = watch::run(py, |_| encoding::product_measure(observed, &views, &folds))?;
     Ok(to_array(py, found.as_ref())?.into_any())
 }
+
+/// Weights of held-out predictions (candidates × targets).
+#[pyfunction]
+#[pyo3(signature = (observed, predictions))]
+pub fn stack_held_out<'py>(
+    py: Python<'py>,
+    observed: &Bound<'py, PyAny>,
+    predictions: Vec<Bound<'py, PyAny>>,
+) -> Result<Bound<'py, PyAny>> {
+    let observed = Matrix::new("y", observed)?;
+    let predictions =
+        predictions.iter().map(|p| Matrix::new("predictions", p)).collect::<Result<Vec<_>>>()?;
+    let views: Vec<_> = predictions.iter().map(Matrix::view).collect();
+    let observed = observed.view();
+    let found = watch::run(py, |_| encoding::stack_held_out(observed, &views))?;
+    Ok(to_array(py, found.as_ref())?.into_any())
+}

@@ -77,7 +77,7 @@ pub use ridge::{
     Selection, Space,
 };
 pub use select::{Candidate, Choice, RoiChoice, choose, choose_per_target};
-pub use stacking::{simplex_least_squares, stack_weights, stacked};
+pub use stacking::{simplex_least_squares, stack_held_out, stack_weights, stacked};
 pub use transfer::{Modality, Transfer, TransferCell, TransferParams, transfer_matrix};
 pub use uncertainty::{PerUnit, PredictiveUncertainty, gaussian_uncertainty, predictive_uncertainty};
 pub use zero_inflated_gamma::ZeroInflatedGamma;

@@ -27,6 +27,7 @@ use faer::{Mat, MatRef};
 use rayon::prelude::*;
 
 use super::nested::{FoldPrediction, InnerPredictions};
+use super::reduce::check_finite;
 use crate::data::{Error, Result};
 use crate::linalg::{dot, solve};
 
@@ -90,6 +91,39 @@ fn on_support(p: &Mat<f64>, q: &[f64], support: &[usize]) -> Vec<f64> {
     let right = Mat::from_fn(k + 1, 1, |i, _| if i < k { q[support[i]] } else { 1.0 });
     let solved = solve(system.as_ref(), right.as_ref());
     (0..k).map(|i| solved[(i, 0)]).collect()
+}
+
+/// Weights of each target by itself (C × targets) that make the squared error of the weighted held-out
+/// predictions least; columns sum to 1.
+///
+/// With errors e_c = y − p_c: argmin aᵀEᵀE a over a ≥ 0, Σ a = 1 (Breiman 1996). NaN for a target
+/// whose predictions are not all finite. Errors: no candidate, other shapes, responses that are not finite.
+pub fn stack_held_out(responses: MatRef<f64>, predictions: &[MatRef<f64>]) -> Result<Mat<f64>> {
+    let (n, n_targets) = (responses.nrows(), responses.ncols());
+    let odd = predictions.iter().find(|p| (p.nrows(), p.ncols()) != (n, n_targets));
+    if predictions.is_empty() || odd.is_some() || n == 0 {
+        return Err(Error::Shape {
+            what: "predictions".into(),
+            expected: format!("at least one array of {n} × {n_targets} (as the responses)"),
+            found: odd.map_or("none".into(), |p| format!("{} × {}", p.nrows(), p.ncols())),
+            hint: "give the held-out predictions of every candidate for the same rows".into(),
+        });
+    }
+    check_finite(responses, "responses")?;
+    let n_candidates = predictions.len();
+    let weights: Vec<Vec<f64>> = (0..n_targets)
+        .into_par_iter()
+        .map(|j| {
+            let errors: Vec<Vec<f64>> =
+                predictions.iter().map(|p| (0..n).map(|i| responses[(i, j)] - p[(i, j)]).collect()).collect();
+            if errors.iter().flatten().any(|e| !e.is_finite()) {
+                return vec![f64::NAN; n_candidates];
+            }
+            let products = Mat::from_fn(n_candidates, n_candidates, |c, d| dot(&errors[c], &errors[d]));
+            simplex_least_squares(products.as_ref(), &vec![0.0; n_candidates])
+        })
+        .collect();
+    Ok(Mat::from_fn(n_candidates, n_targets, |c, j| weights[j][c]))
 }
 
 /// Weights of the candidates (C × targets) from their inner predictions; columns sum to 1.
@@ -338,6 +372,29 @@ mod tests {
         let n = q.len();
         let power: f64 = (0..n).map(|i| (0..n).map(|j| a[i] * p[(i, j)] * a[j]).sum::<f64>()).sum();
         power - 2.0 * a.iter().zip(q).map(|(a, q)| a * q).sum::<f64>()
+    }
+
+    #[test]
+    fn held_out_predictions_are_weighed_target_by_target() {
+        // Errors (1, 0), (0, 1): half each. (1, 1), (2, 2): all to the first. (2, −1), (−1, 2): aᵀ[5 −4; −4 5]a, half
+        // each; a candidate that is not finite leaves its target without weights.
+        let y = Mat::from_fn(2, 4, |_, _| 1.0);
+        let errors = [
+            [[1.0, 0.0], [1.0, 1.0], [2.0, -1.0], [0.0, 0.0]],
+            [[0.0, 1.0], [2.0, 2.0], [-1.0, 2.0], [f64::NAN, 0.0]],
+        ];
+        let predictions: Vec<Mat<f64>> =
+            errors.iter().map(|of| Mat::from_fn(2, 4, |i, j| 1.0 - of[j][i])).collect();
+        let views: Vec<MatRef<f64>> = predictions.iter().map(|p| p.as_ref()).collect();
+        let found = stack_held_out(y.as_ref(), &views).unwrap();
+        for (j, first) in [0.5, 1.0, 0.5].into_iter().enumerate() {
+            assert!(
+                (found[(0, j)] - first).abs() < 1e-9 && (found[(1, j)] + first - 1.0).abs() < 1e-9,
+                "{j}"
+            );
+        }
+        assert!(found[(0, 3)].is_nan());
+        assert!(stack_held_out(y.as_ref(), &[]).is_err());
     }
 
     #[test]
