@@ -17,8 +17,8 @@ class StackedRidgeCV(Estimator):
     """Predict from all layers of a network by a weighted mean of the ridge predictions of each.
 
     Formula: with e_l the held-out errors of layer l, ``min_a ‖Σ_l a_l e_l‖²`` over ``a ≥ 0, Σ a = 1``, each
-    target by itself; predictions are ``Σ_l a_l ŷ_l``. The weights read predictions of held-out samples only, so a layer
-    with many units gets no advantage from fitting its own samples.
+    target by itself; predictions are ``Σ_l a_l ŷ_l``. The weights read predictions of held-out samples only,
+    so a layer with many units gets no advantage from fitting its own samples.
 
     Parameters
     ----------
