@@ -250,18 +250,18 @@ fn draws_flops(benchmark: &BenchmarkInput, params: &EvaluateParams) -> f64 {
     null + bootstrap
 }
 
-const NULL_WEIGHT: f64 = 3.5;
+const NULL_WEIGHT: f64 = 2.0;
 /// Copies, moments and conversions of one sample and target in one fold, on the same scale.
-const SAMPLE_WEIGHT: f64 = 440.0;
-/// One direction at one penalty under generalised cross-validation: a division, and few sums.
-const GCV_WEIGHT: f64 = 44.0;
+const SAMPLE_WEIGHT: f64 = 220.0;
+/// One direction at one penalty under generalised cross-validation: a square, and its share of a product.
+const GCV_WEIGHT: f64 = 4.0;
 /// Products with one tile of targets, with what inner folds make of a tile, and with all penalties of a tile at
 /// once: the wider, the faster. A forecast takes for granted a third of the rate of a square product.
-const NARROW: f64 = 0.7;
-const INNER: f64 = 0.6;
-const WIDE: f64 = 0.4;
-/// Decompositions run below that rate.
-const SHARED: f64 = 1.4;
+const NARROW: f64 = 0.4;
+const INNER: f64 = 0.35;
+const WIDE: f64 = 0.25;
+/// Decompositions, and Gram matrices of wide layers.
+const SHARED: f64 = 0.8;
 
 fn cell_bytes(rois: f64, folds: f64, n: f64, params: &EvaluateParams, draws: bool) -> f64 {
     let kept = if draws { 4.0 * (n + (params.n_bootstraps + params.n_shifts) as f64) } else { 0.0 };
