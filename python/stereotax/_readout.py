@@ -11,7 +11,7 @@ from . import _core
 from ._arrays import COUNT, SEED, Array, as_matrix, as_names, as_number, whole
 from ._base import Estimator
 from ._folds import as_folds
-from ._linear import LinearModel
+from ._linear import LinearModel, r2_score
 
 _Shape = tuple[int, tuple[int, int] | None]
 
@@ -247,13 +247,10 @@ class _PooledReadout(Estimator):
 
     def score(self, X: Any, y: Any) -> Array:
         """R² of each target on other samples: 1 is perfect, 0 as good as their mean, no lower bound."""
-        predicted = self.predict(X)
-        observed = np.asarray(y, dtype=float).reshape(predicted.shape)
-        total = ((observed - observed.mean(axis=0)) ** 2).sum(axis=0)
-        with np.errstate(divide="ignore", invalid="ignore"):
-            return np.where(total > 0, 1 - ((observed - predicted) ** 2).sum(axis=0) / total, np.nan)
+        return r2_score(self.predict(X), y)
 
     def _say(self, X: Any) -> tuple[Array, list[Array]]:
+        """Predictions and attention maps: each readout has its own."""
         raise NotImplementedError
 
     def _regions(self, regions: Any, y: Any) -> list[str]:

@@ -10,6 +10,7 @@ import numpy as np
 from . import _core
 from ._arrays import Array, as_matrix
 from ._base import Estimator
+from ._linear import r2_score
 from ._ridge import RidgeCV
 
 
@@ -86,11 +87,4 @@ class StackedRidgeCV(Estimator):
 
     def score(self, layers: Sequence[Any], y: Any) -> Array:
         """R² of each target on other samples: 1 is perfect, 0 as good as their mean, no lower bound."""
-        predicted = self.predict(layers)
-        observed = np.asarray(y, dtype=float)
-        if observed.shape != predicted.shape:
-            raise ValueError(f"`y` is {observed.shape}, but {predicted.shape} expected (as predicted)")
-        rest = ((observed - predicted) ** 2).sum(axis=0)
-        total = ((observed - observed.mean(axis=0)) ** 2).sum(axis=0)
-        with np.errstate(divide="ignore", invalid="ignore"):
-            return np.where(total > 0, 1 - rest / total, np.nan)
+        return r2_score(self.predict(layers), y)

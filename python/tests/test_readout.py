@@ -81,6 +81,8 @@ def test_attention_finds_what_it_asks_for():
     y = np.stack([(a * TOKENS[:, :, 1]).sum(axis=1), (a * TOKENS[:, :, 2]).sum(axis=1)], axis=1)
     readout = sx.AttentionReadout().fit(TOKENS[:350], y[:350], regions=["V1", "V1"])
     assert readout.score(TOKENS[350:], y[350:]).min() > 0.9
+    with pytest.raises(ValueError, match="samples × targets"):
+        readout.score(TOKENS[350:], y[350:].T)
     maps = readout.attention_maps(TOKENS)
     assert list(maps) == ["V1"] and np.corrcoef(maps["V1"].ravel(), a.ravel())[0, 1] > 0.9
     np.testing.assert_allclose(maps["V1"].sum(axis=1), 1)

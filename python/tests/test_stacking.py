@@ -57,5 +57,5 @@ def test_wrong_layers_are_refused_in_words():
     stacked = sx.StackedRidgeCV().fit(layers, y)
     with pytest.raises(ValueError, match="3 expected"):
         stacked.predict(layers[:2])
-    with pytest.raises(ValueError, match="as predicted"):
+    with pytest.raises(ValueError, match="samples × targets"):
         stacked.score(layers, y[:, :2])
