@@ -6,8 +6,8 @@
 //! seconds. Results are structs with named fields; outcomes that are interesting rather than wrong
 //! (an undefined statistic, a rank below the one asked for) are fields, not errors.
 //!
-//! The method families (`dynamics`, `encoding`) do not import one another; what two of them need
-//! lives in `data`, `linalg`, `stats` or `signal`, and only `pipelines` composes them.
+//! The method families (`dynamics`, `encoding`, `similarity`) do not import one another; what two of them
+//! need lives in `data`, `linalg`, `stats`, `signal` or `graph`, and only `pipelines` composes them.
 
 pub mod data;
 pub mod dynamics;
@@ -16,6 +16,7 @@ pub mod graph;
 pub mod linalg;
 pub mod pipelines;
 pub mod signal;
+pub mod similarity;
 pub mod stats;
 
 pub use data::error::{Error, Result};

@@ -4,10 +4,12 @@ pub mod error;
 pub mod folds;
 pub mod labels;
 pub mod progress;
+pub mod rdm;
 pub mod tiles;
 
 pub use error::{Error, Result};
 pub use folds::{Fold, Folds, Runs};
 pub use labels::Labels;
 pub use progress::{Event, Monitor};
+pub use rdm::Rdm;
 pub use tiles::{LayerArrays, LayerInfo, Precision, TileSource};
