@@ -4,7 +4,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-const FAMILIES: [&str; 3] = ["dynamics", "encoding", "similarity"];
+const FAMILIES: [&str; 6] = ["dynamics", "encoding", "decoding", "similarity", "tensor", "manifold"];
 
 fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../..")

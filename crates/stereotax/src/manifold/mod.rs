@@ -1,0 +1,1 @@
+//! The geometry of representations: neighbourhoods, diffusion maps, dimension, entropy, capacity.

@@ -1,0 +1,1 @@
+//! Factor responses of units × stimuli × directions × time into few non-negative components.
