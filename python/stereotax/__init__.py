@@ -20,6 +20,7 @@ shallow to deep. Time is in seconds.
   corrected for noise.
 - `two_vs_two`, `rank_accuracy`, `top_k_retrieval`: whether predictions find their own stimulus;
   `training_means`: what to take from both sides first.
+- `RDM`: dissimilarities of all pairs of conditions, as RDM measures return and comparisons take them.
 - `distances`, `permanova`, `pairwise_permanova`, `permdisp`, `silhouette`: tests between groups of models.
 - `cluster_test`: where on a volume or a surface there is an effect, corrected for all vertices.
 - `snci`, `profile_consistency`: how consistently the models of a modality score.
@@ -82,6 +83,7 @@ from ._partition import product_measure, variance_partition
 from ._pls import PLSRegression
 from ._profile import above_null, encoding_score, half_time, spatial_score, temporal_score
 from ._projection import GaussianRandomProjection, SparseRandomProjection, johnson_lindenstrauss_size
+from ._rdm import RDM
 from ._readout import AttentionReadout, FactorisedReadout, GatedMaskReadout, PointReadout
 from ._refit import encoding_test
 from ._retrieval import rank_accuracy, top_k_retrieval, two_vs_two
@@ -121,6 +123,7 @@ __all__ = [
     "NFAS",
     "PLSRegression",
     "PointReadout",
+    "RDM",
     "RidgeCV",
     "SparseRandomProjection",
     "StereotaxError",
