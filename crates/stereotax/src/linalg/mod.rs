@@ -17,7 +17,7 @@ mod transport;
 pub use assignment::assignment;
 pub use decompose::{
     Eig, Eigh, Svd, cholesky_solve, eig, eigh, eigh_leading, least_squares, orthogonal_factor,
-    pseudo_inverse, solve, svd, thin_qr,
+    pseudo_inverse, singular_values, solve, svd, thin_qr, upper_factor,
 };
 pub use minimise::{Minimum, lbfgs};
 pub use product::{

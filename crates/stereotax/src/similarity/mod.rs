@@ -2,3 +2,19 @@
 //!
 //! Rows are conditions (stimuli) everywhere, columns are units. What compares two representations lives
 //! here; what predicts one from the other lives in `encoding`.
+
+pub mod cca;
+pub mod cka;
+pub mod factor_pair;
+pub mod procrustes;
+pub mod pwcca;
+pub mod representation;
+
+pub use cca::{Share, Svcca, SvccaParams, mean_cca, r2_cca, regularised_cca, svcca};
+pub use cka::{angular_cka, cka, debiased_cka};
+pub use factor_pair::FactorPair;
+pub use procrustes::{
+    bures_similarity, procrustes_angular, procrustes_euclidean, procrustes_r2, shape_angular, shape_euclidean,
+};
+pub use pwcca::{Pwcca, pwcca};
+pub use representation::{CentredGram, Factors, Representation};
