@@ -17,6 +17,7 @@ use crate::error::{IoError, IoErrorKind, Result};
 use crate::freesurfer;
 use crate::gifti::{self, NamedArray, NamedArrays};
 use crate::hdf5::{self, Hdf5Info, Hdf5Kind, Hdf5Reader};
+use crate::nifti::{self, VolumeFile};
 use crate::npy::{NpyHeader, NpyType, decode_text, show_shape};
 use crate::npz::{self, DeflatedMember, Member, Packing};
 use crate::positioned::PositionedFile;
@@ -47,6 +48,8 @@ pub enum FileFormat {
     FreeSurfer,
     /// A FreeSurfer annotation.
     Annotation,
+    /// NIfTI volumes, plain or gzipped.
+    Nifti,
 }
 
 impl FileFormat {
@@ -76,6 +79,9 @@ fn format_of(file: &PositionedFile) -> Result<FileFormat> {
     if head.starts_with(&freesurfer::TRIANGLES) {
         return Ok(FileFormat::FreeSurfer);
     }
+    if nifti::is_nifti(file) {
+        return Ok(FileFormat::Nifti);
+    }
     match ending.as_str() {
         "gii" => Ok(FileFormat::Gifti),
         "annot" => Ok(FileFormat::Annotation),
@@ -83,7 +89,7 @@ fn format_of(file: &PositionedFile) -> Result<FileFormat> {
         "csv" | "tsv" => Ok(FileFormat::Csv),
         // MATLAB 7.3 and NWB files may begin with a block of the user's own.
         "h5" | "hdf5" | "nwb" | "mat" if hdf5_pure::is_hdf5(path).unwrap_or(false) => Ok(FileFormat::Hdf5),
-        "npy" | "npz" | "h5" | "hdf5" | "nwb" | "mat" => Err(IoError::wrong_format(
+        "npy" | "npz" | "h5" | "hdf5" | "nwb" | "mat" | "nii" | "gz" => Err(IoError::wrong_format(
             path,
             "file",
             format!("the bytes of a .{ending} file"),
@@ -92,7 +98,7 @@ fn format_of(file: &PositionedFile) -> Result<FileFormat> {
         _ => Err(IoError::wrong_format(
             path,
             "file",
-            ".npy, .npz, .safetensors, HDF5, .csv, .gii, .annot or a FreeSurfer surface",
+            ".npy, .npz, .safetensors, HDF5, .csv, .nii, .gii, .annot or a FreeSurfer surface",
             "none of these by its first bytes and its ending",
         )),
     }
@@ -116,6 +122,8 @@ enum Body {
     Deflated { member: DeflatedMember, offset: u64, endian: Endian, fortran: bool },
     /// A dataset.
     Hdf5 { reader: Box<dyn Hdf5Reader>, key: String, endian: Endian },
+    /// Volumes, one per row.
+    Volumes(VolumeFile),
     /// Parsed text.
     Memory(Vec<f64>),
 }
@@ -136,6 +144,7 @@ impl ArrayFile {
             FileFormat::Gifti | FileFormat::FreeSurfer | FileFormat::Annotation => {
                 Self::open_surface(&file, key)
             }
+            FileFormat::Nifti => Self::open_volumes(path, key),
         }
     }
 
@@ -176,7 +185,11 @@ impl ArrayFile {
 
     /// Whether going back to an earlier row means unpacking from the start.
     pub fn is_sequential(&self) -> bool {
-        matches!(self.body, Body::Deflated { .. })
+        match &self.body {
+            Body::Deflated { .. } => true,
+            Body::Volumes(volumes) => volumes.is_gzipped(),
+            _ => false,
+        }
     }
 
     /// Write rows `rows` into `out` (`rows.len() × row_len`), each with its last axis fastest.
@@ -199,6 +212,13 @@ impl ArrayFile {
             return Ok(());
         }
         match &self.body {
+            Body::Volumes(volumes) => {
+                let width = self.row_len();
+                volumes.volumes(rows.clone(), |at, values| {
+                    out[(at - rows.start) * width..][..width].copy_from_slice(values);
+                    Ok(())
+                })
+            }
             Body::Memory(values) => {
                 let width = self.row_len();
                 out.copy_from_slice(&values[rows.start * width..rows.end * width]);
@@ -239,16 +259,7 @@ impl ArrayFile {
     // --- opening ---
 
     fn open_npy(file: Arc<PositionedFile>, key: Option<&str>) -> Result<ArrayFile> {
-        if let Some(key) = key {
-            return Err(IoError::new(
-                IoErrorKind::NoSuchKey,
-                file.path(),
-                format!("array `{key}`"),
-                "no key, since a .npy file holds one array without a name",
-                format!("key `{key}`"),
-                "leave the key away",
-            ));
-        }
+        no_key(file.path(), key, ".npy")?;
         let header = NpyHeader::read(file.path(), "array", |at, b| file.read_exact_at("array", at, b))?;
         let (element, endian) = numbers(file.path(), "array", &header.kind)?;
         let needed = header.data_bytes(file.path(), "array")?;
@@ -374,6 +385,20 @@ impl ArrayFile {
             shape: array.shape,
             element: array.element,
             body: Body::Memory(array.values),
+        })
+    }
+
+    /// Volumes as rows: volumes × k × j × i.
+    fn open_volumes(path: &Path, key: Option<&str>) -> Result<ArrayFile> {
+        no_key(path, key, "NIfTI")?;
+        let volumes = VolumeFile::open(path)?;
+        let [i, j, k] = volumes.grid.shape;
+        Ok(ArrayFile {
+            path: path.to_owned(),
+            key: None,
+            shape: vec![volumes.n_volumes, k, j, i],
+            element: volumes.element,
+            body: Body::Volumes(volumes),
         })
     }
 
@@ -617,6 +642,19 @@ fn numbers(path: &Path, what: &str, kind: &NpyType) -> Result<(Element, Endian)>
     }
 }
 
+/// Refuse a key where the format has no names.
+fn no_key(path: &Path, key: Option<&str>, format: &str) -> Result<()> {
+    let Some(key) = key else { return Ok(()) };
+    Err(IoError::new(
+        IoErrorKind::NoSuchKey,
+        path,
+        format!("array `{key}`"),
+        format!("no key, since a {format} file holds one array without a name"),
+        format!("key `{key}`"),
+        "leave the key away",
+    ))
+}
+
 /// The only entry of a file, or an error that lists what there is.
 fn only<T>(path: &Path, entries: Vec<T>, keys: &[String]) -> Result<T> {
     let n = entries.len();
@@ -697,6 +735,7 @@ pub fn read_texts(path: &Path, key: Option<&str>) -> Result<Vec<String>> {
         FileFormat::Safetensors => {
             Err(IoError::dtype(path, "array", "text", "safetensors, which hold no text"))
         }
+        FileFormat::Nifti => Err(IoError::dtype(path, "array", "text", "volumes, which hold no text")),
         FileFormat::Gifti | FileFormat::FreeSurfer | FileFormat::Annotation => {
             let names = label_names(path, key)?;
             names.ok_or_else(|| IoError::dtype(path, "array", "text", "numbers without a table of names"))
@@ -746,7 +785,7 @@ fn one_axis(path: &Path, what: &str, shape: &[usize]) -> Result<usize> {
 pub fn keys(path: &Path) -> Result<Vec<String>> {
     let file = Arc::new(PositionedFile::open(path)?);
     Ok(match format_of(&file)? {
-        FileFormat::Npy => Vec::new(),
+        FileFormat::Npy | FileFormat::Nifti => Vec::new(),
         FileFormat::Npz => npz::members(&file)?.into_iter().map(|m| m.key).collect(),
         FileFormat::Safetensors => tensors::tensors(&file)?.into_iter().map(|t| t.key).collect(),
         FileFormat::Hdf5 => hdf5::open(path)?.keys()?,
@@ -871,6 +910,19 @@ pub fn info(path: &Path) -> Result<FileInfo> {
                 problem: None,
             })
             .collect(),
+        FileFormat::Nifti => {
+            let volumes = VolumeFile::open(path)?;
+            let [i, j, k] = volumes.grid.shape;
+            let numbers = volumes.grid.n_voxels() as u64 * volumes.n_volumes as u64;
+            vec![ArrayInfo {
+                key: None,
+                shape: vec![volumes.n_volumes, k, j, i],
+                dtype: volumes.element.name().to_owned(),
+                bytes: Some(numbers * volumes.element.bytes() as u64),
+                storage: if volumes.is_gzipped() { "deflated" } else { "stored" }.to_owned(),
+                problem: None,
+            }]
+        }
     };
     let name = path.file_name().map(|n| n.to_string_lossy().into_owned()).unwrap_or_default();
     Ok(FileInfo { file: name, format, bytes: file.len(), arrays })

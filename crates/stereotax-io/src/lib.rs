@@ -6,6 +6,7 @@
 
 pub mod activations;
 pub mod array;
+pub mod atlas;
 pub mod atomic;
 pub mod delimited;
 pub mod digest;
@@ -15,6 +16,7 @@ mod freesurfer;
 mod gifti;
 mod hdf5;
 pub mod names;
+pub mod nifti;
 mod npy;
 mod npz;
 pub mod parquet;
@@ -24,15 +26,18 @@ pub mod stimuli;
 pub mod surface;
 pub mod table;
 mod tensors;
+mod volume_responses;
 
 pub use crate::parquet::{json_lines, read_parquet, write_csv, write_json_lines, write_parquet};
 pub use activations::{FileLayers, Pooling};
 pub use array::{ArrayFile, ArrayInfo, FileFormat, FileInfo, info, keys, read_texts};
+pub use atlas::{Atlas, RegionSeries, VoxelSeries};
 pub use atomic::{AtomicFile, recover_folder, stage_folder, swap_folder, write_atomic};
 pub use delimited::{Delimited, read_csv};
 pub use digest::{FileDigest, digest_bytes, digest_file};
 pub use element::{Element, Endian};
 pub use error::{IoError, IoErrorKind, Result};
+pub use nifti::{VolumeFile, VolumeGrid};
 pub use responses::{
     LoadedResponses, LoadedVoxels, NanPolicy, ResponseAxis, ResponsesParams, RoiInfo, Targets,
     load_responses, load_voxels, read_rois,

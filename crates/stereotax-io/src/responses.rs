@@ -8,6 +8,7 @@ use crate::array::{ArrayFile, FileFormat, keys, read_texts};
 use crate::delimited::{Delimited, is_undefined, refuse_duplicates};
 use crate::error::{IoError, IoErrorKind, Result};
 use crate::npy::show_shape;
+use crate::volume_responses;
 
 /// A mean over fewer voxels than this is no ROI.
 pub const MIN_VOXELS: usize = 5;
@@ -75,6 +76,10 @@ pub struct ResponsesParams {
     pub nan: NanPolicy,
     /// Column of the ROI table that names networks; `None`: `network`, where there is one.
     pub networks: Option<String>,
+    /// Further files, whose samples follow: one per run, in order of time.
+    pub further: Vec<PathBuf>,
+    /// Volumes only: whether labels on another grid may be brought to that of the data, by nearest neighbours.
+    pub resample_labels: bool,
 }
 
 /// One region of interest.
@@ -142,21 +147,32 @@ struct Cube {
     values: Vec<f64>,
 }
 
-/// Load responses from `.npy`, `.npz`, `.safetensors`, HDF5 or CSV.
+impl Cube {
+    fn of_volumes(n_samples: usize, n_targets: usize, values: Vec<f64>) -> Self {
+        Cube { n_repeats: 1, n_samples, n_targets, values }
+    }
+}
+
+/// Load responses from `.npy`, `.npz`, `.safetensors`, HDF5 or CSV, or from NIfTI series with a label volume.
 ///
 /// # Errors
 /// Names that do not fit the number of columns, NaN (with row and column) unless masked, ROIs with
 /// fewer than [`MIN_VOXELS`] usable voxels.
 pub fn load_responses(path: &Path, params: &ResponsesParams) -> Result<LoadedResponses> {
-    let cube = read_cube(path, params)?;
     let (mut cube, rois) = match &params.targets {
+        _ if FileFormat::of(path)? == FileFormat::Nifti => {
+            let found = volume_responses::means(path, params)?;
+            (Cube::of_volumes(found.n_volumes, found.rois.len(), found.values), found.rois)
+        }
         Targets::Voxels { file, key, rois } => {
+            let cube = read_cubes(path, params)?;
             let labels = voxel_labels(file.as_deref().unwrap_or(path), key.as_deref(), cube.n_targets)?;
             let networks = params.networks.as_deref();
             let table = rois.as_deref().map(|rois| read_rois_by(rois, networks)).transpose()?;
             average_voxels(path, &cube, &labels, table, params.nan)?
         }
         _ => {
+            let cube = read_cubes(path, params)?;
             let rois = roi_names(path, params, cube.n_targets)?;
             (cube, rois)
         }
@@ -185,7 +201,7 @@ pub fn read_rois(path: &Path) -> Result<Vec<RoiInfo>> {
 }
 
 /// [`read_rois`] with networks from another column, which must then be there.
-fn read_rois_by(path: &Path, networks: Option<&str>) -> Result<Vec<RoiInfo>> {
+pub(crate) fn read_rois_by(path: &Path, networks: Option<&str>) -> Result<Vec<RoiInfo>> {
     let table = Delimited::read(path)?;
     let names = table.names_of("roi")?;
     refuse_duplicates(&table, "roi", &names)?;
@@ -223,7 +239,8 @@ fn read_rois_by(path: &Path, networks: Option<&str>) -> Result<Vec<RoiInfo>> {
         .collect())
 }
 
-fn bare(name: &str) -> RoiInfo {
+/// A region of which only the name is known.
+pub(crate) fn bare(name: &str) -> RoiInfo {
     RoiInfo {
         roi: name.to_owned(),
         network: None,
@@ -235,6 +252,36 @@ fn bare(name: &str) -> RoiInfo {
         n_voxels: None,
         n_dropped: 0,
     }
+}
+
+/// The cube of a file, and those of the further ones behind it.
+fn read_cubes(path: &Path, params: &ResponsesParams) -> Result<Cube> {
+    let mut cube = read_cube(path, params)?;
+    for file in &params.further {
+        let next = read_cube(file, params)?;
+        if (next.n_targets, next.n_repeats) != (cube.n_targets, cube.n_repeats) {
+            return Err(IoError::shape(
+                file,
+                "responses",
+                format!(
+                    "{} targets in {} repeats, as in `{}`",
+                    cube.n_targets,
+                    cube.n_repeats,
+                    path.display()
+                ),
+                format!("{} in {}", next.n_targets, next.n_repeats),
+                "all runs of a subject have the same columns",
+            ));
+        }
+        let (old, new) = (cube.n_samples * cube.n_targets, next.n_samples * cube.n_targets);
+        let mut values = Vec::with_capacity(cube.values.len() + next.values.len());
+        for repeat in 0..cube.n_repeats {
+            values.extend_from_slice(&cube.values[repeat * old..][..old]);
+            values.extend_from_slice(&next.values[repeat * new..][..new]);
+        }
+        cube = Cube { n_samples: cube.n_samples + next.n_samples, values, ..cube };
+    }
+    Ok(cube)
 }
 
 fn read_cube(path: &Path, params: &ResponsesParams) -> Result<Cube> {
@@ -490,10 +537,15 @@ pub fn load_voxels(path: &Path, params: &ResponsesParams) -> Result<LoadedVoxels
             "give the label of each voxel's ROI",
         ));
     };
-    let cube = read_cube(path, params)?;
-    let labels = voxel_labels(file.as_deref().unwrap_or(path), key.as_deref(), cube.n_targets)?;
-    let networks = params.networks.as_deref();
-    let table = rois.as_deref().map(|rois| read_rois_by(rois, networks)).transpose()?;
+    let (cube, labels, table) = if FileFormat::of(path)? == FileFormat::Nifti {
+        let found = volume_responses::voxels(path, params)?;
+        (Cube::of_volumes(found.n_volumes, found.labels.len(), found.values), found.labels, found.table)
+    } else {
+        let cube = read_cubes(path, params)?;
+        let labels = voxel_labels(file.as_deref().unwrap_or(path), key.as_deref(), cube.n_targets)?;
+        let networks = params.networks.as_deref();
+        (cube, labels, rois.as_deref().map(|rois| read_rois_by(rois, networks)).transpose()?)
+    };
     let plan = plan_voxels(path, &cube, &labels, table, NanPolicy::Refuse)?;
     let kept: Vec<(usize, usize)> =
         plan.roi_of.iter().enumerate().filter_map(|(t, roi)| Some((t, (*roi)?))).collect();
@@ -604,6 +656,49 @@ mod tests {
         std::fs::write(&labels, "roi\nA1\nA1\nA1\nA1\n0\nA1\nA1\n0\n").unwrap();
         let error = load_responses(&path, &params).unwrap_err();
         assert_eq!((error.kind, error.details.found.as_str()), (IoErrorKind::Shape, "4 (2 left out)"));
+    }
+
+    #[test]
+    fn volumes_are_summarised_by_a_label_volume() {
+        use crate::nifti::tests::{MM2, bytes};
+        let folder = tempfile::tempdir().unwrap();
+        let place = |name: &str| folder.path().join(name);
+        // Twelve voxels, two volumes: label 1 has six, of which one is constant, label 4 five, and one has none.
+        let volume =
+            |t: f32| (0..12).map(move |v| if v == 2 { 8.0 } else { v as f32 + t * (v % 3 + 1) as f32 });
+        let values: Vec<f32> = volume(0.0).chain(volume(1.0)).collect();
+        std::fs::write(place("bold.nii"), bytes([3, 2, 2, 2], Some(MM2), &values)).unwrap();
+        let labels: Vec<f32> =
+            (0..12).map(|v| [1.0, 4.0, 0.0][usize::from(v > 5) + usize::from(v > 10)]).collect();
+        std::fs::write(place("atlas.nii"), bytes([3, 2, 2, 1], Some(MM2), &labels)).unwrap();
+        let targets = |rois| Targets::Voxels { file: Some(place("atlas.nii")), key: None, rois };
+        let params = ResponsesParams { targets: targets(None), ..Default::default() };
+        let r = load_responses(&place("bold.nii"), &params).unwrap();
+        assert_eq!((r.n_samples, r.rois.len(), r.rois[1].roi.as_str()), (2, 2, "4"));
+        // Voxels 0, 1, 3, 4, 5 rise by 1, 2, 1, 2, 3 from a mean of 13/5; voxels 6 to 10 by 1, 2, 3, 1, 2 from 8.
+        let by_hand = [2.6, 8.0, 2.6 + 9.0 / 5.0, 8.0 + 9.0 / 5.0];
+        assert!(r.values.iter().zip(by_hand).all(|(a, b)| (a - b).abs() < 1e-12), "{:?}", r.values);
+        assert_eq!((r.rois[0].n_voxels, r.rois[0].n_dropped), (Some(5), 1));
+        // A table names the labels, in its own order; what it leaves out has no ROI.
+        let table = write(folder.path(), "rois.csv", "index,roi\n4,A1\n");
+        let named = ResponsesParams { targets: targets(Some(table.clone())), ..Default::default() };
+        let one = load_responses(&place("bold.nii"), &named).unwrap();
+        assert_eq!(
+            (one.rois[0].roi.as_str(), one.values.as_slice()),
+            ("A1", [r.values[1], r.values[3]].as_slice())
+        );
+        let single = load_voxels(&place("bold.nii"), &named).unwrap();
+        assert_eq!(
+            (single.roi_of.len(), single.voxels.values[..5].to_vec()),
+            (5, vec![6.0, 7.0, 8.0, 9.0, 10.0])
+        );
+        // Text, numbers that no voxel has, and no labels at all.
+        std::fs::write(&table, "roi\nA1\n").unwrap();
+        assert!(load_responses(&place("bold.nii"), &named).unwrap_err().to_string().contains("`index`"));
+        std::fs::write(&table, "index,roi\n9,A1\n").unwrap();
+        assert_eq!(load_responses(&place("bold.nii"), &named).unwrap_err().kind, IoErrorKind::Shape);
+        let none = load_responses(&place("bold.nii"), &ResponsesParams::default()).unwrap_err();
+        assert!(none.details.hint.contains("atlas.nii.gz"));
     }
 
     #[test]

@@ -283,6 +283,8 @@ fn load_benchmark(
             nan: if study.file.wants_nfas { NanPolicy::Refuse } else { NanPolicy::Keep },
             // The default column need not be there; one that was asked for must.
             networks: Some(analysis.networks.clone()).filter(|column| column != "network"),
+            further: subject.further.iter().map(|file| study.path(file)).collect(),
+            resample_labels: benchmark.resample_labels,
         };
         let (loaded, voxels) = match benchmark.roi_summary {
             RoiSummary::Mean => (load_responses(&path, &params)?, None),
@@ -645,6 +647,13 @@ fn load_subject(
         if let Some(ArraySource::File { file, .. }) = &benchmark.rois {
             known["rois"] = serde_json::json!(digests.file(&study.path(file))?);
         }
+    }
+    if !subject.further.is_empty() {
+        let further = subject.further.iter().map(|file| digests.file(&study.path(file)));
+        known["further"] = serde_json::json!(further.collect::<Result<Vec<_>, _>>()?);
+    }
+    if benchmark.resample_labels {
+        known["resample_labels"] = true.into();
     }
     if roi_of.is_some() {
         known["roi_summary"] = serde_json::json!(benchmark.roi_summary);

@@ -52,6 +52,7 @@ const BRAIN: &[&str] = &[
     "nuisance",
     "voxels",
     "roi_summary",
+    "resample_labels",
 ];
 const SUBJECT: &[&str] = &["id", "responses", "key", "ids", "axes", "repeats", "confounds"];
 const SURFACE: &[&str] = &["hemisphere", "vertices", "faces", "labels"];
@@ -156,6 +157,8 @@ fn read_brain(top: &Reader<'_>, stimuli: &[StimulusSet], stimulus_ids: &[&str]) 
                 "say `voxels = \"labels.csv\"`, or leave `roi_summary` out",
             );
         }
+        let mut resample_labels = false;
+        table.flag("resample_labels", &mut resample_labels);
         let nuisance = read_nuisance(&table);
         benchmarks.push(Benchmark {
             id,
@@ -171,6 +174,7 @@ fn read_brain(top: &Reader<'_>, stimuli: &[StimulusSet], stimulus_ids: &[&str]) 
             nuisance,
             voxels,
             roi_summary,
+            resample_labels,
         });
     }
     benchmarks
@@ -221,9 +225,11 @@ fn read_subjects(benchmark: &Reader<'_>, by_order: bool, clock: Clock) -> Vec<Su
                  `clock = { tr_s = … }`",
             );
         }
+        let (responses, further) = read_files(&table);
         subjects.push(Subject {
             id,
-            responses: path(&table, "responses", "responses = \"s1.npy\""),
+            responses,
+            further,
             key: table.get("key").and_then(|v| v.text()),
             ids,
             axes,
@@ -232,6 +238,24 @@ fn read_subjects(benchmark: &Reader<'_>, by_order: bool, clock: Clock) -> Vec<Su
         });
     }
     subjects
+}
+
+/// One file, or one per run.
+fn read_files(subject: &Reader<'_>) -> (PathBuf, Vec<PathBuf>) {
+    let Some(value) = subject.required("responses", "responses = \"s1.npy\"") else {
+        return (PathBuf::new(), Vec::new());
+    };
+    if !matches!(value.value.get_ref(), DeValue::Array(_)) {
+        return (value.path().unwrap_or_default(), Vec::new());
+    }
+    let mut files = value.texts().unwrap_or_default().into_iter().map(PathBuf::from);
+    match files.next() {
+        Some(first) => (first, files.collect()),
+        None => {
+            value.wrong::<()>("a file, or the files of all runs in order of time", None);
+            (PathBuf::new(), Vec::new())
+        }
+    }
 }
 
 fn read_axes(subject: &Reader<'_>) -> Vec<Axis> {

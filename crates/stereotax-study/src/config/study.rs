@@ -117,6 +117,8 @@ pub struct Benchmark {
     pub voxels: Voxels,
     /// What stands for the voxels of an ROI, where labels say which they are. Default `mean`.
     pub roi_summary: RoiSummary,
+    /// Whether a label volume on another grid may be brought to that of the data, by nearest neighbours.
+    pub resample_labels: bool,
 }
 
 /// What stands for the voxels of an ROI (specs: nfas-dmd 8.4).
@@ -149,6 +151,8 @@ pub struct Subject {
     pub id: String,
     /// File with the response array.
     pub responses: PathBuf,
+    /// Further files, whose rows follow: one per run, in order of time.
+    pub further: Vec<PathBuf>,
     /// Name of the array in the file; may be left out where the file holds one array.
     pub key: Option<String>,
     /// Where the rows' stimulus ids stand; otherwise they come with the responses, or `by_order` says
