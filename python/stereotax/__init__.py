@@ -36,6 +36,7 @@ shallow to deep. Time is in seconds.
 - `receptive_fields`, `rotation_invariance`, `object_information`, `order_agreement`: what populations of
   areas say, and in which order.
 - `LatentFactors`, `ZeroInflatedGamma`: what stimuli leave unexplained, and how responses are distributed.
+- `roi_means`: series of regions from NIfTI files and a label volume.
 - `Study`: a whole study file, planned, computed and kept; the same as the command `stereotax`.
 - `Table`: what results come as.
 
@@ -104,6 +105,7 @@ from ._study import Study
 from ._table import Table
 from ._transfer import transfer_matrix
 from ._uncertainty import gaussian_uncertainty, predictive_uncertainty
+from ._volumes import roi_means
 
 __all__ = [
     "AttentionReadout",
@@ -164,6 +166,7 @@ __all__ = [
     "profile_consistency",
     "rank_accuracy",
     "receptive_fields",
+    "roi_means",
     "rotation_invariance",
     "selection_overlap",
     "silhouette",

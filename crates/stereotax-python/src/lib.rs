@@ -37,6 +37,7 @@ mod study;
 mod tables;
 mod transfer;
 mod uncertainty;
+mod volumes;
 mod watch;
 
 use pyo3::prelude::*;
@@ -113,6 +114,8 @@ mod _core {
     use crate::transfer::transfer_matrix;
     #[pymodule_export]
     use crate::uncertainty::{gaussian_uncertainty, predictive_uncertainty};
+    #[pymodule_export]
+    use crate::volumes::roi_means;
 
     use super::*;
 
