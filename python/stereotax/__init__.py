@@ -20,7 +20,10 @@ shallow to deep. Time is in seconds.
   corrected for noise.
 - `two_vs_two`, `rank_accuracy`, `top_k_retrieval`: whether predictions find their own stimulus;
   `training_means`: what to take from both sides first.
-- `RDM`: dissimilarities of all pairs of conditions, as RDM measures return and comparisons take them.
+- `RDM`: dissimilarities of all pairs of conditions, as RDM measures return and comparisons take them; `rdm`,
+  `crossnobis`, `cross_rdm`, `rdm_movie`, `cross_temporal_rdms`: how unlike patterns are, without the bias of
+  noise, over time and across times; `noise_precision`: the noise of channels.
+- `searchlight`: RDMs, models or any function around every voxel or vertex.
 - `distances`, `permanova`, `pairwise_permanova`, `permdisp`, `silhouette`: tests between groups of models.
 - `cluster_test`: where on a volume or a surface there is an effect, corrected for all vertices.
 - `snci`, `profile_consistency`: how consistently the models of a modality score.
@@ -71,7 +74,9 @@ from ._latent import LatentFactors, ZeroInflatedGamma
 from ._localise import UnitLocaliser, selection_overlap
 from ._matching import match_units
 from ._moments import DepthMoments
+from ._movie import RDMMovie, cross_temporal_rdms, rdm_movie
 from ._nfas import NFAS
+from ._noise import NoisePrecision, noise_precision
 from ._nonlinearity import (
     Jacobians,
     jacobian_nonlinearity,
@@ -84,12 +89,13 @@ from ._partition import product_measure, variance_partition
 from ._pls import PLSRegression
 from ._profile import above_null, encoding_score, half_time, spatial_score, temporal_score
 from ._projection import GaussianRandomProjection, SparseRandomProjection, johnson_lindenstrauss_size
-from ._rdm import RDM
+from ._rdm import RDM, cross_rdm, crossnobis, rdm
 from ._readout import AttentionReadout, FactorisedReadout, GatedMaskReadout, PointReadout
 from ._refit import encoding_test
 from ._retrieval import rank_accuracy, top_k_retrieval, two_vs_two
 from ._ridge import RidgeCV
 from ._score import prediction_score, training_means
+from ._searchlight import Searchlight, searchlight
 from ._space import ModelSpace
 from ._stacking import StackedRidgeCV
 from ._stats import (
@@ -123,10 +129,13 @@ __all__ = [
     "ModelSpace",
     "PCARegressionCV",
     "NFAS",
+    "NoisePrecision",
     "PLSRegression",
     "PointReadout",
     "RDM",
+    "RDMMovie",
     "RidgeCV",
+    "Searchlight",
     "SparseRandomProjection",
     "StereotaxError",
     "StackedRidgeCV",
@@ -139,6 +148,9 @@ __all__ = [
     "cluster_test",
     "area_layers",
     "assign_layers",
+    "cross_rdm",
+    "cross_temporal_rdms",
+    "crossnobis",
     "distances",
     "encoding_score",
     "gaussian_uncertainty",
@@ -154,6 +166,7 @@ __all__ = [
     "mlp_jacobians",
     "match_units",
     "noise_ceiling",
+    "noise_precision",
     "numerical_jacobians",
     "object_information",
     "order_agreement",
@@ -165,9 +178,12 @@ __all__ = [
     "product_measure",
     "profile_consistency",
     "rank_accuracy",
+    "rdm",
+    "rdm_movie",
     "receptive_fields",
     "roi_means",
     "rotation_invariance",
+    "searchlight",
     "selection_overlap",
     "silhouette",
     "snci",

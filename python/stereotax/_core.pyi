@@ -14,7 +14,11 @@ class StereotaxError(Exception): ...
 class Moments:
     @staticmethod
     def empty(
-        layer_names: list[str], width: int, block_names: list[str], unit_sample: bool, precision: str,
+        layer_names: list[str],
+        width: int,
+        block_names: list[str],
+        unit_sample: bool,
+        precision: str,
         triangles: bool,
     ) -> Moments: ...
     @staticmethod
@@ -441,3 +445,68 @@ def zero_inflated_gamma(
     y: _Array, parameters: list[tuple[float, float, float]], loc: float
 ) -> tuple[_Array, list[float], list[float]]: ...
 def roi_means(runs: list[str], atlas: str, resample: bool) -> dict[str, Any]: ...
+def rdm(x: _Array, measure: dict[str, Any], noise: dict[str, Any] | None) -> _Array: ...
+def cross_rdm(x: _Array, y: _Array, measure: dict[str, Any], noise: dict[str, Any] | None) -> _Array: ...
+def rdm_movie(
+    times: list[_Array],
+    windows: list[tuple[int, int]],
+    measure: dict[str, Any],
+    noise: dict[str, Any] | None,
+) -> _Array: ...
+def time_windows(n_times: int, width: int, step: int) -> list[tuple[int, int]]: ...
+def noise_precision(residuals: _Array, method: str, dof: float | None) -> dict[str, Any]: ...
+def noise_deviations(x: _Array, conditions: list[int], runs: list[int] | None) -> tuple[_Array, int]: ...
+def crossnobis(
+    x: _Array,
+    conditions: list[int],
+    runs: list[int],
+    noise: dict[str, Any] | None,
+    pairing_word: str,
+    per_channel: bool,
+) -> dict[str, Any]: ...
+def poisson_cross_validated(
+    x: _Array, conditions: list[int], runs: list[int], measure: dict[str, Any]
+) -> _Array: ...
+def score_models(rdms: _Array, models: _Array, n_conditions: int, score_word: str) -> _Array: ...
+
+@final
+class Around:
+    @staticmethod
+    def spheres(
+        shape: tuple[int, int, int],
+        mask: list[bool],
+        voxel_size: tuple[float, ...],
+        radius: float,
+        min_share: float,
+    ) -> Around: ...
+    @staticmethod
+    def disks(
+        coordinates: list[list[float]],
+        faces: list[list[int]],
+        mask: list[bool] | None,
+        radius: float,
+        min_share: float,
+    ) -> Around: ...
+    @staticmethod
+    def lists(n_members: int, centres: list[int], members: list[list[int]]) -> Around: ...
+    @property
+    def centres(self) -> _Array: ...
+    @property
+    def shares(self) -> _Array: ...
+    @property
+    def n_members(self) -> int: ...
+    def members(self, at: int) -> _Array: ...
+
+def searchlight(
+    x: _Array,
+    around: Around,
+    measure: dict[str, Any],
+    conditions: list[int],
+    runs: list[int],
+    pairing_word: str,
+    residuals: _Array | None,
+    noise: tuple[str, float | None],
+    models: tuple[int, _Array] | None,
+    score_word: str,
+    progress: Callable[[str, int, int], None] | None,
+) -> dict[str, Any]: ...

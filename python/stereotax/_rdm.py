@@ -8,8 +8,11 @@ from typing import Any
 
 import numpy as np
 
-from ._arrays import Array, as_names, finite, to_numpy
+from . import _core
+from ._arrays import Array, _aligned, as_names, as_number, finite, to_numpy
 from ._base import Result
+from ._noise import as_noise
+from ._ridge import _choice
 
 
 @dataclasses.dataclass(frozen=True, repr=False, eq=False)
@@ -116,8 +119,8 @@ class RDM(Result):
         whole = all(isinstance(i, int) and not isinstance(i, bool) for i in items)
         if not whole or not all(0 <= i < self.n_conditions for i in items) or len(items) < 2:
             raise ValueError(
-                f"`which` is {which!r:.80}, but 2 or more indices below {self.n_conditions}, or names, expected\n"
-                "hint: conditions count from 0"
+                f"`which` is {which!r:.80}, but 2 or more indices below {self.n_conditions} or names "
+                "expected\nhint: conditions count from 0"
             )
         index = np.array(items)
         matrix = self.square()[np.ix_(index, index)]
@@ -133,6 +136,260 @@ class RDM(Result):
 
     def __len__(self) -> int:
         return len(self.values)
+
+
+#: Measures of one pattern per condition.
+MEASURES = ("correlation", "cosine", "euclidean", "mahalanobis", "poisson")
+PAIRINGS = ("shared_runs", "shared_runs_by_measurements", "all_measurements")
+
+
+def rdm(
+    X: Any,
+    method: str = "correlation",
+    *,
+    conditions: Any = None,
+    runs: Any = None,
+    noise: Any = None,
+    squared: bool = False,
+    per_channel: bool | None = None,
+    prior: tuple[float, float] = (1.0, 0.1),
+) -> RDM:
+    """How unlike the patterns of conditions are: one dissimilarity for every pair.
+
+    Formula, for the patterns x_i of p channels: ``"correlation"`` 1 − r over channels; ``"cosine"`` 1 − cos;
+    ``"euclidean"`` ``√Σ_c (x_ic − x_jc)²``; ``"mahalanobis"`` ``√((x_i − x_j) P (x_i − x_j)ᵀ)`` with the
+    noise precision P; ``"poisson"`` ``1/p Σ_c (λ_i − λ_j)(ln λ_i − ln λ_j)``, the symmetric Kullback–Leibler
+    divergence of rates ``λ = (x + w λ₀) / (1 + w)``.
+
+    Parameters
+    ----------
+    X : array, conditions × channels
+        Numbers, float64 or float32 without a copy; products are in double precision.
+    method : {"correlation", "cosine", "euclidean", "mahalanobis", "poisson"}
+        For cross-validated distances see `crossnobis`.
+    conditions : sequence, rows, optional
+        Names. Rows of one name are averaged first; the RDM holds names in the order in which they first
+        appear.
+    runs : sequence, rows, optional
+        For ``"poisson"``: cross-validated over runs (the rate of a run against that of the mean of the
+        others, averaged over all runs); may be negative.
+    noise : NoisePrecision, array of channels × channels or of channels, optional
+        The precision (not the covariance) for ``"mahalanobis"``; see `noise_precision`.
+    squared : bool
+        d² instead of d, for ``"euclidean"`` and ``"mahalanobis"``.
+    per_channel : bool, optional
+        Divided by p (d² / p, or its root). False by default, but True for ``"poisson"``.
+    prior : (rate, weight)
+        λ₀ and w of ``"poisson"``.
+
+    Returns
+    -------
+    RDM
+        ``values`` (0 = same), ``square()``, ``n_undefined`` and what they are.
+
+    Errors: `ValueError` for NaN, fewer than 2 conditions, negative rates, a precision of other channels.
+    Undefined: pairs with a constant pattern (correlation) or one of zeros (cosine) are NaN and counted.
+    Cost: n² p for n conditions, one product of matrices.
+    Source: Kriegeskorte et al. 2008; specs encoding-manifolds 6.2. Differs from rsatoolbox, whose
+    ``euclidean`` and ``mahalanobis`` are ``squared=True, per_channel=True`` here, and whose ``poisson_cv``
+    keeps the last run alone.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import stereotax as sx
+    >>> X = np.array([[1.0, 2.0, 3.0], [1.0, 3.0, 2.0], [6.0, 5.0, 4.0]])
+    >>> sx.rdm(X).values.round(6).tolist()
+    [0.5, 2.0, 1.5]
+    >>> sx.rdm(X, "euclidean", squared=True, conditions=["a", "b", "c"]).square()[0].tolist()
+    [0.0, 2.0, 35.0]
+    """
+    method = _choice("method", method, MEASURES)
+    x = as_patterns(X, "X")
+    codes, names = codes_of(conditions, "conditions", len(x))
+    divided = method == "poisson" if per_channel is None else bool(per_channel)
+    told = tell_measure(method, squared, divided, prior)
+    if runs is not None:
+        if method != "poisson" or conditions is None:
+            raise ValueError(
+                f'`runs` is given with method={method!r}, but "poisson" with `conditions` expected\n'
+                "hint: cross-validated distances of other kinds are sx.crossnobis"
+            )
+        run_codes, _ = codes_of(runs, "runs", len(x))
+        values = _core.poisson_cross_validated(x, codes, run_codes, told)
+    else:
+        values = _core.rdm(averaged(x, codes, names), told, as_noise(noise))
+    is_squared = bool(squared) if method in ("euclidean", "mahalanobis") else None
+    divides = divided if method in ("euclidean", "mahalanobis", "poisson") else None
+    called = method if runs is None else "poisson_cv"
+    return _made(values, names, called, is_squared, divides)
+
+
+def crossnobis(
+    X: Any,
+    conditions: Any,
+    runs: Any,
+    *,
+    noise: Any = None,
+    pairing: str = "shared_runs",
+    per_channel: bool = True,
+) -> RDM:
+    """Squared distances between conditions without the bias that noise adds: cross-validated over runs.
+
+    Formula: with δ_k the difference of the mean patterns of two conditions in run k and P the noise
+    precision, ``d = Σ_{k≠l} w_k w_l δ_k P δ_lᵀ / Σ_{k≠l} w_k w_l``, over runs that hold both (divided by
+    channels).
+
+    Parameters
+    ----------
+    X : array, measurements × channels
+        Any number of measurements per condition and run; they are averaged. Conditions may be missing from
+        runs.
+    conditions, runs : sequence, measurements
+        What was measured, and in which run. Noise of different runs must be independent.
+    noise : NoisePrecision, array of channels × channels or of channels, optional
+        The precision; channels as they are by default.
+    pairing : {"shared_runs", "shared_runs_by_measurements", "all_measurements"}
+        w = 1; w_k = n_ik n_jk / (n_ik + n_jk) for n measurements in a run; or the mean product of all
+        measurements from different runs (rsatoolbox's unbalanced form), which is not blind to what a run
+        adds to all its patterns. They agree where no measurement is missing.
+    per_channel : bool
+        Divided by the number of channels.
+
+    Returns
+    -------
+    RDM
+        Squared distances, unbiased, hence negative at times where the truth is near 0; keep the negative
+        ones.
+
+    Errors: `ValueError` for NaN, fewer than 2 conditions or runs, a precision of other channels.
+    Undefined: a pair without two runs that hold both conditions is NaN.
+    Cost: (runs + 1) n² p for complete designs, (runs · n)² p otherwise.
+    Source: Walther et al. 2016; specs peers W6.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import stereotax as sx
+    >>> rng = np.random.default_rng(0)
+    >>> truth = np.repeat([[0.0], [0.0], [1.0]], 50, axis=1)
+    >>> X = np.concatenate([truth + rng.normal(size=truth.shape) for run in range(8)])
+    >>> found = sx.crossnobis(X, ["a", "b", "c"] * 8, np.repeat(np.arange(8), 3))
+    >>> bool(abs(found.square()[0, 1]) < 0.2 and abs(found.square()[0, 2] - 1) < 0.3)
+    True
+    """
+    x = as_patterns(X, "X")
+    codes, names = codes_of(conditions, "conditions", len(x))
+    run_codes, _ = codes_of(runs, "runs", len(x))
+    found = _core.crossnobis(
+        x, codes, run_codes, as_noise(noise), _choice("pairing", pairing, PAIRINGS), bool(per_channel)
+    )
+    return _made(found["values"], names, "crossnobis", True, bool(per_channel))
+
+
+def cross_rdm(
+    X: Any,
+    Y: Any,
+    method: str = "correlation",
+    *,
+    noise: Any = None,
+    squared: bool = False,
+    per_channel: bool | None = None,
+    prior: tuple[float, float] = (1.0, 0.1),
+) -> Array:
+    """Dissimilarities of every row of one array with every row of another, such as one time with another.
+
+    Formula: as `rdm`, of row i of `X` and row j of `Y`. The matrix is not symmetric; where rows are the same
+    conditions, its diagonal says how alike each stays.
+
+    Parameters
+    ----------
+    X : array, conditions × channels
+    Y : array, conditions × channels
+        The same channels; any number of rows.
+    method, noise, squared, per_channel, prior
+        As in `rdm`.
+
+    Returns
+    -------
+    array, rows of X × rows of Y
+
+    Errors: `ValueError` for NaN, other numbers of channels.
+    Undefined: NaN where either pattern is constant (correlation) or zero (cosine).
+    Cost: 2 n² p. Source: specs peers W7; rsatoolbox has none (its issue 280).
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import stereotax as sx
+    >>> early = np.array([[1.0, 2.0, 3.0], [3.0, 1.0, 2.0]])
+    >>> late = np.array([[2.0, 4.0, 6.0], [1.0, 3.0, 2.0]])
+    >>> sx.cross_rdm(early, late).round(6).tolist()
+    [[0.0, 0.5], [1.5, 2.0]]
+    """
+    method = _choice("method", method, MEASURES)
+    divided = method == "poisson" if per_channel is None else bool(per_channel)
+    told = tell_measure(method, squared, divided, prior)
+    x, y = (as_patterns(values, name).astype(np.float64, copy=False) for values, name in ((X, "X"), (Y, "Y")))
+    found: Array = _core.cross_rdm(x, y, told, as_noise(noise))
+    return found
+
+
+def as_patterns(values: Any, name: str) -> Array:
+    """Rows × channels of float64 or float32, not copied if it is one."""
+    array = to_numpy(values, name)
+    if array.ndim != 2:
+        raise ValueError(
+            f"`{name}` has the shape {array.shape}, but two axes (conditions × channels) expected\n"
+            "hint: flatten the axes of channels; one RDM per time is sx.rdm_movie"
+        )
+    if array.dtype not in (np.float64, np.float32):
+        array = array.astype(np.float64)
+    return _aligned(array)
+
+
+def codes_of(labels: Any, name: str, n_rows: int) -> tuple[list[int], list[str] | None]:
+    """A number for each row, counted by first appearance, and the names in that order."""
+    if labels is None:
+        return list(range(n_rows)), None
+    rows = as_names(labels, name)
+    if len(rows) != n_rows:
+        raise ValueError(
+            f"`{name}` has {len(rows)} entries, but {n_rows} expected (one per row of `X`)\n"
+            "hint: name every row"
+        )
+    places: dict[str, int] = {}
+    codes = [places.setdefault(row, len(places)) for row in rows]
+    return codes, list(places)
+
+
+def averaged(x: Array, codes: list[int], names: list[str] | None) -> Array:
+    """Mean rows of conditions; the array itself where each has one row."""
+    if names is None or len(names) == len(x):
+        return x
+    counts = np.bincount(codes, minlength=len(names))
+    sums = np.zeros((len(names), x.shape[1]))
+    np.add.at(sums, codes, x)
+    means: Array = sums / counts[:, None]
+    return means
+
+
+def tell_measure(method: str, squared: bool, per_channel: bool, prior: tuple[float, float]) -> dict[str, Any]:
+    """A measure as the extension takes it."""
+    try:
+        rate, weight = prior
+    except (TypeError, ValueError):
+        raise ValueError(f"`prior` is {prior!r}, but (rate, weight) expected\nhint: (1.0, 0.1)") from None
+    rates = (as_number(rate, "prior rate"), as_number(weight, "prior weight"))
+    return {"method": method, "squared": bool(squared), "per_channel": per_channel, "prior": rates}
+
+
+def _made(
+    values: Array, names: list[str] | None, method: str, squared: bool | None, per_channel: bool | None
+) -> RDM:
+    n = n_conditions_of(len(values)) or 0
+    undefined = int(np.isnan(values).sum())
+    return RDM(values, n, names, method, squared, per_channel, undefined)
 
 
 def n_conditions_of(n_pairs: int) -> int | None:
@@ -163,6 +420,12 @@ def as_rdms(values: Any, name: str = "rdms") -> list[RDM]:
         items = [RDM.of(item, name=f"{name}[{i}]") for i, item in enumerate(array)]
     if not items:
         raise ValueError(f"`{name}` is empty, but at least one RDM expected\nhint: pass a list of RDMs")
+    named = [item.conditions for item in items if item.conditions is not None]
+    if any(names != named[0] for names in named):
+        raise ValueError(
+            f"`{name}` has RDMs whose conditions differ or stand in other orders, but the same in "
+            "all expected\nhint: bring them to one order with rdm.subset(names)"
+        )
     sizes = {item.n_conditions for item in items}
     if len(sizes) > 1:
         raise ValueError(

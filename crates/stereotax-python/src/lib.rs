@@ -27,6 +27,7 @@ mod partition;
 mod pls;
 mod profile;
 mod projection;
+mod rdm;
 mod readout;
 mod refit;
 mod retrieval;
@@ -92,6 +93,11 @@ mod _core {
     use crate::profile::{above_null, encoding_score, half_time, spatial_score, temporal_score};
     #[pymodule_export]
     use crate::projection::{johnson_lindenstrauss_size, projection_matrix, random_projection};
+    #[pymodule_export]
+    use crate::rdm::{
+        Around, cross_rdm, crossnobis, noise_deviations, noise_precision, poisson_cross_validated, rdm,
+        rdm_movie, score_models, searchlight, time_windows,
+    };
     #[pymodule_export]
     use crate::readout::{
         attention_predict, attention_readout, factorised_readout, gated_predict, gated_readout, point_readout,

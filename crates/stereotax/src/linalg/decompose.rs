@@ -208,6 +208,16 @@ pub fn cholesky_solve(a: MatRef<f64>, b: MatRef<f64>) -> Option<Mat<f64>> {
     Some(a.llt(Side::Lower).ok()?.solve(b))
 }
 
+/// L⁻¹ B with A = L Lᵀ for symmetric positive definite A; `None` where A is not. Half the cost of
+/// [`cholesky_solve`]; inner products of the columns are those with A⁻¹.
+pub fn lower_cholesky_solve(a: MatRef<f64>, b: MatRef<f64>) -> Option<Mat<f64>> {
+    let par = sequential();
+    let factor = a.llt(Side::Lower).ok()?;
+    let mut out = b.to_owned();
+    faer::linalg::triangular_solve::solve_lower_triangular_in_place(factor.L(), out.as_mut(), par);
+    Some(out)
+}
+
 /// Solve the square system A X = B by LU with partial pivoting.
 pub fn solve(a: MatRef<f64>, b: MatRef<f64>) -> Mat<f64> {
     sequential();

@@ -6,9 +6,12 @@
 pub mod cca;
 pub mod cka;
 pub mod factor_pair;
+pub mod model_rdms;
 pub mod procrustes;
 pub mod pwcca;
+pub mod rdm;
 pub mod representation;
+pub mod searchlight;
 
 pub use cca::{Share, Svcca, SvccaParams, mean_cca, r2_cca, regularised_cca, svcca};
 pub use cka::{angular_cka, cka, debiased_cka};
