@@ -218,7 +218,7 @@ def rdm(
         run_codes, _ = codes_of(runs, "runs", len(x))
         values = _core.poisson_cross_validated(x, codes, run_codes, told)
     else:
-        values = _core.rdm(averaged(x, codes, names), told, as_noise(noise))
+        values = _core.rdm_of(averaged(x, codes, names), told, as_noise(noise))
     is_squared = bool(squared) if method in ("euclidean", "mahalanobis") else None
     divides = divided if method in ("euclidean", "mahalanobis", "poisson") else None
     called = method if runs is None else "poisson_cv"

@@ -186,7 +186,7 @@ def searchlight(
             )
         told = (n_conditions, np.stack([rdm.values for rdm in rdms]))
     noisy = None if residuals is None else as_patterns(residuals, "residuals").astype(x.dtype, copy=False)
-    found = _core.searchlight(
+    found = _core.look_around(
         x,
         around,
         tell_measure(method, squared, divided, prior),

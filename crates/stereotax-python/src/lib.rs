@@ -95,8 +95,8 @@ mod _core {
     use crate::projection::{johnson_lindenstrauss_size, projection_matrix, random_projection};
     #[pymodule_export]
     use crate::rdm::{
-        Around, cross_rdm, crossnobis, noise_deviations, noise_precision, poisson_cross_validated, rdm,
-        rdm_movie, score_models, searchlight, time_windows,
+        Around, cross_rdm, crossnobis, look_around, noise_deviations, noise_precision,
+        poisson_cross_validated, rdm_movie, rdm_of, score_models, time_windows,
     };
     #[pymodule_export]
     use crate::readout::{

@@ -139,7 +139,7 @@ fn rows<'py>(py: Python<'py>, rdms: &[Rdm]) -> PyResult<Bound<'py, PyArray2<f64>
 /// The RDM of conditions × channels.
 #[pyfunction]
 #[pyo3(signature = (x, measure, noise))]
-pub fn rdm<'py>(
+pub fn rdm_of<'py>(
     py: Python<'py>,
     x: &Bound<'py, PyAny>,
     measure: ToldMeasure,
@@ -346,6 +346,7 @@ pub fn score_models<'py>(
 
 /// What lies around each voxel or vertex.
 #[pyclass(frozen)]
+#[derive(Debug)]
 pub struct Around {
     inner: Neighbourhoods,
 }
@@ -419,7 +420,7 @@ impl Around {
 /// RDMs around every centre, or scores of models there; `progress(task, done, total)` is told how far it is.
 #[pyfunction]
 #[pyo3(signature = (x, around, measure, conditions, runs, pairing_word, residuals, noise, models, score_word, progress))]
-pub fn searchlight<'py>(
+pub fn look_around<'py>(
     py: Python<'py>,
     x: &Bound<'py, PyAny>,
     around: &Around,
