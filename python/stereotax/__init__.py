@@ -90,10 +90,12 @@ from ._pls import PLSRegression
 from ._profile import above_null, encoding_score, half_time, spatial_score, temporal_score
 from ._projection import GaussianRandomProjection, SparseRandomProjection, johnson_lindenstrauss_size
 from ._rdm import RDM, cross_rdm, crossnobis, rdm
+from ._rdm_compare import compare_rdms, identify_regions, mantel, transform_rdm
 from ._readout import AttentionReadout, FactorisedReadout, GatedMaskReadout, PointReadout
 from ._refit import encoding_test
 from ._retrieval import rank_accuracy, top_k_retrieval, two_vs_two
 from ._ridge import RidgeCV
+from ._rsa import RDMModel, rsa, weighted_rsa
 from ._score import prediction_score, training_means
 from ._searchlight import Searchlight, searchlight
 from ._space import ModelSpace
@@ -134,6 +136,7 @@ __all__ = [
     "PointReadout",
     "RDM",
     "RDMMovie",
+    "RDMModel",
     "RidgeCV",
     "Searchlight",
     "SparseRandomProjection",
@@ -151,6 +154,7 @@ __all__ = [
     "cross_rdm",
     "cross_temporal_rdms",
     "crossnobis",
+    "compare_rdms",
     "distances",
     "encoding_score",
     "gaussian_uncertainty",
@@ -159,11 +163,13 @@ __all__ = [
     "feve",
     "half_corrected",
     "half_time",
+    "identify_regions",
     "jacobian_nonlinearity",
     "johnson_lindenstrauss_size",
     "kernel_ridge_jacobians",
     "linear_surrogate",
     "mlp_jacobians",
+    "mantel",
     "match_units",
     "noise_ceiling",
     "noise_precision",
@@ -184,6 +190,7 @@ __all__ = [
     "roi_means",
     "rotation_invariance",
     "searchlight",
+    "rsa",
     "selection_overlap",
     "silhouette",
     "snci",
@@ -191,7 +198,9 @@ __all__ = [
     "temporal_score",
     "top_k_retrieval",
     "training_means",
+    "transform_rdm",
     "transfer_matrix",
     "two_vs_two",
     "variance_partition",
+    "weighted_rsa",
 ]

@@ -510,3 +510,58 @@ def look_around(
     score_word: str,
     progress: Callable[[str, int, int], None] | None,
 ) -> dict[str, Any]: ...
+def compare_rdms(
+    first: _Array,
+    second: _Array,
+    n_conditions: int,
+    method: str,
+    variances: list[float] | None,
+    covariance: _Array | None,
+) -> dict[str, Any]: ...
+def transform_rdm(values: _Array, n_conditions: int, kind: str, a: float, b: float) -> dict[str, Any]: ...
+def identify_regions(
+    rows: _Array,
+    n_conditions: int,
+    n_subjects: int,
+    transforms: list[tuple[str, float, float] | None],
+    nearness: str,
+) -> list[dict[str, Any]]: ...
+def mantel_test(
+    a: _Array,
+    b: _Array,
+    n_conditions: int,
+    method: str,
+    alternative: str,
+    n_permutations: int,
+    seed: int,
+    ids: list[str] | None,
+) -> dict[str, Any]: ...
+def rsa_models(
+    components: _Array,
+    kinds: list[tuple[str, int]],
+    subjects: _Array,
+    n_conditions: int,
+    condition_ids: list[str],
+    subject_ids: list[str],
+    method: str,
+    resampled: str,
+    n_bootstraps: int,
+    n_permutations: int,
+    level: float,
+    n_condition_folds: int,
+    n_subject_folds: int,
+    n_deals: int,
+    variances: list[float] | None,
+    seed: int,
+) -> dict[str, Any]: ...
+def reweighted_rsa(
+    features: _Array,
+    subjects: _Array,
+    method: str,
+    alphas: list[float],
+    non_negative: bool,
+    n_folds: int,
+    n_inner_folds: int,
+    seed: int,
+    ids: list[str] | None,
+) -> dict[str, Any]: ...

@@ -32,6 +32,7 @@ mod readout;
 mod refit;
 mod retrieval;
 mod ridge;
+mod rsa;
 mod space;
 mod stats;
 mod study;
@@ -108,6 +109,10 @@ mod _core {
     use crate::retrieval::{retrieve, two_vs_two};
     #[pymodule_export]
     use crate::ridge::ridge_cv;
+    #[pymodule_export]
+    use crate::rsa::{
+        compare_rdms, identify_regions, mantel_test, reweighted_rsa, rsa_models, transform_rdm,
+    };
     #[pymodule_export]
     use crate::space::{SpaceParams, compare_models};
     #[pymodule_export]

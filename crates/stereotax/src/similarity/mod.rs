@@ -6,11 +6,17 @@
 pub mod cca;
 pub mod cka;
 pub mod factor_pair;
+pub mod identify;
+pub mod mantel;
 pub mod model_rdms;
 pub mod procrustes;
 pub mod pwcca;
 pub mod rdm;
+pub mod rdm_compare;
+pub mod rdm_transform;
 pub mod representation;
+pub mod reweighted;
+pub mod rsa;
 pub mod searchlight;
 
 pub use cca::{Share, Svcca, SvccaParams, mean_cca, r2_cca, regularised_cca, svcca};

@@ -105,6 +105,30 @@ pub fn student_two_sided(t: f64, df: f64) -> f64 {
     incomplete_beta(0.5 * df, 0.5, df / (df + t * t))
 }
 
+/// The t that Student's distribution with `df` degrees of freedom stays below with chance `p`; by bisection.
+pub fn student_quantile(p: f64, df: f64) -> f64 {
+    if !(p > 0.0 && p < 1.0 && df > 0.0) {
+        return f64::NAN;
+    }
+    if p < 0.5 {
+        return -student_quantile(1.0 - p, df);
+    }
+    let beyond = 2.0 * (1.0 - p);
+    let (mut low, mut high) = (0.0, 1.0);
+    while student_two_sided(high, df) > beyond && high < 1e300 {
+        high *= 2.0;
+    }
+    for _ in 0..200 {
+        let middle = 0.5 * (low + high);
+        if student_two_sided(middle, df) > beyond {
+            low = middle;
+        } else {
+            high = middle;
+        }
+    }
+    0.5 * (low + high)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -147,6 +171,11 @@ mod tests {
         }
         // The fixture of specs: alignment-methods B15.
         assert!((student_two_sided(2.927_70, 3.722_99) - 0.046_865).abs() < 1e-6);
+        // Tabled quantiles: 12.706 and 2.2622 at 97.5 %.
+        assert!((student_quantile(0.975, 1.0) - 12.706_204_736_2).abs() < 1e-8);
+        assert!((student_quantile(0.975, 9.0) - 2.262_157_162_7).abs() < 1e-9);
+        assert!((student_quantile(0.05, 9.0) + 1.833_112_932_7).abs() < 1e-9);
+        assert!(student_quantile(0.5, 0.0).is_nan());
         // Large degrees of freedom: the normal distribution.
         let normal = 2.0 * crate::stats::summary::normal_cdf(-1.96);
         assert!((student_two_sided(1.96, 1e7) - normal).abs() < 1e-7);
