@@ -76,7 +76,7 @@ pub fn compare_rdms<'py>(
         .map(|row| row.iter().map(|one| one.undefined.map(|why| why.words())).collect())
         .collect();
     Ok(dict!(py, {
-        "values": to_array(py, found.values.as_ref()),
+        "values": to_array(py, found.values.as_ref())?,
         "n_dropped": n_dropped,
         "status": status,
     }))
@@ -141,7 +141,7 @@ pub fn identify_regions<'py>(
         list.append(dict!(py, {
             "accuracy": one.accuracy,
             "per_subject": PyArray1::from_vec(py, one.per_subject),
-            "confusion": to_array(py, one.confusion.as_ref()),
+            "confusion": to_array(py, one.confusion.as_ref())?,
             "n_constant": one.n_constant,
         }))?;
     }
@@ -261,15 +261,15 @@ pub fn rsa_models<'py>(
     let vector = |values: Vec<f64>| PyArray1::from_vec(py, values);
     let best = found.best;
     Ok(dict!(py, {
-        "evaluations": to_array(py, found.evaluations.as_ref()),
+        "evaluations": to_array(py, found.evaluations.as_ref())?,
         "estimates": estimates(py, &found.estimates)?,
         "ceilings": estimates(py, &[found.ceiling_lower, found.ceiling_upper])?,
         "zero_t": vector(found.against_zero.t),
         "zero_draws": vector(found.against_zero.draws),
         "ceiling_t": vector(found.against_ceiling.t),
         "ceiling_draws": vector(found.against_ceiling.draws),
-        "pairwise": to_array(py, found.pairwise.as_ref()),
-        "pairwise_se": to_array(py, found.pairwise_se.as_ref()),
+        "pairwise": to_array(py, found.pairwise.as_ref())?,
+        "pairwise_se": to_array(py, found.pairwise_se.as_ref())?,
         "permutation": vector(found.permutation.p_value),
         "permutation_adjusted": vector(found.permutation.p_adjusted),
         "flip": vector(found.sign_flip.p_value),
@@ -323,8 +323,8 @@ pub fn reweighted_rsa<'py>(
         reweighted::reweighted_rsa(features, &rdms(subjects, n.round() as usize)?, &params, monitor)
     })?;
     Ok(dict!(py, {
-        "scores": to_array(py, found.scores.as_ref()),
-        "plain_scores": to_array(py, found.plain_scores.as_ref()),
+        "scores": to_array(py, found.scores.as_ref())?,
+        "plain_scores": to_array(py, found.plain_scores.as_ref())?,
         "per_subject": PyArray1::from_vec(py, found.per_subject),
         "plain_per_subject": PyArray1::from_vec(py, found.plain_per_subject),
         "alphas": PyArray1::from_vec(py, found.alphas),

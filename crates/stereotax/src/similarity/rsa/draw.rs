@@ -13,13 +13,13 @@
 //! and one product gives the table of models × subjects. Source: specs: peers W5; Schütt et al. 2023. Cost per draw:
 //! O(K m + M S m) for K = M + S RDMs of m pairs; τ O(M S m log m).
 
-use faer::{Mat, MatRef};
+use faer::Mat;
 
 use super::super::rdm_compare::kendall::{order_of, weighted_tau};
 use super::super::rdm_compare::ranks::{Levels, doubled_midranks, levels};
 use super::super::rdm_compare::{Comparison, Undefined};
 use crate::data::Rdm;
-use crate::linalg::{cholesky_solve, cross};
+use crate::linalg::{cholesky_solve, cross, dot};
 use crate::stats::summary::is_constant;
 
 /// All RDMs over the pairs that all of them define: components of models first, then subjects.
@@ -98,6 +98,7 @@ impl Table {
             table: self,
             multiplicity: multiplicity.to_vec(),
             whitening: None,
+            shares: weights.iter().map(|&w| f64::from(w) / total as f64).collect(),
             active,
             weights,
             total: total as f64,
@@ -105,6 +106,7 @@ impl Table {
             dual: Mat::zeros(0, 0),
             norms: vec![],
             ranks: vec![],
+            among_subjects: Mat::zeros(0, 0),
         };
         if self.how.is_whitened() {
             drawn.whitening = Some(drawn.whitening());
@@ -112,7 +114,10 @@ impl Table {
         match self.how {
             Comparison::TauA | Comparison::TauB => drawn.ranks = drawn.subject_ranks(),
             Comparison::Spearman | Comparison::RhoA => drawn.prepare_ranks(),
-            _ => drawn.prepare_values(),
+            _ => {
+                drawn.prepare_values();
+                drawn.among_subjects = drawn.comparisons_of_subjects();
+            }
         }
         drawn
     }
@@ -137,6 +142,8 @@ pub(super) struct Drawn<'a> {
     whitening: Option<Whitening>,
     pub(super) active: Vec<u32>,
     pub(super) weights: Vec<u32>,
+    /// The same as shares of their sum.
+    shares: Vec<f64>,
     total: f64,
     /// Pairs × RDMs, centred where the comparison is.
     primal: Mat<f64>,
@@ -146,6 +153,8 @@ pub(super) struct Drawn<'a> {
     pub(super) norms: Vec<f64>,
     /// Doubled midranks of each subject (rank comparisons).
     ranks: Vec<Vec<u32>>,
+    /// Comparisons of subjects with one another, from which ceilings follow (not of ranks, which pools have anew).
+    among_subjects: Mat<f64>,
 }
 
 impl Drawn<'_> {
@@ -159,10 +168,8 @@ impl Drawn<'_> {
             to.iter_mut().zip(&self.active).for_each(|(to, &p)| *to = from[p as usize]);
             flat[c] = self.centre(to);
         }
-        self.dual = self.dual_of(primal.as_ref());
-        self.norms = (0..k)
-            .map(|c| if flat[c] { f64::NAN } else { norm(primal.as_ref(), self.dual.as_ref(), c) })
-            .collect();
+        self.dual = self.dual_of(&primal);
+        self.norms = (0..k).map(|c| if flat[c] { f64::NAN } else { norm(&primal, &self.dual, c) }).collect();
         self.primal = primal;
     }
 
@@ -183,8 +190,8 @@ impl Drawn<'_> {
                 self.ranks.push(self.active.iter().map(|&p| doubled[level(p) as usize]).collect());
             }
         }
-        self.dual = self.weighted(primal.as_ref());
-        self.norms = (0..k).map(|c| self.rank_norm(norm(primal.as_ref(), self.dual.as_ref(), c))).collect();
+        self.dual = self.weighted(&primal);
+        self.norms = (0..k).map(|c| self.rank_norm(norm(&primal, &self.dual, c))).collect();
         self.primal = primal;
     }
 
@@ -214,22 +221,25 @@ impl Drawn<'_> {
         if !self.table.how.centred() {
             return x.iter().all(|v| *v == 0.0);
         }
-        let flat = is_constant(x);
-        let mean = x.iter().zip(&self.weights).map(|(v, &w)| v * f64::from(w)).sum::<f64>() / self.total;
+        // Two values that differ settle it in nearly all columns.
+        let varies = x.windows(2).take(8).any(|v| (v[0] - v[1]).abs() > 1e-9 * (v[0].abs() + v[1].abs()));
+        let flat = !varies && is_constant(x);
+        let mean = dot(x, &self.shares);
         x.iter_mut().for_each(|v| *v -= mean);
         flat
     }
 
-    fn weighted(&self, primal: MatRef<f64>) -> Mat<f64> {
-        let mut dual = primal.to_owned();
+    fn weighted(&self, primal: &Mat<f64>) -> Mat<f64> {
+        let mut dual = Mat::zeros(primal.nrows(), primal.ncols());
         for c in 0..dual.ncols() {
-            dual.col_as_slice_mut(c).iter_mut().zip(&self.weights).for_each(|(v, &w)| *v *= f64::from(w));
+            let weighted = primal.col_as_slice(c).iter().zip(&self.weights).map(|(v, &w)| v * f64::from(w));
+            dual.col_as_slice_mut(c).iter_mut().zip(weighted).for_each(|(to, v)| *to = v);
         }
         dual
     }
 
     /// Weights or V⁻¹ applied.
-    fn dual_of(&self, primal: MatRef<f64>) -> Mat<f64> {
+    fn dual_of(&self, primal: &Mat<f64>) -> Mat<f64> {
         let mut dual = self.weighted(primal);
         let Some(whitening) = &self.whitening else { return dual };
         let (s, n) = (&self.table.precision, self.table.n_conditions);
@@ -328,6 +338,15 @@ impl Drawn<'_> {
         scores
     }
 
+    fn comparisons_of_subjects(&self) -> Mat<f64> {
+        let (c, n) = (self.table.n_components, self.table.n_subjects);
+        let mut k = cross(self.primal.subcols(c, n), self.dual.subcols(c, n));
+        for j in 0..n {
+            (0..n).for_each(|i| k[(i, j)] /= self.norms[c + i] * self.norms[c + j]);
+        }
+        k
+    }
+
     fn taus(&self) -> Mat<f64> {
         let table = self.table;
         let weights = self.all_weights();
@@ -374,10 +393,10 @@ impl Drawn<'_> {
         }
         let centre = self.total + 1.0;
         let ranks = Mat::from_fn(self.active.len(), s, |p, j| f64::from(self.ranks[j][p]) - centre);
-        let (dual, rank_dual) = (self.weighted(primal.as_ref()), self.weighted(ranks.as_ref()));
+        let (dual, rank_dual) = (self.weighted(&primal), self.weighted(&ranks));
         let mut with = cross(primal.as_ref(), rank_dual.as_ref());
         for j in 0..s {
-            let length = norm(ranks.as_ref(), rank_dual.as_ref(), j);
+            let length = norm(&ranks, &rank_dual, j);
             (0..c).for_each(|i| with[(i, j)] /= length);
         }
         Products { among: cross(primal.as_ref(), dual.as_ref()), with }
@@ -473,12 +492,7 @@ impl Drawn<'_> {
                 upper += u[s] * self.compare_levels(&pooled, s);
             }
         } else {
-            let c = self.table.n_components;
-            let n = self.table.n_subjects;
-            let mut k = cross(self.primal.subcols(c, n), self.dual.subcols(c, n));
-            for j in 0..n {
-                (0..n).for_each(|i| k[(i, j)] /= self.norms[c + i] * self.norms[c + j]);
-            }
+            let (n, k) = (self.table.n_subjects, &self.among_subjects);
             let with: Vec<f64> = (0..n).map(|s| present.iter().map(|&t| u[t] * k[(s, t)]).sum()).collect();
             let square: f64 = present.iter().map(|&s| u[s] * with[s]).sum();
             for &s in &present {
@@ -523,8 +537,8 @@ pub(super) struct Ceilings {
     pub(super) upper: f64,
 }
 
-fn norm(primal: MatRef<f64>, dual: MatRef<f64>, c: usize) -> f64 {
-    let square: f64 = primal.col(c).iter().zip(dual.col(c).iter()).map(|(a, b)| a * b).sum();
+fn norm(primal: &Mat<f64>, dual: &Mat<f64>, c: usize) -> f64 {
+    let square = dot(primal.col_as_slice(c), dual.col_as_slice(c));
     if square > 0.0 { square.sqrt() } else { f64::NAN }
 }
 

@@ -121,7 +121,7 @@ pub fn non_negative_least_squares(g: &Mat<f64>, q: &[f64], scale: Option<f64>) -
             let passive: Vec<usize> = (0..k).filter(|&a| free[a]).collect();
             let own = Mat::from_fn(passive.len(), passive.len(), |i, j| g[(passive[i], passive[j])]);
             let right = Mat::from_fn(passive.len(), 1, |i, _| q[passive[i]]);
-            let Some(solved) = cholesky_solve(own.as_ref(), right.as_ref()).filter(|x| finite(x)) else {
+            let Some(solved) = cholesky_solve(own.as_ref(), right.as_ref()).filter(finite) else {
                 // A component that others make up already adds nothing.
                 free[entering] = false;
                 theta[entering] = 0.0;
