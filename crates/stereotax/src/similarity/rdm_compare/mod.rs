@@ -401,7 +401,13 @@ mod tests {
         let zero = Rdm::new(5, vec![0.0; 10]).unwrap();
         let b = random_rdm(5, 3, false);
         for how in ALL {
-            let all = compare_all(&[flat.clone(), zero.clone()], &[b.clone()], how, None, &Monitor::silent());
+            let all = compare_all(
+                &[flat.clone(), zero.clone()],
+                std::slice::from_ref(&b),
+                how,
+                None,
+                &Monitor::silent(),
+            );
             let all = all.unwrap();
             for (i, (rdm, flat)) in [(&flat, true), (&zero, false)].into_iter().enumerate() {
                 let found = compare(rdm, &b, how, None).unwrap();
