@@ -53,6 +53,118 @@ class Moments:
     def epsilon(self) -> float: ...
 
 @final
+class CpTensor:
+    def __new__(
+        cls, shape: list[int], values: _Array, observed: _Array | None, cyclic: bool
+    ) -> CpTensor: ...
+    @property
+    def most_components(self) -> int: ...
+
+def fit_cp(
+    tensor: CpTensor,
+    rank: int,
+    start: int,
+    settings: dict[str, Any],
+    init: list[_Array] | None,
+    fixed_modes: list[int],
+) -> dict[str, Any]: ...
+def cp_sweep(
+    tensor: CpTensor,
+    tasks: list[tuple[int, int]],
+    settings: dict[str, Any],
+    receive: Callable[[int, int, dict[str, Any]], None],
+) -> None: ...
+def cp_cross_validate(
+    tensor: CpTensor,
+    ranks: list[int],
+    n_splits: int,
+    share: float,
+    block: int,
+    n_starts: int,
+    settings: dict[str, Any],
+) -> list[list[float]]: ...
+def cp_rank_measures(tensor: CpTensor, fits: list[dict[str, Any]]) -> dict[str, Any]: ...
+def cp_choose_rank(
+    ranks: list[int],
+    dimensions: list[float],
+    similarities: list[float],
+    least_similarity: float,
+    held_out: list[list[float]] | None,
+) -> dict[str, Any]: ...
+def match_components(
+    a: list[_Array], b: list[_Array], cyclic: tuple[int, int, int] | None
+) -> dict[str, Any]: ...
+def neuron_matrix(
+    tensor: CpTensor, fit: dict[str, Any], later: tuple[_Array, _Array, _Array] | None
+) -> dict[str, Any]: ...
+def principal_scores(points: _Array, share: float) -> dict[str, Any]: ...
+def keep_points(points: _Array, tolerance: float, n_far: int) -> dict[str, Any]: ...
+
+@final
+class Responses:
+    def __new__(
+        cls, values: _Array, units: list[str], stimuli: list[str], directions: list[float], bin_s: float
+    ) -> Responses: ...
+    @property
+    def valid(self) -> _Array: ...
+    @property
+    def lengths(self) -> list[int]: ...
+    @property
+    def period(self) -> float: ...
+    @property
+    def silent_units(self) -> list[int]: ...
+    @property
+    def silent_stimuli(self) -> list[int]: ...
+    def find(self, names: list[str]) -> list[int]: ...
+    def smooth(self, sigma: float, ignore_padding: bool) -> _Array: ...
+    def preferred_set(self, first: list[int], second: list[int]) -> list[int]: ...
+    def normalise(self, how: str) -> dict[str, Any]: ...
+    def tuning(self) -> dict[str, Any]: ...
+
+@final
+class SpikeTrains:
+    def __new__(
+        cls, shape: tuple[int, int, int], n_trials: list[int], n_spikes: list[int], times: _Array
+    ) -> SpikeTrains: ...
+    def rates(
+        self,
+        window: tuple[float, float, float],
+        bandwidth: float | None,
+        least: float,
+        most: float,
+        reflect: bool,
+    ) -> dict[str, Any]: ...
+    def significance(
+        self, baseline: tuple[float, float], stimulus: tuple[float, float], alpha: float
+    ) -> dict[str, Any]: ...
+
+def psth(
+    times: _Array,
+    n_trials: int,
+    window: tuple[float, float, float],
+    bandwidth: float | None,
+    least: float,
+    most: float,
+    reflect: bool,
+) -> dict[str, Any]: ...
+def draw_clip(
+    size: tuple[int, int],
+    n_frames: int,
+    period: float | None,
+    diameter: float,
+    per_group: int,
+    spacing: float,
+    n_groups: int,
+    bright: bool,
+    direction: float,
+    speed: float,
+    contrast: float,
+    seed: int,
+    instance: int,
+) -> _Array: ...
+def weighted_draw(weights: list[float], count: int, seed: int, purpose: str) -> list[int]: ...
+
+@final
 class DmdParams:
     def __new__(
         cls,

@@ -37,6 +37,7 @@ mod space;
 mod stats;
 mod study;
 mod tables;
+mod tensor;
 mod transfer;
 mod uncertainty;
 mod volumes;
@@ -121,6 +122,11 @@ mod _core {
     };
     #[pymodule_export]
     use crate::study::{study_check, study_plan, study_results, study_run};
+    #[pymodule_export]
+    use crate::tensor::{
+        CpTensor, cp_choose_rank, cp_cross_validate, cp_rank_measures, cp_sweep, fit_cp, keep_points,
+        match_components, neuron_matrix, principal_scores,
+    };
     #[pymodule_export]
     use crate::transfer::transfer_matrix;
     #[pymodule_export]

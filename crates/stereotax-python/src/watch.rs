@@ -70,7 +70,6 @@ pub fn run_told<T: Send, E: Into<Failure> + Send>(
     progress: Option<&Bound<'_, PyAny>>,
     work: impl FnOnce(&Monitor<'_>) -> std::result::Result<T, E> + Send,
 ) -> Result<T> {
-    let stop = AtomicBool::new(false);
     let steps = Mutex::new(Steps::default());
     let watcher = |event: Event| {
         if let Ok(mut steps) = steps.lock() {
@@ -78,7 +77,7 @@ pub fn run_told<T: Send, E: Into<Failure> + Send>(
         }
     };
     let mut told = Progress::default();
-    let mut tell = || -> PyResult<()> {
+    let tell = || -> PyResult<()> {
         let now = steps.lock().map(|steps| steps.now()).unwrap_or_default();
         if let (Some(progress), true) = (progress, now != told) {
             progress.call1((&now.task, now.done, now.total))?;
@@ -86,10 +85,30 @@ pub fn run_told<T: Send, E: Into<Failure> + Send>(
         }
         Ok(())
     };
+    run_watched(py, &watcher, tell, work)
+}
+
+/// As [`run`]; every 50 ms, and at the end, `poll` is called with the interpreter. An error of it stops the work and
+/// is raised in turn.
+pub fn run_polled<T: Send, E: Into<Failure> + Send>(
+    py: Python<'_>,
+    poll: impl FnMut() -> PyResult<()>,
+    work: impl FnOnce(&Monitor<'_>) -> std::result::Result<T, E> + Send,
+) -> Result<T> {
+    run_watched(py, &|_: Event| {}, poll, work)
+}
+
+fn run_watched<T: Send, E: Into<Failure> + Send>(
+    py: Python<'_>,
+    watcher: &(dyn Fn(Event) + Sync),
+    mut tell: impl FnMut() -> PyResult<()>,
+    work: impl FnOnce(&Monitor<'_>) -> std::result::Result<T, E> + Send,
+) -> Result<T> {
+    let stop = AtomicBool::new(false);
     let (done, finished) = channel::<()>();
     let mut interrupt = None;
     let outcome = std::thread::scope(|scope| {
-        let (stop_flag, watcher) = (&stop, &watcher);
+        let stop_flag = &stop;
         let worker = scope.spawn(move || {
             let outcome = work(&Monitor::new(watcher, stop_flag));
             drop(done);

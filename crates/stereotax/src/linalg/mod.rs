@@ -9,6 +9,7 @@
 mod assignment;
 mod decompose;
 mod minimise;
+mod nnls;
 mod product;
 mod real;
 mod schur;
@@ -20,6 +21,7 @@ pub use decompose::{
     orthogonal_factor, pseudo_inverse, singular_values, solve, svd, thin_qr, upper_factor,
 };
 pub use minimise::{Minimum, lbfgs};
+pub use nnls::{nnls, nnls_of_design};
 pub use product::{
     add_gram, add_product, all_finite, centre_columns, column_means, cross, dot, gram, lower_product,
     mirror_lower, product, select_rows,

@@ -5,7 +5,9 @@ mod delays;
 mod design;
 mod drift;
 mod hrf;
+pub mod psth;
 mod resample;
+pub mod smooth;
 
 pub use component::{FirstComponent, first_component};
 pub use delays::{DelayParams, default_delays, delay, padded_samples};

@@ -12,6 +12,7 @@ pub mod null_draws;
 pub mod ordination;
 pub mod permanova;
 pub mod permdisp;
+pub mod rank_sum;
 pub mod resampling;
 pub mod retrieval;
 pub mod rng;
