@@ -41,6 +41,11 @@ shallow to deep. Time is in seconds.
 - `LatentFactors`, `ZeroInflatedGamma`: what stimuli leave unexplained, and how responses are distributed.
 - `roi_means`: series of regions from NIfTI files and a label volume.
 - `Study`: a whole study file, planned, computed and kept; the same as the command `stereotax`.
+- `ResponseTensor`: responses of units to stimuli in directions over time, from spikes or activations; `psth`,
+  `significant_stimuli`, `tuning`; `stimulus_set`, `gratings`, `moving_dots`: what to show.
+- `NonNegativeCP`, `ShiftInvariantCP`, `cp_sweep`, `match_components`: few components of such a tensor, and how many;
+  `neuron_matrix`: units as points by their components.
+- `sample_units`: some units of a model's feature maps.
 - `Table`: what results come as.
 
 Where to begin: one network and one brain are ``nfas = sx.NFAS().fit(layers, responses)``, with
@@ -66,6 +71,7 @@ from ._ceiling import half_corrected, noise_ceiling
 from ._cluster import cluster_test
 from ._components import LinearRegression, PCARegressionCV
 from ._core import StereotaxError, __version__
+from ._cp import NonNegativeCP, ShiftInvariantCP, cp_sweep, match_components
 from ._depth import DepthDMD
 from ._explained import extrapolated_ceiling, feve
 from ._in_context import InContextEncoder
@@ -75,6 +81,7 @@ from ._localise import UnitLocaliser, selection_overlap
 from ._matching import match_units
 from ._moments import DepthMoments
 from ._movie import RDMMovie, cross_temporal_rdms, rdm_movie
+from ._neurons import neuron_matrix
 from ._nfas import NFAS
 from ._noise import NoisePrecision, noise_precision
 from ._nonlinearity import (
@@ -93,6 +100,7 @@ from ._rdm import RDM, cross_rdm, crossnobis, rdm
 from ._rdm_compare import compare_rdms, identify_regions, mantel, transform_rdm
 from ._readout import AttentionReadout, FactorisedReadout, GatedMaskReadout, PointReadout
 from ._refit import encoding_test
+from ._responses import ResponseTensor, psth, significant_stimuli, tuning
 from ._retrieval import rank_accuracy, top_k_retrieval, two_vs_two
 from ._ridge import RidgeCV
 from ._rsa import RDMModel, rsa, weighted_rsa
@@ -109,13 +117,28 @@ from ._stats import (
     silhouette,
     snci,
 )
+from ._stimuli import gratings, moving_dots, stimulus_set
 from ._study import Study
 from ._table import Table
 from ._transfer import transfer_matrix
 from ._uncertainty import gaussian_uncertainty, predictive_uncertainty
+from ._units import sample_units
 from ._volumes import roi_means
 
 __all__ = [
+    "NonNegativeCP",
+    "ResponseTensor",
+    "ShiftInvariantCP",
+    "cp_sweep",
+    "gratings",
+    "match_components",
+    "moving_dots",
+    "neuron_matrix",
+    "psth",
+    "sample_units",
+    "significant_stimuli",
+    "stimulus_set",
+    "tuning",
     "AttentionReadout",
     "BandedRidgeCV",
     "DepthDMD",

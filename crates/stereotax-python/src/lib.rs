@@ -30,6 +30,7 @@ mod projection;
 mod rdm;
 mod readout;
 mod refit;
+mod responses;
 mod retrieval;
 mod ridge;
 mod rsa;
@@ -106,6 +107,8 @@ mod _core {
     };
     #[pymodule_export]
     use crate::refit::encoding_test;
+    #[pymodule_export]
+    use crate::responses::{Responses, SpikeTrains, draw_clip, psth, weighted_draw};
     #[pymodule_export]
     use crate::retrieval::{retrieve, two_vs_two};
     #[pymodule_export]

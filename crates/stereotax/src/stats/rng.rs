@@ -95,6 +95,24 @@ impl Stream {
         chosen.sort_unstable();
         chosen
     }
+
+    /// Up to `count` different places, one after the other with probabilities proportional to their weights (at least
+    /// 0); fewer where fewer have weight. In the order drawn.
+    ///
+    /// Exponential races (Efraimidis & Spirakis 2006): the smallest −ln(u) / weight comes first.
+    pub fn weighted(&mut self, weights: &[f64], count: usize) -> Vec<usize> {
+        let mut race: Vec<(f64, usize)> = Vec::with_capacity(weights.len());
+        for (at, &weight) in weights.iter().enumerate() {
+            // One number for each, also for those without weight.
+            let time = -(1.0 - self.uniform()).ln();
+            if weight > 0.0 {
+                race.push((time / weight, at));
+            }
+        }
+        race.sort_by(|a, b| a.0.total_cmp(&b.0).then(a.1.cmp(&b.1)));
+        race.truncate(count);
+        race.into_iter().map(|(_, at)| at).collect()
+    }
 }
 
 #[cfg(test)]
@@ -120,6 +138,22 @@ mod tests {
         assert_ne!(first("a", 0), first("b", 0));
         assert_ne!(first("a", 0), first("a", 1));
         assert_eq!(first("a", 1), first("a", 1));
+    }
+
+    #[test]
+    fn weights_are_the_chances_of_the_first_and_zeros_never_come() {
+        let mut first = [0; 4];
+        for index in 0..20_000 {
+            let drawn = Stream::new(1, "weighted", index).weighted(&[1.0, 0.0, 2.0, 5.0], 2);
+            assert_eq!(drawn.len(), 2);
+            assert!(drawn[0] != drawn[1] && !drawn.contains(&1));
+            first[drawn[0]] += 1;
+        }
+        // Chances 1/8, 0, 2/8, 5/8; standard deviations below 70.
+        for (found, expected) in first.into_iter().zip([2500, 0, 5000, 12_500]) {
+            assert!(i32::abs(found - expected) < 300, "{first:?}");
+        }
+        assert_eq!(Stream::new(1, "weighted", 0).weighted(&[0.0, 3.0], 2), [1]);
     }
 
     #[test]

@@ -93,11 +93,10 @@ pub fn spike_rates(
             let sigma = match bandwidth {
                 Bandwidth::Fixed(sigma) => sigma,
                 Bandwidth::SheatherJones { least_s, most_s } => {
-                    let most =
-                        cells
-                            .clone()
-                            .map(|cell| inside(spikes.pooled(cell)))
-                            .fold(vec![], |most, times| if times.len() > most.len() { times } else { most });
+                    let most = cells
+                        .clone()
+                        .map(|cell| inside(spikes.pooled(cell)))
+                        .fold(vec![], |most, times| if times.len() > most.len() { times } else { most });
                     sheather_jones(&most).map_or(most_s, |sigma| sigma.clamp(least_s, most_s))
                 }
             };

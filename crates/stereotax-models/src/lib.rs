@@ -1,0 +1,3 @@
+//! Make parametric stimuli: drifting and static gratings, moving dots and oriented dot triples.
+
+pub mod stimuli;
