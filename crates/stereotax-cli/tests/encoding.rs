@@ -128,6 +128,7 @@ fn planted_layers_are_found_and_the_bytes_stay_the_same() {
     let planted = [("subject", "(mean)"), ("roi", "roi2"), ("layer", "block2")];
     let other = [("subject", "(mean)"), ("roi", "roi2"), ("layer", "block4")];
     assert_eq!(one(&scores, "p_adj", &planted), 0.01);
+    assert!(rows(&scores, "adjustment").iter().all(|how| *how == "max_t"));
     assert!(one(&scores, "p_adj", &other) > 0.05 && one(&scores, "r", &other) < 0.3);
     // Nothing of NFAS was computed.
     assert!(!out.join("nodes/cell").exists() && !out.join("nodes/depth").exists());

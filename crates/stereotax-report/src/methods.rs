@@ -218,7 +218,7 @@ fn encoded(settings: &Value) -> Vec<Sentence> {
         sentences.push(say(format!("p-values come from {shifts} draws that move predictions against responses within held-out folds (circular shifts of time series, permutations of stimuli), widened by √2"), &["phipson2010"]));
     }
     match get("multiplicity").as_deref() {
-        Some("max_t") => sentences.push(say("They are adjusted over all models, layers and targets of a benchmark and subject by single-step max-T", &["westfall1993", "nichols2002"])),
+        Some("max_t") => sentences.push(say("They are adjusted over all models, layers and targets of a benchmark and subject by step-down max-T; where a benchmark has more than 2,000 targets, in steps of 0.01 of the correlation, which never makes a p-value smaller", &["westfall1993", "nichols2002"])),
         Some("none") | None => {}
         Some(other) => sentences.extend(adjustment(other)),
     }

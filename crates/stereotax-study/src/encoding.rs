@@ -15,6 +15,7 @@ use stereotax::pipelines::encoding::{
     fold_bytes_of, score_targets,
 };
 use stereotax::pipelines::{EvaluateParams, Features, InnerRule, projected_layer, single_layer};
+use stereotax::stats::multiplicity::N_STEPS;
 
 use crate::config::{EncodingSettings, FeatureSet, LayerReduction};
 use crate::inputs::{BenchmarkInput, Inputs, ModelInput, OnClock};
@@ -26,7 +27,7 @@ use crate::{Options, Study, StudyError};
 
 /// Versions of the kernels: raised whenever their numbers change.
 mod version {
-    pub(super) const LAYER: u32 = 1;
+    pub(super) const LAYER: u32 = 2;
     pub(super) const BEST: u32 = 1;
 }
 
@@ -265,7 +266,8 @@ const SHARED: f64 = 0.8;
 
 fn cell_bytes(rois: f64, folds: f64, n: f64, params: &EvaluateParams, draws: bool) -> f64 {
     let kept = if draws { 4.0 * (n + (params.n_bootstraps + params.n_shifts) as f64) } else { 0.0 };
-    rois * (52.0 * folds + 8.0 + kept)
+    let steps = if draws { 0.0 } else { 4.0 * (N_STEPS * params.n_shifts) as f64 };
+    rois * (52.0 * folds + 8.0 + kept) + steps
 }
 
 /// What one layer takes for one subject, the shared work divided among them.
@@ -539,6 +541,9 @@ fn put_common(
     put(payload, "inner_scores", inner);
     payload.put("p", &[chance.p_value.len()], &chance.p_value);
     payload.put_single("maxima", &[chance.maxima.len()], chance.maxima.iter().copied());
+    if !chance.steps.is_empty() {
+        payload.put_single("steps", &[chance.steps.len()], chance.steps.iter().copied());
+    }
     if let Some(draws) = draws {
         put_single(payload, "predictions", &draws.predictions);
         put_single(payload, "bootstrap", &draws.bootstrap);
@@ -613,6 +618,7 @@ fn read_common(payload: &Payload) -> Option<Read> {
         chance: Chance {
             p_value,
             maxima: single("maxima")?,
+            steps: single("steps").unwrap_or_default(),
             note: payload.facts["note"].as_str().map(str::to_owned),
         },
         draws,

@@ -1,13 +1,16 @@
 //! The tables of encoding layer by layer: scores, profiles over layers, the choice of layers, and models.
 
 use std::collections::BTreeMap;
+use std::ops::Range;
 
 use faer::Mat;
 use rayon::prelude::*;
 use stereotax::data::TileSource;
 use stereotax::encoding::{PlaceRule, SpatialParams, partition_of_r2, spatial_score};
-use stereotax::pipelines::encoding::{BestCell, Depth, MOST_WITH_DRAWS, MeanScore, Scores, depth_of};
-use stereotax::stats::multiplicity::{Adjustment, adjust, max_t_single_step};
+use stereotax::pipelines::encoding::{
+    BestCell, Depth, MOST_WITH_DRAWS, MeanScore, Scores, depth_of, mean_null,
+};
+use stereotax::stats::multiplicity::{Adjustment, N_STEPS, StepDown, adjust, max_t_in_steps};
 use stereotax::stats::summary::median;
 use stereotax_io::Table;
 
@@ -47,6 +50,8 @@ struct Part<'a> {
     n: usize,
     /// Per layer, then of the choice; filled when all parts are there.
     adjusted: Vec<Vec<f64>>,
+    /// How.
+    adjustment: &'static str,
 }
 
 struct LayerPart<'a> {
@@ -82,18 +87,10 @@ pub(super) fn encoding_tables(
         parts.extend(of_pair);
         findings.extend(found);
     }
-    adjust_all(&mut parts, settings.multiplicity);
+    adjust_all(worker, &mut parts, settings.multiplicity)?;
     let partition = partition_table(worker, findings)?;
-    let name = match settings.multiplicity {
-        // Draws of thousands of targets are not kept: only their maxima.
-        Multiplicity::MaxT => "max_t_single_step",
-        Multiplicity::Holm => "holm",
-        Multiplicity::Bh => "bh",
-        Multiplicity::By => "by",
-        Multiplicity::None => "none",
-    };
     let mut tables = BTreeMap::from([
-        ("encoding".to_owned(), scores_table(&parts, scored, name)),
+        ("encoding".to_owned(), scores_table(&parts, scored)),
         ("layers".to_owned(), layers_table(&parts)),
         ("selection".to_owned(), selection_table(&parts)),
         ("encoding_models".to_owned(), models_table(&parts, settings.shifts, worker.study.file.seed)?),
@@ -158,6 +155,7 @@ fn read_pair<'a>(
         share_at_edge: 0.0,
         n: 0,
         adjusted: Vec::new(),
+        adjustment: "none",
     };
     let mut best_cells: Vec<BestCell> = Vec::new();
     for spec in &encoding.best {
@@ -293,50 +291,106 @@ fn most_chosen(places: impl Iterator<Item = usize>) -> Option<(usize, f64)> {
 }
 
 /// Adjust p-values over the models, layers and targets of one benchmark and subject.
-fn adjust_all(parts: &mut [Part<'_>], multiplicity: Multiplicity) {
+fn adjust_all(
+    worker: &Worker<'_>,
+    parts: &mut [Part<'_>],
+    multiplicity: Multiplicity,
+) -> Result<(), StudyError> {
     let mut families: BTreeMap<(usize, Option<usize>), Vec<usize>> = BTreeMap::new();
     for (at, part) in parts.iter().enumerate() {
         families.entry((part.pair.benchmark, part.subject)).or_default().push(at);
     }
     for members in families.into_values() {
-        if multiplicity == Multiplicity::MaxT {
-            let mut maxima: Vec<f32> = Vec::new();
-            let mut complete = true;
-            for layer in members.iter().flat_map(|&at| &parts[at].layers) {
-                let of = &layer.scores.maxima;
-                complete &= !of.is_empty() && (maxima.is_empty() || maxima.len() == of.len());
-                maxima.resize(of.len().max(maxima.len()), f32::NEG_INFINITY);
-                maxima.iter_mut().zip(of).for_each(|(m, x)| *m = m.max(*x));
-            }
-            if !complete {
-                maxima.clear();
-            }
-            for &at in &members {
-                let adjusted =
-                    parts[at].layers.iter().map(|l| max_t_single_step(&l.scores.r, &maxima)).collect();
-                parts[at].adjusted = adjusted;
-            }
-        } else {
-            let all: Vec<f64> = members
-                .iter()
-                .flat_map(|&at| parts[at].layers.iter().flat_map(|l| l.scores.p.iter().copied()))
-                .collect();
-            let adjusted = adjust(
-                &all,
-                match multiplicity {
-                    Multiplicity::Holm => Adjustment::Holm,
-                    Multiplicity::Bh => Adjustment::Bh,
-                    Multiplicity::By => Adjustment::By,
-                    Multiplicity::None | Multiplicity::MaxT => Adjustment::None,
-                },
-            );
-            let mut from = adjusted.into_iter();
-            for &at in &members {
-                let sizes: Vec<usize> = parts[at].layers.iter().map(|l| l.scores.p.len()).collect();
-                parts[at].adjusted = sizes.into_iter().map(|n| from.by_ref().take(n).collect()).collect();
-            }
+        let of = |value: &dyn Fn(&Scores) -> &Vec<f64>| -> Vec<f64> {
+            let layers = members.iter().flat_map(|&at| &parts[at].layers);
+            layers.flat_map(|layer| value(&layer.scores).iter().copied()).collect()
+        };
+        let by_p = |adjustment| adjust(&of(&|s| &s.p), adjustment);
+        let (adjusted, name) = match multiplicity {
+            Multiplicity::MaxT => max_t_of(worker, parts, &members, &of(&|s| &s.r))?,
+            Multiplicity::Holm => (by_p(Adjustment::Holm), "holm"),
+            Multiplicity::Bh => (by_p(Adjustment::Bh), "bh"),
+            Multiplicity::By => (by_p(Adjustment::By), "by"),
+            Multiplicity::None => (by_p(Adjustment::None), "none"),
+        };
+        let mut from = adjusted.into_iter();
+        for &at in &members {
+            let sizes: Vec<usize> = parts[at].layers.iter().map(|l| l.scores.p.len()).collect();
+            parts[at].adjusted = sizes.into_iter().map(|n| from.by_ref().take(n).collect()).collect();
+            parts[at].adjustment = name;
         }
     }
+    Ok(())
+}
+
+/// Step-down max-T over all layers of some parts, and what it is called: exact where draws were kept, as many at a
+/// time as a quarter of the memory holds; else in steps of r.
+fn max_t_of(
+    worker: &Worker<'_>,
+    parts: &[Part<'_>],
+    members: &[usize],
+    observed: &[f64],
+) -> Result<(Vec<f64>, &'static str), StudyError> {
+    let layers: Vec<(usize, usize)> =
+        members.iter().flat_map(|&at| (0..parts[at].layers.len()).map(move |l| (at, l))).collect();
+    let scores = |(at, l): &(usize, usize)| &parts[*at].layers[*l].scores;
+    let n_draws = layers.first().map_or(0, |first| scores(first).n_draws);
+    if n_draws == 0 || layers.iter().any(|layer| scores(layer).n_draws != n_draws) {
+        return Ok((vec![f64::NAN; observed.len()], "max_t"));
+    }
+    let n_steps = N_STEPS * n_draws;
+    if layers.iter().all(|layer| scores(layer).steps.len() == n_steps) {
+        let mut steps = vec![f32::NEG_INFINITY; n_steps];
+        for layer in &layers {
+            steps.iter_mut().zip(&scores(layer).steps).for_each(|(m, x)| *m = m.max(*x));
+        }
+        return Ok((max_t_in_steps(observed, &steps), "max_t_in_steps"));
+    }
+    let n_cells = observed.len();
+    let room = worker.options.max_memory as usize / 4 / (4 * n_cells).max(1);
+    let at_once = room.clamp(1, n_draws);
+    let mut down = StepDown::new(observed);
+    for from in (0..n_draws).step_by(at_once) {
+        let draws = from..n_draws.min(from + at_once);
+        let found: Vec<Vec<f32>> = layers
+            .par_iter()
+            .map(|&(at, l)| null_of(worker, &parts[at], l, &draws))
+            .collect::<Result<_, StudyError>>()?;
+        let mut row = Vec::with_capacity(n_cells);
+        for draw in 0..draws.len() {
+            row.clear();
+            for of_layer in &found {
+                let width = of_layer.len() / draws.len();
+                row.extend_from_slice(&of_layer[draw * width..][..width]);
+            }
+            down.add(&row);
+        }
+    }
+    Ok((down.p_adjusted(), "max_t"))
+}
+
+/// Some null draws of one layer of a part, draw after draw.
+fn null_of(
+    worker: &Worker<'_>,
+    part: &Part<'_>,
+    layer: usize,
+    draws: &Range<usize>,
+) -> Result<Vec<f32>, StudyError> {
+    let n_targets = part.benchmark.rois.len();
+    let specs = part.pair.encoding.as_ref().map_or(&[][..], |e| &e.layers[layer].1);
+    let wanted = match part.subject {
+        Some(subject) => &specs[subject..=subject],
+        None => specs,
+    };
+    let read: Vec<Vec<f32>> = wanted
+        .iter()
+        .map(|spec| {
+            let null = worker.store.load(spec).and_then(|payload| payload.get_single("null"));
+            let null = null.filter(|null| null.len() >= draws.end * n_targets).ok_or_else(|| lost(spec))?;
+            Ok(null[draws.start * n_targets..draws.end * n_targets].to_vec())
+        })
+        .collect::<Result<_, StudyError>>()?;
+    Ok(mean_null(&read.iter().map(Vec::as_slice).collect::<Vec<_>>()))
 }
 
 impl Part<'_> {
@@ -378,7 +432,7 @@ impl Part<'_> {
     }
 }
 
-fn scores_table(parts: &[Part<'_>], scored: &Scored, adjustment: &'static str) -> Table {
+fn scores_table(parts: &[Part<'_>], scored: &Scored) -> Table {
     let mut rows: Vec<(&Part<'_>, usize, usize)> = Vec::new();
     for part in parts {
         for layer in 0..part.layers.len() {
@@ -402,7 +456,7 @@ fn scores_table(parts: &[Part<'_>], scored: &Scored, adjustment: &'static str) -
         integer n = |r| Some(r.0.n as i64),
         number p = |r| Some(r.0.layers[r.1].scores.p[r.2]),
         number p_adj = |r| Some(r.0.adjusted[r.1][r.2]),
-        text adjustment = |r| (!r.0.adjusted[r.1][r.2].is_nan()).then_some(adjustment),
+        text adjustment = |r| (!r.0.adjusted[r.1][r.2].is_nan()).then_some(r.0.adjustment),
         number alpha = |r| Some(r.0.layers[r.1].alpha[r.2]),
         number inner_score = |r| Some(r.0.layers[r.1].inner[r.2]),
         text status = |r| Some(r.0.status(r.2, r.0.layers[r.1].scores.r[r.2])),

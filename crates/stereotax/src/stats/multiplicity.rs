@@ -7,7 +7,8 @@
 //! - BH: min_{j≥k} m·p_(j)/j, the share of false claims, under positive dependence;
 //! - BY: BH times Σ_{i≤m} 1/i, the same under any dependence;
 //! - max-T (Westfall & Young 1993, algorithm 2.8): with the observed statistics sorted descending, u_k is
-//!   the maximum of a null draw over cells k … m; p_k = (1 + #{u_k ≥ t_k})/(1 + B), then made monotone.
+//!   the maximum of a null draw over cells k … m; p_k = (1 + #{u_k ≥ t_k})/(1 + B), then made monotone. Where
+//!   draws cannot all be held, [`StepDown`] takes them one by one and [`max_t_in_steps`] needs only maxima.
 //!
 //! Undefined values (NaN) stay NaN and do not count. All results are capped at 1.
 //! Source: Holm 1979; Benjamini & Hochberg 1995; Benjamini & Yekutieli 2001; specs: nfas-dmd 11.5.
@@ -149,10 +150,105 @@ pub fn max_t_single_step(observed: &[f64], maxima: &[f32]) -> Vec<f64> {
     let mut sorted = maxima.to_vec();
     sorted.sort_unstable_by(f32::total_cmp);
     let adjusted = |t: f64| {
-        let threshold = t - tie_tolerance(t).max(2e-6);
-        permutation_p(sorted.len() - sorted.partition_point(|&m| f64::from(m) < threshold), sorted.len())
+        let reaching = sorted.len() - sorted.partition_point(|&m| f64::from(m) < threshold(t));
+        permutation_p(reaching, sorted.len())
     };
     observed.iter().map(|&t| if t.is_nan() || maxima.is_empty() { f64::NAN } else { adjusted(t) }).collect()
+}
+
+/// Null statistics of single precision are not told from an observed one below this.
+const TIE: f64 = 2e-6;
+
+fn threshold(t: f64) -> f64 {
+    t - tie_tolerance(t).max(TIE)
+}
+
+/// Step-down max-T where draws come one after another, over cells too many for a table of all draws.
+///
+/// The same as [`max_t`], with ties judged at 2·10⁻⁶. Memory: that of one draw. Draws may come in any order.
+#[derive(Debug, Clone)]
+pub struct StepDown {
+    /// Cells from the least statistic to the largest.
+    ascending: Vec<usize>,
+    thresholds: Vec<f64>,
+    reaching: Vec<usize>,
+    n_draws: usize,
+}
+
+impl StepDown {
+    /// No draw yet; one statistic per cell, NaN where there is none.
+    pub fn new(observed: &[f64]) -> Self {
+        StepDown {
+            ascending: ascending(observed),
+            thresholds: observed.iter().map(|&t| threshold(t)).collect(),
+            reaching: vec![0; observed.len()],
+            n_draws: 0,
+        }
+    }
+
+    /// One draw: a null statistic per cell; an undefined one reaches nothing.
+    pub fn add(&mut self, draw: &[f32]) {
+        let mut largest = f64::NEG_INFINITY;
+        for &cell in &self.ascending {
+            largest = largest.max(f64::from(draw[cell]));
+            self.reaching[cell] += usize::from(largest >= self.thresholds[cell]);
+        }
+        self.n_draws += 1;
+    }
+
+    /// Adjusted p-values; NaN where there is no statistic, and without draws.
+    pub fn p_adjusted(&self) -> Vec<f64> {
+        let counts = |cell: usize| permutation_p(self.reaching[cell], self.n_draws);
+        let n = self.thresholds.len();
+        if self.n_draws == 0 { vec![f64::NAN; n] } else { never_below(&self.ascending, n, counts) }
+    }
+}
+
+/// From the largest statistic down, an adjusted p-value is at least that of the one before.
+fn never_below(ascending: &[usize], n_cells: usize, p: impl Fn(usize) -> f64) -> Vec<f64> {
+    let mut adjusted = vec![f64::NAN; n_cells];
+    let mut least: f64 = 0.0;
+    for &cell in ascending.iter().rev() {
+        least = least.max(p(cell));
+        adjusted[cell] = least;
+    }
+    adjusted
+}
+
+/// Steps of [`max_t_in_steps`]: correlations up to 0, then hundredths up to 1.
+pub const N_STEPS: usize = 101;
+
+/// The step of a correlation, 0 … [`N_STEPS`] − 1.
+pub fn step_of(r: f64) -> usize {
+    if r > 0.0 { (1 + (100.0 * r) as usize).min(N_STEPS - 1) } else { 0 }
+}
+
+/// Step-down max-T of correlations in steps of 0.01, for more cells than draws can be kept of.
+///
+/// `maxima` is [`N_STEPS`] × draws, step after step: the largest null correlation of a draw over the cells whose
+/// observed correlation has that step (−∞ without any). A cell is compared with the largest of its own step and
+/// all below: with a few cells more than in [`max_t`], so that p is never smaller than there, and as a rule
+/// smaller than by [`max_t_single_step`]. NaN as there.
+pub fn max_t_in_steps(observed: &[f64], maxima: &[f32]) -> Vec<f64> {
+    let n_draws = maxima.len() / N_STEPS;
+    if n_draws == 0 {
+        return vec![f64::NAN; observed.len()];
+    }
+    let mut so_far = vec![f32::NEG_INFINITY; n_draws];
+    let sorted: Vec<Vec<f32>> = maxima
+        .chunks_exact(n_draws)
+        .map(|step| {
+            so_far.iter_mut().zip(step).for_each(|(largest, m)| *largest = largest.max(*m));
+            let mut sorted = so_far.clone();
+            sorted.sort_unstable_by(f32::total_cmp);
+            sorted
+        })
+        .collect();
+    let p = |cell: usize| {
+        let (t, draws) = (threshold(observed[cell]), &sorted[step_of(observed[cell])]);
+        permutation_p(n_draws - draws.partition_point(|&m| f64::from(m) < t), n_draws)
+    };
+    never_below(&ascending(observed), observed.len(), p)
 }
 
 #[cfg(test)]
@@ -200,6 +296,43 @@ mod tests {
         close(&found, &[0.5, 0.75, f64::NAN]);
         assert_eq!(found[0], max_t(&[3.0, 1.0], &null).unwrap().p_adjusted[0]);
         assert!(max_t_single_step(&[3.0], &[])[0].is_nan());
+    }
+
+    #[test]
+    fn draws_one_after_another_make_the_table_and_steps_stand_between() {
+        let (cells, draws) = (40, 200);
+        let mut stream = Stream::new(3, "step-down tests", 0);
+        let mut observed: Vec<f64> = (0..cells).map(|j| 0.012 * j as f64 + 0.05 * stream.normal()).collect();
+        observed[5] = f64::NAN;
+        let null: Vec<f32> = (0..cells * draws).map(|_| 0.15 * stream.normal() as f32).collect();
+        let table = max_t(&observed, &null).unwrap().p_adjusted;
+        let mut one_by_one = StepDown::new(&observed);
+        null.chunks(cells).rev().for_each(|draw| one_by_one.add(draw));
+        close(&one_by_one.p_adjusted(), &table);
+        let mut maxima = vec![f32::NEG_INFINITY; N_STEPS * draws];
+        for (b, draw) in null.chunks(cells).enumerate() {
+            for (r, value) in observed.iter().zip(draw).filter(|(r, _)| !r.is_nan()) {
+                let largest = &mut maxima[step_of(*r) * draws + b];
+                *largest = largest.max(*value);
+            }
+        }
+        let defined = |cell: &usize| *cell != 5;
+        let largest: Vec<f32> = null
+            .chunks(cells)
+            .map(|d| (0..cells).filter(defined).map(|j| d[j]).fold(f32::NEG_INFINITY, f32::max))
+            .collect();
+        let (steps, single) = (max_t_in_steps(&observed, &maxima), max_t_single_step(&observed, &largest));
+        assert!(steps[5].is_nan() && one_by_one.p_adjusted()[5].is_nan());
+        for j in (0..cells).filter(defined) {
+            assert!(table[j] <= steps[j] && steps[j] <= single[j] + 1e-12, "{j}");
+        }
+        let sum = |p: &[f64]| p.iter().filter(|p| !p.is_nan()).sum::<f64>();
+        assert!(sum(&table) < sum(&steps) && sum(&steps) < sum(&single) - 0.5);
+        assert_eq!(
+            [step_of(-0.2), step_of(0.0), step_of(0.004), step_of(0.995), step_of(1.0)],
+            [0, 0, 1, 100, 100]
+        );
+        assert!(StepDown::new(&[0.5]).p_adjusted()[0].is_nan() && max_t_in_steps(&[0.5], &[])[0].is_nan());
     }
 
     #[test]

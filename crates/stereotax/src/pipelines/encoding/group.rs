@@ -24,8 +24,10 @@ pub struct Scores {
     pub r2: Vec<f64>,
     /// One-sided p-value per target; NaN where there is none.
     pub p: Vec<f64>,
-    /// Largest null correlation over targets per draw; empty where there is none.
-    pub maxima: Vec<f32>,
+    /// Null draws; 0 where there is none.
+    pub n_draws: usize,
+    /// Largest null correlation in steps of r ([`Chance::steps`]).
+    pub steps: Vec<f32>,
     /// Bootstrap draws of r (draws × targets).
     pub bootstrap: Option<Mat<f32>>,
 }
@@ -50,7 +52,8 @@ impl Scores {
             r: moments.r(),
             r2: moments.r2(),
             p: chance.p_value.clone(),
-            maxima: chance.maxima.clone(),
+            n_draws: chance.maxima.len(),
+            steps: chance.steps.clone(),
             bootstrap: draws.map(|draws| draws.bootstrap.clone()),
         }
     }
@@ -68,20 +71,15 @@ impl Scores {
             .map(|j| (0..subjects.len()).filter(|&s| !subjects[s].0.r[j].is_nan()).collect())
             .collect();
         let nulls: Option<Vec<&[f32]>> = subjects.iter().map(|(_, null)| *null).collect();
-        let (mut p, mut maxima) = (vec![f64::NAN; n_targets], Vec::new());
+        let (mut p, mut n_null) = (vec![f64::NAN; n_targets], 0);
         if let Some(nulls) = nulls.filter(|nulls| nulls.iter().all(|null| !null.is_empty())) {
             let n_draws = nulls[0].len() / n_targets.max(1);
             let mut reaching = vec![0; n_targets];
-            for draw in 0..n_draws {
-                let mut largest = f32::NEG_INFINITY;
+            n_null = n_draws;
+            for value in mean_null(&nulls).chunks_exact(n_targets.max(1)) {
                 for j in 0..n_targets {
-                    let sum: f64 =
-                        defined[j].iter().map(|&s| f64::from(nulls[s][draw * n_targets + j])).sum();
-                    let value = sum / defined[j].len() as f64;
-                    reaching[j] += usize::from(value >= r[j] - 2e-6);
-                    largest = largest.max(value as f32);
+                    reaching[j] += usize::from(f64::from(value[j]) >= r[j] - 2e-6);
                 }
-                maxima.push(largest);
             }
             for j in (0..n_targets).filter(|&j| !r[j].is_nan()) {
                 p[j] = permutation_p(reaching[j], n_draws);
@@ -94,7 +92,14 @@ impl Scores {
                 (sum / defined[j].len() as f64) as f32
             })
         });
-        Scores { r2: (0..n_targets).map(|j| over(&|s| &s.r2, j)).collect(), r, p, maxima, bootstrap }
+        Scores {
+            r2: (0..n_targets).map(|j| over(&|s| &s.r2, j)).collect(),
+            r,
+            p,
+            n_draws: n_null,
+            steps: Vec::new(),
+            bootstrap,
+        }
     }
 
     /// The mean over `targets` that have a correlation, with its interval.
@@ -118,6 +123,16 @@ impl Scores {
             n_targets: known.len(),
         }
     }
+}
+
+/// The mean over subjects of null draws of the same number; a subject without a correlation (NaN) does not count.
+pub fn mean_null(subjects: &[&[f32]]) -> Vec<f32> {
+    let n = subjects.iter().map(|null| null.len()).min().unwrap_or(0);
+    let of = |at: usize| {
+        let known = || subjects.iter().map(|null| f64::from(null[at])).filter(|x| !x.is_nan());
+        (known().sum::<f64>() / known().count() as f64) as f32
+    };
+    (0..n).map(of).collect()
 }
 
 /// Where the profile of a target over layers is highest.
@@ -162,7 +177,8 @@ mod tests {
             r: r.to_vec(),
             r2: r.iter().map(|r| r * r).collect(),
             p: vec![0.5; n],
-            maxima: vec![0.1, 0.2],
+            n_draws: 2,
+            steps: Vec::new(),
             bootstrap: Some(Mat::from_fn(boot.len() / n, n, |b, j| boot[b * n + j])),
         }
     }
@@ -177,7 +193,8 @@ mod tests {
         assert!((mean.r2[0] - 0.1).abs() < 1e-15);
         // Null means: (0.4, 0.1) and (0.05, 0.4): one of two reaches 0.3 in each target.
         assert_eq!(mean.p, [2.0 / 3.0, 2.0 / 3.0]);
-        assert_eq!(mean.maxima, [0.4, 0.4]);
+        assert_eq!(mean_null(&[&null_a, &null_b]), [0.4, 0.1, 0.05, 0.4]);
+        assert_eq!(mean.n_draws, 2);
         let over = mean.over(&[0, 1]);
         assert!((over.r - 0.3).abs() < 1e-15 && over.n_targets == 2);
         // Draws: (0.1 + 0.3)/2 and (0.5 + 0.3)/2.
@@ -186,7 +203,7 @@ mod tests {
         assert_eq!(a.over(&[1]).n_targets, 0);
         assert!(a.over(&[1]).r.is_nan());
         let bare = Scores::mean(&[(&a, None), (&b, Some(&null_b))]);
-        assert!(bare.p.iter().all(|p| p.is_nan()) && bare.maxima.is_empty());
+        assert!(bare.p.iter().all(|p| p.is_nan()) && bare.n_draws == 0);
     }
 
     #[test]

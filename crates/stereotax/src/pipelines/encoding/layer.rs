@@ -3,9 +3,9 @@
 //! Per outer fold the work on features (reduction, delays, decompositions) is done once for all subjects; each
 //! subject's targets then go through it in tiles. What is kept per target is small ([`FoldMoments`], penalties,
 //! inner scores, a p-value); held-out predictions of as many targets as memory allows wait, in single precision,
-//! until the last fold, since a null draw moves them within all folds at once. Of the null draws the maximum over
-//! targets is kept, so that max-T over layers, models and targets can be made later without the draws; where
-//! targets are few the draws themselves and a bootstrap are kept too.
+//! until the last fold, since a null draw moves them within all folds at once. Where targets are few the null
+//! draws and a bootstrap are kept; where they are many, the largest null correlation over targets, in steps of
+//! the observed one, so that max-T over layers, models and targets can be made later without the draws.
 //!
 //! A target that is constant over some training rows, or holds a value that is not finite, is undefined there and
 //! harms no other one. The bits of a target do not depend on its company, on memory or on threads.
@@ -24,6 +24,7 @@ use super::moments::{FoldMoments, moments_of};
 use crate::data::{Error, Fold, Monitor, Result, Runs};
 use crate::encoding::{AlphaChoice, FoldFeatures, FoldPlan};
 use crate::linalg::select_rows;
+use crate::stats::multiplicity::{N_STEPS, step_of};
 use crate::stats::null_draws::NullDraws;
 use crate::stats::summary::permutation_p;
 
@@ -58,6 +59,9 @@ pub struct Chance {
     pub p_value: Vec<f64>,
     /// Largest null correlation over targets, per draw; empty where chance cannot be imitated.
     pub maxima: Vec<f32>,
+    /// The same over the targets of each step of r ([`N_STEPS`] × draws), for step-down max-T; empty where the
+    /// draws themselves are kept.
+    pub steps: Vec<f32>,
     /// Why there is no p-value, or what limits it.
     pub note: Option<String>,
 }
@@ -293,6 +297,7 @@ impl Partial {
                 chance: Chance {
                     p_value: vec![f64::NAN; n_targets],
                     maxima: vec![f32::NEG_INFINITY; n_draws],
+                    steps: vec![f32::NEG_INFINITY; if keep_draws { 0 } else { N_STEPS * n_draws }],
                     note,
                 },
                 draws: None,
@@ -375,6 +380,12 @@ impl Partial {
                 for (draw, row) in tile.null.chunks_exact(observed.len().max(1)).enumerate() {
                     let largest = &mut self.cell.chance.maxima[draw];
                     *largest = row.iter().fold(*largest, |m, x| m.max(*x));
+                    if !self.cell.chance.steps.is_empty() {
+                        for (r, value) in observed.iter().zip(row) {
+                            let largest = &mut self.cell.chance.steps[step_of(*r) * null.n_draws() + draw];
+                            *largest = largest.max(*value);
+                        }
+                    }
                     if let Some(kept) = &mut self.kept {
                         let to = draw * n_targets + wanted.start + from;
                         kept.null[to..to + row.len()].copy_from_slice(row);
@@ -396,6 +407,7 @@ impl Partial {
     ) -> Result<EncodingCell> {
         if null.is_err() {
             self.cell.chance.maxima.clear();
+            self.cell.chance.steps.clear();
         }
         if let (Some(mut kept), Some(multiplicities)) = (self.kept.take(), multiplicities) {
             kept.bootstrap = bootstrap(&kept.predictions, y, order, runs, design, multiplicities);
@@ -546,6 +558,11 @@ mod tests {
         for (a, b) in [(&whole[0], &tight[0]), (&whole[1], &tight[1]), (&whole[1], &alone[0])] {
             assert!(same(&a.moments.yp, &b.moments.yp) && same(&a.inner_scores, &b.inner_scores));
             assert_eq!(a.chance.maxima, b.chance.maxima);
+            assert!(a.chance.steps.is_empty() && (b.chance.steps.is_empty() == b.draws.is_some()));
+            for (draw, largest) in b.chance.maxima.iter().enumerate().filter(|_| b.draws.is_none()) {
+                let steps = b.chance.steps.iter().skip(draw).step_by(99);
+                assert_eq!(steps.fold(f32::NEG_INFINITY, |m, x| m.max(*x)), *largest);
+            }
             assert_eq!(format!("{:?}", a.chance.p_value), format!("{:?}", b.chance.p_value));
         }
         assert!(tight[0].draws.is_none() && whole[0].draws.is_some());

@@ -14,7 +14,7 @@ mod layer;
 mod moments;
 mod nested;
 
-pub use group::{Depth, MeanScore, Scores, depth_of};
+pub use group::{Depth, MeanScore, Scores, depth_of, mean_null};
 pub use layer::{
     BLOCK, CellDraws, Chance, EncodingCell, MOST_WITH_DRAWS, fold_bytes, fold_bytes_of, score_targets,
 };

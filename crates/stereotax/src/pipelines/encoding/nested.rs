@@ -91,6 +91,7 @@ impl NestedChoice {
         let none = |note: String| Chance {
             p_value: vec![f64::NAN; y.ncols()],
             maxima: Vec::new(),
+            steps: Vec::new(),
             note: Some(note),
         };
         let Some(predictions) = predictions else {
@@ -123,7 +124,7 @@ impl NestedChoice {
                         null[draw * y.ncols() + from..][..to - from].copy_from_slice(row);
                     }
                 }
-                (Chance { p_value, maxima, note: draws.support.warning.clone() }, null)
+                (Chance { p_value, maxima, steps: Vec::new(), note: draws.support.warning.clone() }, null)
             }
         };
         let draws = Some(CellDraws { predictions, bootstrap, null });
