@@ -26,6 +26,10 @@ shallow to deep. Time is in seconds.
 - `searchlight`: RDMs, models or any function around every voxel or vertex.
 - `distances`, `permanova`, `pairwise_permanova`, `permdisp`, `silhouette`: tests between groups of models.
 - `cluster_test`: where on a volume or a surface there is an effect, corrected for all vertices.
+- `dsa`, `pairwise_dsa`, `input_dsa`, `DelayDMD`: how alike two systems move, whatever their coordinates.
+- `pseudo_depth`: where areas stand along the layers of a network.
+- `embed`: models, layers, subjects and regions as points of one drawing, with how sure their places are.
+- `spin_test`, `spin_sources`: correlations of cortical maps against maps turned on their sphere.
 - `snci`, `profile_consistency`: how consistently the models of a modality score.
 - `jacobian_nonlinearity`, `mlp_jacobians`, `kernel_ridge_jacobians`, `numerical_jacobians`,
   `linear_surrogate`: how nonlinear an encoder is.
@@ -73,6 +77,8 @@ from ._components import LinearRegression, PCARegressionCV
 from ._core import StereotaxError, __version__
 from ._cp import NonNegativeCP, ShiftInvariantCP, cp_sweep, match_components
 from ._depth import DepthDMD
+from ._dynamical import DelayDMD, dsa, input_dsa, pairwise_dsa
+from ._embedding import embed
 from ._explained import extrapolated_ceiling, feve
 from ._in_context import InContextEncoder
 from ._kernel import KernelRidgeCV
@@ -93,6 +99,7 @@ from ._nonlinearity import (
     numerical_jacobians,
 )
 from ._partition import product_measure, variance_partition
+from ._placement import pseudo_depth
 from ._pls import PLSRegression
 from ._profile import above_null, encoding_score, half_time, spatial_score, temporal_score
 from ._projection import GaussianRandomProjection, SparseRandomProjection, johnson_lindenstrauss_size
@@ -107,6 +114,7 @@ from ._rsa import RDMModel, rsa, weighted_rsa
 from ._score import prediction_score, training_means
 from ._searchlight import Searchlight, searchlight
 from ._space import ModelSpace
+from ._spin import spin_sources, spin_test
 from ._stacking import StackedRidgeCV
 from ._stats import (
     distances,
@@ -141,6 +149,7 @@ __all__ = [
     "tuning",
     "AttentionReadout",
     "BandedRidgeCV",
+    "DelayDMD",
     "DepthDMD",
     "DepthMoments",
     "FactorisedReadout",
@@ -179,7 +188,14 @@ __all__ = [
     "crossnobis",
     "compare_rdms",
     "distances",
+    "dsa",
+    "embed",
     "encoding_score",
+    "input_dsa",
+    "pairwise_dsa",
+    "pseudo_depth",
+    "spin_sources",
+    "spin_test",
     "gaussian_uncertainty",
     "encoding_test",
     "extrapolated_ceiling",

@@ -677,3 +677,79 @@ def reweighted_rsa(
     seed: int,
     ids: list[str] | None,
 ) -> dict[str, Any]: ...
+def dsa_operator(
+    trials: list[_Array], inputs: list[_Array] | None, fit: dict[str, Any]
+) -> dict[str, Any]: ...
+def dsa_compare(a: _Array, b: _Array, how: dict[str, Any]) -> dict[str, Any]: ...
+def dsa_pairs(operators: list[_Array], how: dict[str, Any]) -> dict[str, Any]: ...
+def dsa_select(
+    trials: list[_Array],
+    n_delays: list[int],
+    ranks: list[int],
+    lag: int,
+    ridge: float,
+    n_folds: int,
+    criterion: str,
+    one_error: bool,
+    seed: int,
+) -> dict[str, Any]: ...
+def dsa_inference(
+    x: list[_Array],
+    y: list[_Array],
+    fit: dict[str, Any],
+    fit_y: dict[str, Any],
+    how: dict[str, Any],
+    what: str,
+    n_draws: int,
+    level: float,
+    paired: bool,
+) -> dict[str, Any]: ...
+def dsa_inputs(
+    a: _Array,
+    b: _Array,
+    other_a: _Array,
+    other_b: _Array,
+    rotate_inputs: bool,
+    n_powers: int | None,
+    how: dict[str, Any],
+) -> dict[str, Any]: ...
+def pseudo_depth(
+    areas: list[_Array],
+    layers: list[_Array],
+    halves: list[tuple[_Array, _Array]] | None,
+    n_components: int | None,
+    n_neurons: int | None,
+    n_subsamples: int,
+    n_images: int | None,
+    n_bootstraps: int,
+    n_permutations: int,
+    level: float,
+    alpha: float,
+    seed: int,
+) -> dict[str, Any]: ...
+def embed(
+    distances: _Array,
+    resampled: list[_Array],
+    further: _Array | None,
+    stress: bool,
+    n_axes: int,
+    n_starts: int,
+    max_iter: int,
+    seed: int,
+) -> dict[str, Any]: ...
+def spin_test(
+    x: list[float],
+    y: list[float],
+    spheres_given: list[_Array],
+    pearson: bool,
+    one_to_one: bool,
+    n_rotations: int,
+    seed: int,
+) -> dict[str, Any]: ...
+def surrogate_test(
+    x: list[float], y: list[float], surrogates: _Array, pearson: bool
+) -> dict[str, Any]: ...
+def spin_sources(
+    spheres_given: list[_Array], one_to_one: bool, n_rotations: int, seed: int
+) -> _Array: ...
+def parcel_centres(sphere: _Array, labels: list[int]) -> dict[str, Any]: ...

@@ -13,6 +13,7 @@ mod cluster;
 mod command;
 mod convert;
 mod depth;
+mod dynamical;
 mod error;
 mod in_context;
 mod kernel;
@@ -24,6 +25,7 @@ mod nfas;
 mod nonlinearity;
 mod options;
 mod partition;
+mod placing;
 mod pls;
 mod profile;
 mod projection;
@@ -68,6 +70,8 @@ mod _core {
         follow_trajectories,
     };
     #[pymodule_export]
+    use crate::dynamical::{dsa_compare, dsa_inference, dsa_inputs, dsa_operator, dsa_pairs, dsa_select};
+    #[pymodule_export]
     use crate::error::StereotaxError;
     #[pymodule_export]
     use crate::in_context::{context_curve, decode_in_context, encode_in_context, weight_prior};
@@ -90,6 +94,8 @@ mod _core {
     use crate::nonlinearity::{kernel_jacobians, linear_surrogate, mlp_jacobians, nonlinearity_of_array};
     #[pymodule_export]
     use crate::partition::{product_measure, stack_held_out, variance_partition};
+    #[pymodule_export]
+    use crate::placing::{embed, parcel_centres, pseudo_depth, spin_sources, spin_test, surrogate_test};
     #[pymodule_export]
     use crate::pls::{pls, pls_folds};
     #[pymodule_export]

@@ -5,10 +5,12 @@
 
 pub mod cca;
 pub mod cka;
+pub mod dsa;
 pub mod factor_pair;
 pub mod identify;
 pub mod mantel;
 pub mod model_rdms;
+pub mod placement;
 pub mod procrustes;
 pub mod pwcca;
 pub mod rdm;
