@@ -29,7 +29,7 @@ shallow to deep. Time is in seconds.
 - `dsa`, `pairwise_dsa`, `input_dsa`, `DelayDMD`: how alike two systems move, whatever their coordinates.
 - `pseudo_depth`: where areas stand along the layers of a network.
 - `embed`: models, layers, subjects and regions as points of one drawing, with how sure their places are.
-- `spin_test`, `spin_sources`: correlations of cortical maps against maps turned on their sphere.
+- `spin_test`, `spin_sources`, `moran_surrogates`: correlations of cortical maps against maps as smooth as they are.
 - `snci`, `profile_consistency`: how consistently the models of a modality score.
 - `jacobian_nonlinearity`, `mlp_jacobians`, `kernel_ridge_jacobians`, `numerical_jacobians`,
   `linear_surrogate`: how nonlinear an encoder is.
@@ -114,7 +114,7 @@ from ._rsa import RDMModel, rsa, weighted_rsa
 from ._score import prediction_score, training_means
 from ._searchlight import Searchlight, searchlight
 from ._space import ModelSpace
-from ._spin import spin_sources, spin_test
+from ._spin import moran_surrogates, spin_sources, spin_test
 from ._stacking import StackedRidgeCV
 from ._stats import (
     distances,
@@ -192,6 +192,7 @@ __all__ = [
     "embed",
     "encoding_score",
     "input_dsa",
+    "moran_surrogates",
     "pairwise_dsa",
     "pseudo_depth",
     "spin_sources",

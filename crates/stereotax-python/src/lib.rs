@@ -95,7 +95,9 @@ mod _core {
     #[pymodule_export]
     use crate::partition::{product_measure, stack_held_out, variance_partition};
     #[pymodule_export]
-    use crate::placing::{embed, parcel_centres, pseudo_depth, spin_sources, spin_test, surrogate_test};
+    use crate::placing::{
+        embed, moran_surrogates, parcel_centres, pseudo_depth, spin_sources, spin_test, surrogate_test,
+    };
     #[pymodule_export]
     use crate::pls::{pls, pls_folds};
     #[pymodule_export]

@@ -8,6 +8,7 @@ use stereotax::similarity::placement::{
     Area, Ends, Placement, PlacementMeasure, PlacementParams, place_areas,
 };
 use stereotax::stats::distance::Distances;
+use stereotax::stats::moran::{self, MoranProcedure};
 use stereotax::stats::spin::{self, MapCorrelation, SpinAssign, SpinParams, SpinTest, Spins};
 use stereotax::stats::stress::{DrawingMethod, StressParams, draw};
 
@@ -233,4 +234,23 @@ pub fn parcel_centres<'py>(
         "labels": PyArray1::from_vec(py, found.labels),
         "centres": to_array(py, found.centres.as_ref())?,
     }))
+}
+
+/// Surrogates of a map with its spatial autocorrelation (surrogates × places).
+#[pyfunction]
+#[pyo3(signature = (x, weights, pairs, n_surrogates, seed))]
+pub fn moran_surrogates<'py>(
+    py: Python<'py>,
+    x: Vec<f64>,
+    weights: &Bound<'py, PyAny>,
+    pairs: bool,
+    n_surrogates: usize,
+    seed: u64,
+) -> Result<Bound<'py, PyArray2<f64>>> {
+    let weights = Matrix::new("weights", weights)?;
+    let view = weights.view();
+    let procedure = if pairs { MoranProcedure::Pairs } else { MoranProcedure::Single };
+    let found =
+        watch::run(py, |monitor| moran::moran_surrogates(&x, view, procedure, n_surrogates, seed, monitor))?;
+    Ok(to_array(py, found.as_ref())?)
 }

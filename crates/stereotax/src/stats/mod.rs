@@ -8,6 +8,7 @@ pub mod distance;
 pub mod extrapolated;
 pub mod feve;
 pub mod hard_threshold;
+pub mod moran;
 pub mod multiplicity;
 pub mod null_draws;
 pub mod ordination;

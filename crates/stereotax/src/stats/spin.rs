@@ -20,12 +20,10 @@ use faer::{Mat, MatRef};
 use rayon::prelude::*;
 
 use super::rng::Stream;
-use super::summary::{check_finite, permutation_p, tie_tolerance};
+use super::summary::{permutation_p, tie_tolerance};
 use crate::data::{Error, Monitor, Result};
+use crate::graph::{SphereGrid, squared_distance};
 use crate::linalg::assignment;
-
-/// Most cells of the grid along an axis.
-const MOST_CELLS: usize = 160;
 
 /// How places of a turned sphere are given values.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, serde::Serialize, serde::Deserialize)]
@@ -84,7 +82,7 @@ pub struct SpinTest {
 /// The rotations of one or two spheres, drawn by index.
 #[derive(Debug)]
 pub struct Spins {
-    spheres: Vec<Grid>,
+    spheres: Vec<SphereGrid>,
     params: SpinParams,
 }
 
@@ -105,14 +103,14 @@ impl Spins {
         let spheres = spheres
             .iter()
             .enumerate()
-            .map(|(k, sphere)| Grid::new(&format!("sphere {k}"), *sphere))
+            .map(|(k, sphere)| SphereGrid::new(&format!("sphere {k}"), *sphere))
             .collect::<Result<_>>()?;
         Ok(Spins { spheres, params })
     }
 
     /// Places of all spheres.
     pub fn n_places(&self) -> usize {
-        self.spheres.iter().map(|s| s.points.len()).sum()
+        self.spheres.iter().map(|s| s.points().len()).sum()
     }
 
     /// All draws, in their order: 4 bytes per draw and place.
@@ -139,12 +137,12 @@ impl Spins {
             };
             match self.params.assign {
                 SpinAssign::Nearest => {
-                    sources.extend(sphere.points.iter().map(|v| offset + sphere.nearest(&back(v))));
+                    sources.extend(sphere.points().iter().map(|v| offset + sphere.nearest(&back(v))));
                 }
                 SpinAssign::OneToOne => {
-                    let turned: Vec<[f64; 3]> = sphere.points.iter().map(back).collect();
+                    let turned: Vec<[f64; 3]> = sphere.points().iter().map(back).collect();
                     let n = turned.len();
-                    let cost = Mat::from_fn(n, n, |i, j| squared(&turned[i], &sphere.points[j]));
+                    let cost = Mat::from_fn(n, n, |i, j| squared_distance(&turned[i], &sphere.points()[j]));
                     sources.extend(assignment(cost.as_ref()).into_iter().map(|j| offset + j as u32));
                 }
             }
@@ -273,129 +271,6 @@ fn random_rotation(stream: &mut Stream) -> [[f64; 3]; 3] {
 /// M R M with M = diag(−1, 1, 1).
 fn mirrored(r: &[[f64; 3]; 3]) -> [[f64; 3]; 3] {
     [0, 1, 2].map(|i| [0, 1, 2].map(|j| if (i == 0) == (j == 0) { r[i][j] } else { -r[i][j] }))
-}
-
-fn squared(a: &[f64; 3], b: &[f64; 3]) -> f64 {
-    (a[0] - b[0]).powi(2) + (a[1] - b[1]).powi(2) + (a[2] - b[2]).powi(2)
-}
-
-/// Points on the unit sphere, sorted into cubes.
-#[derive(Debug)]
-struct Grid {
-    points: Vec<[f64; 3]>,
-    cells: usize,
-    /// First entry of each cube in `sorted`, and the end.
-    begins: Vec<u32>,
-    /// Points and their indices, cube by cube.
-    sorted: Vec<([f64; 3], u32)>,
-}
-
-impl Grid {
-    fn new(name: &str, sphere: MatRef<f64>) -> Result<Self> {
-        let n = sphere.nrows();
-        if sphere.ncols() != 3 || n == 0 {
-            return Err(Error::Shape {
-                what: name.into(),
-                expected: "places × 3 coordinates".into(),
-                found: format!("{n} × {}", sphere.ncols()),
-                hint: "give the vertices of the sphere (surf.gii, lh.sphere)".into(),
-            });
-        }
-        check_finite(name, sphere)?;
-        let mut points = Vec::with_capacity(n);
-        for i in 0..n {
-            let at = [0, 1, 2].map(|j| sphere[(i, j)]);
-            let norm = squared(&at, &[0.0; 3]).sqrt();
-            if norm == 0.0 {
-                return Err(Error::Invalid {
-                    what: name.into(),
-                    expected: "places on a sphere about the origin".into(),
-                    found: format!("place {i} at the origin"),
-                    hint: "pass the sphere, not the cortical surface".into(),
-                });
-            }
-            points.push(at.map(|x| x / norm));
-        }
-        // Cubes about as wide as places are apart.
-        let cells = ((n as f64 / std::f64::consts::PI).sqrt() as usize).clamp(1, MOST_CELLS);
-        let mut grid = Grid { points, cells, begins: vec![0; cells * cells * cells + 1], sorted: Vec::new() };
-        let cubes: Vec<usize> = grid.points.iter().map(|p| grid.cube(&grid.axes(p))).collect();
-        for &cube in &cubes {
-            grid.begins[cube + 1] += 1;
-        }
-        for cube in 0..cells * cells * cells {
-            grid.begins[cube + 1] += grid.begins[cube];
-        }
-        let mut next = grid.begins.clone();
-        let mut sorted = vec![([0.0; 3], 0u32); n];
-        for (i, &cube) in cubes.iter().enumerate() {
-            sorted[next[cube] as usize] = (grid.points[i], i as u32);
-            next[cube] += 1;
-        }
-        grid.sorted = sorted;
-        Ok(grid)
-    }
-
-    fn axes(&self, p: &[f64; 3]) -> [usize; 3] {
-        p.map(|x| ((((x + 1.0) * 0.5 * self.cells as f64).max(0.0)) as usize).min(self.cells - 1))
-    }
-
-    fn cube(&self, axes: &[usize; 3]) -> usize {
-        (axes[0] * self.cells + axes[1]) * self.cells + axes[2]
-    }
-
-    /// The nearest place; of equally near ones the first.
-    fn nearest(&self, p: &[f64; 3]) -> u32 {
-        let width = 2.0 / self.cells as f64;
-        let centre = self.axes(p);
-        let (mut best, mut least) = (0u32, f64::INFINITY);
-        for ring in 0..=self.cells {
-            // What lies in this ring of cubes or beyond is at least this far.
-            let inside =
-                if ring == 0 { 0.0 } else { (ring - 1) as f64 * width + self.margin(p, &centre, width) };
-            if least < inside * inside {
-                break;
-            }
-            let range =
-                |axis: usize| centre[axis].saturating_sub(ring)..=(centre[axis] + ring).min(self.cells - 1);
-            for a in range(0) {
-                for b in range(1) {
-                    let shell = a.abs_diff(centre[0]) == ring || b.abs_diff(centre[1]) == ring;
-                    let mut look = |c: usize| {
-                        let cube = self.cube(&[a, b, c]);
-                        let (begin, end) = (self.begins[cube] as usize, self.begins[cube + 1] as usize);
-                        for (q, index) in &self.sorted[begin..end] {
-                            let far = squared(p, q);
-                            if far < least || (far == least && *index < best) {
-                                (best, least) = (*index, far);
-                            }
-                        }
-                    };
-                    if shell {
-                        range(2).for_each(&mut look);
-                    } else {
-                        if centre[2] >= ring {
-                            look(centre[2] - ring);
-                        }
-                        if ring > 0 && centre[2] + ring < self.cells {
-                            look(centre[2] + ring);
-                        }
-                    }
-                }
-            }
-        }
-        best
-    }
-
-    /// How far `p` is from the nearest wall of its own cube.
-    fn margin(&self, p: &[f64; 3], centre: &[usize; 3], width: f64) -> f64 {
-        (0..3)
-            .map(|j| {
-                let low = p[j] + 1.0 - centre[j] as f64 * width;
-                low.min(width - low).max(0.0)
-            })
-            .fold(f64::INFINITY, f64::min)
-    }
 }
 
 /// Two maps, ready to be correlated again and again.
@@ -540,22 +415,17 @@ mod tests {
         })
     }
 
-    /// A smooth random map: a few spherical waves of low degree.
+    /// A smooth random map without a preferred direction: orthonormal harmonics of degrees 1 and 2.
     fn smooth(s: &Mat<f64>, index: u64) -> Vec<f64> {
         let mut stream = Stream::new(4, "smooth maps", index);
-        let w: Vec<f64> = (0..9).map(|_| stream.normal()).collect();
+        let w: Vec<f64> = (0..8).map(|_| stream.normal()).collect();
         (0..s.nrows())
             .map(|i| {
                 let [x, y, z] = [0, 1, 2].map(|j| s[(i, j)] / 100.0);
-                w[0] * x
-                    + w[1] * y
-                    + w[2] * z
-                    + w[3] * x * y
-                    + w[4] * y * z
-                    + w[5] * x * z
-                    + w[6] * (x * x - y * y)
-                    + w[7] * (3.0 * z * z - 1.0)
-                    + w[8] * x * y * z
+                let first = 3f64.sqrt() * (w[0] * x + w[1] * y + w[2] * z);
+                let mixed = 15f64.sqrt() * (w[3] * x * y + w[4] * y * z + w[5] * x * z);
+                let squares = 0.5 * 15f64.sqrt() * w[6] * (x * x - y * y);
+                first + mixed + squares + 0.5 * 5f64.sqrt() * w[7] * (3.0 * z * z - 1.0)
             })
             .collect()
     }
@@ -590,23 +460,6 @@ mod tests {
         let spins = Spins::new(&[left.as_ref(), right.as_ref()], SpinParams::default()).unwrap();
         let draw = spins.draw(3);
         assert!((0..200).all(|v| draw[200 + v] == 200 + draw[v]));
-    }
-
-    #[test]
-    fn the_grid_finds_what_looking_at_all_finds() {
-        for n in [1, 2, 7, 100, 2562] {
-            let grid = Grid::new("sphere", sphere(n).as_ref()).unwrap();
-            let mut stream = Stream::new(2, "queries", n as u64);
-            for _ in 0..400 {
-                let p = [0, 1, 2].map(|_| stream.normal());
-                let norm = squared(&p, &[0.0; 3]).sqrt();
-                let p = p.map(|x| x / norm);
-                let slow = (0..n).fold(0, |best, i| {
-                    if squared(&p, &grid.points[i]) < squared(&p, &grid.points[best]) { i } else { best }
-                });
-                assert_eq!(grid.nearest(&p) as usize, slow, "{n}");
-            }
-        }
     }
 
     #[test]
