@@ -518,7 +518,7 @@ def input_dsa(
         0 is the same.
 
     Errors: `ValueError` for inputs of other lengths or numbers. Undefined: NaN angles where a matrix is 0.
-    Cost: O(r³ · inputs). Source: Huang & Ostrow 2025; specs nfas-dmd 14.
+    Cost: O(r³ · inputs). Source: Huang et al. 2025; specs nfas-dmd 14.
 
     Examples
     --------

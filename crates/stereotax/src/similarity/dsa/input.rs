@@ -13,7 +13,8 @@
 //! columns in both; where they are coordinates of their own, [`Inputs::Rotated`] also turns them, alternating
 //! between both sides until nothing changes (a local minimum). States of other sizes are padded with zeros.
 //!
-//! Source: Huang & Ostrow 2025; specs: nfas-dmd 14. Differs from DSA: the angle of the inputs alone is an angle
+//! Source: Huang et al. 2025; specs: nfas-dmd 14. Differs from theirs: operators come from DMD with control on delayed
+//! states, not from subspace identification, which copes better with partial observation; the angle of the inputs alone is an angle
 //! (there a cosine), and input rotations are optimised (there read off two decompositions). Cost: O(r³ inputs).
 
 use faer::{Mat, MatRef};
