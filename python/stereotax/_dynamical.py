@@ -283,7 +283,7 @@ def dsa(
     unequal: str = "pad",
     n_starts: int = 10,
     max_iter: int = 1000,
-    tol: float = 1e-9,
+    tol: float = 1e-7,
     n_splits: int = 0,
     n_permutations: int = 0,
     n_surrogates: int = 0,
@@ -424,7 +424,7 @@ def pairwise_dsa(
     unequal: str = "pad",
     n_starts: int = 10,
     max_iter: int = 1000,
-    tol: float = 1e-9,
+    tol: float = 1e-7,
     seed: int = 0,
 ) -> PairwiseDSA:
     """DSA distances between all pairs of systems, each fitted once, pairs in parallel.
@@ -549,7 +549,7 @@ def input_dsa(
             raise ValueError(
                 f"`{name}` has no inputs, but inputs expected\nhint: pass inputs_x and inputs_y, or use dsa"
             )
-    how = _how(_choice("distance", distance, DISTANCES[:2]), "pad", n_starts, 1000, 1e-9, seed)
+    how = _how(_choice("distance", distance, DISTANCES[:2]), "pad", n_starts, 1000, 1e-7, seed)
     found = _core.dsa_inputs(
         fits[0].operator_,
         fits[0].input_operator_,

@@ -24,14 +24,15 @@
 use faer::{Mat, MatRef};
 
 use super::ascent::{Climb, Goal};
+use super::curvature::Curvature;
 use super::starts::{Spectrum, haar, matched, reflected};
 use crate::data::{Error, Monitor, Result};
-use crate::linalg::product;
+use crate::linalg::{cross, product, schur};
 use crate::stats::summary::check_finite;
 
 /// Steps of every climb, of the better quarter, and of the best few before the last ones run to the end.
-const FIRST: usize = 8;
-const SECOND: usize = 40;
+const FIRST: usize = 5;
+const SECOND: usize = 20;
 /// How many reach the second stage at least, and how many the last.
 const QUARTER: usize = 6;
 const LAST: usize = 2;
@@ -58,7 +59,7 @@ pub struct AlignmentParams {
     pub n_random: usize,
     /// Most steps of a climb (default 1000).
     pub max_iterations: usize,
-    /// A climb ends where the slope of the cosine is below this (default 1e-9).
+    /// A climb ends where six steps lower the squared distance by less than this share of it (default 1e-7).
     pub tolerance: f64,
     /// Systems of different sizes.
     pub unequal: Unequal,
@@ -71,7 +72,7 @@ impl Default for AlignmentParams {
         AlignmentParams {
             n_random: 10,
             max_iterations: 1000,
-            tolerance: 1e-9,
+            tolerance: 1e-7,
             unequal: Unequal::Pad,
             seed: 0,
         }
@@ -110,8 +111,12 @@ pub struct Alignment {
 pub struct Prepared {
     operator: Mat<f64>,
     norm: f64,
+    /// The operator of norm 1 in real Schur form, Qᵀ A Q/‖A‖: climbs happen there.
     unit: Mat<f64>,
+    /// Q.
+    basis: Mat<f64>,
     spectrum: Spectrum,
+    curvature: Curvature,
 }
 
 impl Prepared {
@@ -130,8 +135,10 @@ impl Prepared {
         let operator = operator.to_owned();
         let norm = operator.norm_l2();
         let unit = &operator * (if norm > 0.0 { 1.0 / norm } else { 1.0 });
-        let spectrum = Spectrum::new(unit.as_ref())?;
-        Ok(Prepared { operator, norm, unit, spectrum })
+        let form = schur(unit.as_ref())?;
+        let curvature = Curvature::new(&form);
+        let spectrum = Spectrum::new(form.t.as_ref())?;
+        Ok(Prepared { operator, norm, unit: form.t, basis: form.q, spectrum, curvature })
     }
 
     /// The operator.
@@ -200,10 +207,13 @@ pub fn align_prepared(
             converged: true,
         });
     }
-    let goal = Goal { a: a.unit.as_ref(), b: b.unit.as_ref(), linear: None };
+    let curvature = Some(&a.curvature);
+    let goal = Goal { a: a.unit.as_ref(), b: b.unit.as_ref(), linear: None, curvature };
     let bound = a.spectrum.bound(&b.spectrum).min(1.0);
     let search = Search { goal: &goal, bound, params, monitor };
-    let own = matched(&goal, &a.spectrum, &b.spectrum, params.seed)?;
+    // The identity, in the coordinates of both forms, and what the systems suggest.
+    let mut own = vec![cross(a.basis.as_ref(), b.basis.as_ref())];
+    own.extend(matched(&goal, &a.spectrum, &b.spectrum, params.seed)?);
     let found = search.run(own)?;
     Ok(found.alignment(a, b, bound))
 }
@@ -287,15 +297,16 @@ impl Found {
         let n = a.size();
         let maxima: Vec<f64> = self.ended.iter().map(|climb| climb.value).collect();
         let best = maxima.first().copied().unwrap_or(f64::NAN);
-        let (rotation, converged) = self
+        let (inner, converged) = self
             .ended
             .first()
             .map_or_else(|| (Mat::identity(n, n), false), |climb| (climb.rotation(), climb.converged));
-        let moved = |m: MatRef<f64>| product(product(rotation.as_ref(), m).as_ref(), rotation.transpose());
-        let chord = (&a.unit - moved(b.unit.as_ref())).norm_l2();
+        let moved = |c: &Mat<f64>, m: MatRef<f64>| product(product(c.as_ref(), m).as_ref(), c.transpose());
+        let chord = (&a.unit - moved(&inner, b.unit.as_ref())).norm_l2();
+        let rotation = product(product(a.basis.as_ref(), inner.as_ref()).as_ref(), b.basis.transpose());
         Alignment {
             angle: 2.0 * (0.5 * chord).min(1.0).asin(),
-            euclidean: (&a.operator - moved(b.operator.as_ref())).norm_l2(),
+            euclidean: (&a.operator - moved(&rotation, b.operator.as_ref())).norm_l2(),
             cosine: 1.0 - 0.5 * chord * chord,
             bound,
             determinant: rotation.determinant().signum(),

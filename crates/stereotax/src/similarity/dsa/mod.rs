@@ -7,6 +7,7 @@
 
 pub mod align;
 mod ascent;
+mod curvature;
 pub mod delay;
 pub mod inference;
 pub mod input;
