@@ -29,7 +29,8 @@ shallow to deep. Time is in seconds.
 - `dsa`, `pairwise_dsa`, `input_dsa`, `DelayDMD`: how alike two systems move, whatever their coordinates.
 - `pseudo_depth`: where areas stand along the layers of a network.
 - `embed`: models, layers, subjects and regions as points of one drawing, with how sure their places are.
-- `spin_test`, `spin_sources`, `moran_surrogates`: correlations of cortical maps against maps as smooth as they are.
+- `spin_test`, `spin_sources`, `moran_surrogates`: correlations of cortical maps against maps that are as
+  smooth.
 - `snci`, `profile_consistency`: how consistently the models of a modality score.
 - `jacobian_nonlinearity`, `mlp_jacobians`, `kernel_ridge_jacobians`, `numerical_jacobians`,
   `linear_surrogate`: how nonlinear an encoder is.

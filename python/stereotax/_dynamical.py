@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from . import _core
-from ._arrays import COUNT, DRAWS, SEED, Array, as_matrix, as_number, as_names, flag, to_numpy, whole
+from ._arrays import COUNT, DRAWS, SEED, Array, as_matrix, as_names, as_number, flag, to_numpy, whole
 from ._base import Estimator, Result
 from ._rdm import RDM
 from ._ridge import _choice
@@ -132,8 +132,8 @@ class DelayDMD(Estimator):
     n_delays, lag : int
         q samples per state, τ samples apart. No centring.
     rank : int, float or "hard_threshold" or None
-        Directions kept: a number; a share of energy in (0, 1); those above the optimal hard threshold for unknown
-        noise (Gavish & Donoho 2014); None: all.
+        Directions kept: a number; a share of energy in (0, 1); those above the optimal hard threshold for
+        unknown noise (Gavish & Donoho 2014); None: all.
     ridge : float
         λ.
 
@@ -199,8 +199,8 @@ class DelayDMD(Estimator):
     ) -> DelaySelection:
         """Choose `n_delays` and `rank` by one-step prediction of held-out trials; sets both on this estimator.
 
-        `criterion`: "mase" (error relative to "nothing changes"), "r2", or "aic" (with rank² parameters). With
-        `one_error`, the smallest combination within one standard error of the best.
+        `criterion`: "mase" (error relative to "nothing changes"), "r2", or "aic" (with rank² parameters).
+        With `one_error`, the smallest combination within one standard error of the best.
         """
         found = _core.dsa_select(
             as_trials(X, "X"),
@@ -254,9 +254,7 @@ def as_trials(values: Any, name: str) -> list[Array]:
     return [as_matrix(array, name, axes="time × channels", hint="pass trials × time × channels")]
 
 
-def _how(
-    distance: str, unequal: str, n_starts: int, max_iter: int, tol: float, seed: int
-) -> dict[str, Any]:
+def _how(distance: str, unequal: str, n_starts: int, max_iter: int, tol: float, seed: int) -> dict[str, Any]:
     return {
         "distance": _choice("distance", distance, DISTANCES),
         "pad": _choice("unequal", unequal, ("pad", "refuse")) == "pad",
@@ -295,20 +293,22 @@ def dsa(
 ) -> DSAResult:
     """How differently two systems move, whatever coordinates they are recorded in.
 
-    Formula: with operators A, B of delayed states (`DelayDMD`), ``cos θ = max_C ⟨A, C B Cᵀ⟩ / (‖A‖‖B‖)`` over all
-    orthogonal C. "angular" is θ in [0, π], "euclidean" ``min_C ‖A − C B Cᵀ‖`` (not squared). "eigenvalues" is the
-    mean squared distance between eigenvalues under the cheapest plan, *not* square-rooted (what DSA 2 reports
-    as "wasserstein" up to its factor n); "eigenvalues_metric" its root. 0 is the same in all.
+    Formula: with operators A, B of delayed states (`DelayDMD`), ``cos θ = max_C ⟨A, C B Cᵀ⟩ / (‖A‖‖B‖)`` over
+    all orthogonal C. "angular" is θ in [0, π], "euclidean" ``min_C ‖A − C B Cᵀ‖`` (not squared).
+    "eigenvalues" is the mean squared distance between eigenvalues under the cheapest plan, *not*
+    square-rooted (what DSA 2 reports as "wasserstein" up to its factor n); "eigenvalues_metric" its root. 0
+    is the same in all.
 
     Parameters
     ----------
-    X, Y : array, trials × time × channels; or a list of time × channels (unequal lengths); or a fitted `DelayDMD`
+    X, Y : array, trials × time × channels; or a list of time × channels (unequal lengths); or a fitted
+    `DelayDMD`
         The two systems. Channels may differ in number and kind.
     n_delays, lag, rank, ridge
         The fit, see `DelayDMD`.
     unequal : {"pad", "refuse"}
-        Operators of different ranks: zeros are added to the smaller one, or an error. ("eigenvalues" shares mass
-        evenly instead.)
+        Operators of different ranks: zeros are added to the smaller one, or an error. ("eigenvalues" shares
+        mass evenly instead.)
     n_starts, max_iter, tol
         Random starts in each component of O(n), beside those from matched eigenvectors; the climb's limits.
     n_splits : int
@@ -327,8 +327,8 @@ def dsa(
     -------
     DSAResult
         ``distance`` and all kinds of it, ``rotation``, ``bound`` (a cosine above which none can be: if
-        ``similarity`` is near it, the maximum is global), ``maxima``; ``halves``, ``exchange``, ``surrogates``,
-        ``interval`` where asked for.
+        ``similarity`` is near it, the maximum is global), ``maxima``; ``halves``, ``exchange``,
+        ``surrogates``, ``interval`` where asked for.
 
     Errors: `ValueError` for trials too short, other channels within a system, values that are not finite;
     `ValueError` for draws with fitted systems (they need the trials).
@@ -434,19 +434,19 @@ def pairwise_dsa(
     Parameters
     ----------
     systems : list or dict
-        One recording (see `dsa`), fitted `DelayDMD`, or square operator wrapped as one per system; a dictionary
-        names them.
+        One recording (see `dsa`), fitted `DelayDMD`, or square operator wrapped as one per system; a
+        dictionary names them.
     names : list of str, optional
         One per system.
 
     Returns
     -------
     PairwiseDSA
-        ``distances`` as an `RDM` (one condition per system), ``gaps`` (how far each cosine may be below the best
-        possible), ``ranks``, ``n_unconverged``.
+        ``distances`` as an `RDM` (one condition per system), ``gaps`` (how far each cosine may be below the
+        best possible), ``ranks``, ``n_unconverged``.
 
-    Errors: `ValueError` for fewer than two systems, and those of `dsa`. Undefined: see `dsa`; such pairs are NaN.
-    Cost: that of `dsa` per pair; the numbers do not depend on the number of threads.
+    Errors: `ValueError` for fewer than two systems, and those of `dsa`. Undefined: see `dsa`; such pairs are
+    NaN. Cost: that of `dsa` per pair; the numbers do not depend on the number of threads.
     Source: Ostrow et al. 2023; specs peers W9.
 
     Examples
@@ -497,7 +497,8 @@ def input_dsa(
 
     Formula: ``v_{t+1} ≈ A v_t + B u_t`` (`DelayDMD` with inputs); ``K = [B, AB, AᵀB, A²B, …]``;
     C of least ``‖K₁ − C K₂‖`` (Procrustes). ``joint`` compares K₁ with C K₂; ``state`` A₁ with C A₂ Cᵀ and
-    ``input`` B₁ with C B₂ under that C; ``state_alone`` (DSA) and ``input_alone`` each under their own best C.
+    ``input`` B₁ with C B₂ under that C; ``state_alone`` (DSA) and ``input_alone`` each under their own best
+    C.
 
     Parameters
     ----------

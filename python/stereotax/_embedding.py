@@ -53,14 +53,16 @@ def embed(
 ) -> Embedding:
     """Draw objects by any matrix of distances between them, and say how sure their places are.
 
-    Formula: "stress" minimises ``Σ (δ_ik − ‖x_i − x_k‖)²`` (metric SMACOF); "classical" takes the leading axes of
-    the centred ``−½ δ²``. Regions: distances are computed anew per bootstrap draw (over stimuli, trials, …), drawn
-    in the same way, and moved onto the drawing by translation, rotation and reflection, without scaling.
+    Formula: "stress" minimises ``Σ (δ_ik − ‖x_i − x_k‖)²`` (metric SMACOF); "classical" takes the leading
+    axes of the centred ``−½ δ²``. Regions: distances are computed anew per bootstrap draw (over stimuli,
+    trials, …), drawn in the same way, and moved onto the drawing by translation, rotation and reflection,
+    without scaling.
 
     Parameters
     ----------
     distances : RDM, or array: objects × objects, or condensed
-        Non-negative; of any measure (DSA, shape, CKA angle, …), of models, layers, subjects and regions together.
+        Non-negative; of any measure (DSA, shape, CKA angle, …), of models, layers, subjects and regions
+        together.
     names : list of str, optional
         One per object.
     bootstraps : list of distances, array (draws × objects × objects), or function of the draw's index
@@ -74,8 +76,8 @@ def embed(
     Returns
     -------
     Embedding
-        ``positions``, ``stress``, ``stress_shares``, ``explained``, ``draws`` and ``covariances``, ``further``.
-        A drawing is for reading only: test in the full space.
+        ``positions``, ``stress``, ``stress_shares``, ``explained``, ``draws`` and ``covariances``,
+        ``further``. A drawing is for reading only: test in the full space.
 
     Errors: `ValueError` for negative, asymmetric or undefined distances, or other numbers of objects.
     Cost: O(n² · steps) (stress), O(n³) (classical).

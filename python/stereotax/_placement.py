@@ -66,9 +66,9 @@ def pseudo_depth(
 ) -> PseudoDepth:
     """Place areas along a network by which of its layers represents images most as they do.
 
-    Formula: "ssm" is Spearman's correlation, over pairs of images, of the correlations between population vectors;
-    "svcca" the mean canonical correlation of `n_components` leading components of both sides. Depth of layer l is
-    ``l / (L − 1)``; pseudo-depth is that of the best layer, or ``Σ w_l depth_l / Σ w_l`` with
+    Formula: "ssm" is Spearman's correlation, over pairs of images, of the correlations between population
+    vectors; "svcca" the mean canonical correlation of `n_components` leading components of both sides. Depth
+    of layer l is ``l / (L − 1)``; pseudo-depth is that of the best layer, or ``Σ w_l depth_l / Σ w_l`` with
     ``w_l = max(0, score_l − mean of its null)``.
 
     Parameters
@@ -86,8 +86,8 @@ def pseudo_depth(
     n_bootstraps, level
         Neurons and images drawn with replacement: intervals. For "svcca" neurons only.
     n_permutations, alpha
-        Orders of images: p by the maximum over layers of the score above its null; areas with p above `alpha` are
-        not `placed`.
+        Orders of images: p by the maximum over layers of the score above its null; areas with p above `alpha`
+        are not `placed`.
     seed : int
         Of all draws.
 
@@ -97,8 +97,8 @@ def pseudo_depth(
         ``areas[name]`` with ``scores``, ``null_means``, ``p_value``, ``placed``, ``depth_best``,
         ``depth_weighted``, intervals and ``ceiling``; ``n_neurons``.
 
-    Errors: `ValueError` for other images, more neurons than the smallest area has, values that are not finite.
-    Undefined: an image with a constant population vector has no similarity and is left out of pairs;
+    Errors: `ValueError` for other images, more neurons than the smallest area has, values that are not
+    finite. Undefined: an image with a constant population vector has no similarity and is left out of pairs;
     ``depth_weighted`` is NaN where no score is above its null.
     Cost: O(L n² log n) per draw for n images.
     Source: Shi et al. 2019; specs alignment-methods B9. Note that "svcca" of independent data is far from 0.
@@ -125,8 +125,8 @@ def pseudo_depth(
         given = [halves[name] for name in area_names] if hasattr(halves, "keys") else list(halves)
         if len(given) != len(area_names) or any(len(pair) != 2 for pair in given):
             raise ValueError(
-                f"`halves` has {len(given)} entries, but a pair of arrays for each of {len(area_names)} areas "
-                "expected\nhint: average odd and even trials"
+                f"`halves` has {len(given)} entries, but a pair of arrays for each of {len(area_names)} areas
+                " "expected\nhint: average odd and even trials"
             )
         pairs = [(as_matrix(one, "halves"), as_matrix(two, "halves")) for one, two in given]
     svcca = _choice("measure", measure, ("ssm", "svcca")) == "svcca"
@@ -145,9 +145,7 @@ def pseudo_depth(
         whole(seed, "seed", SEED),
     )
     return PseudoDepth(
-        areas={
-            name: AreaPlace(**place) for name, place in zip(area_names, found["areas"], strict=True)
-        },
+        areas={name: AreaPlace(**place) for name, place in zip(area_names, found["areas"], strict=True)},
         layer_names=layer_names,
         n_neurons=found["n_neurons"],
         n_images=found["n_images"],

@@ -43,8 +43,8 @@ def spin_test(
     """Test the correlation of two cortical maps by turning one of them on its sphere.
 
     Formula: R uniform on SO(3); a place takes the value of `y` at the place nearest to where R came from; the
-    second sphere turns by the mirror image of R. ``p = (1 + #{|r*| ≥ |r|}) / (1 + rotations)``, two-sided. A turned
-    map is as smooth as the map, which independent numbers would not be.
+    second sphere turns by the mirror image of R. ``p = (1 + #{|r*| ≥ |r|}) / (1 + rotations)``, two-sided. A
+    turned map is as smooth as the map, which independent numbers would not be.
 
     Parameters
     ----------
@@ -53,8 +53,8 @@ def spin_test(
     spheres : array, places × 3, or a pair of them (left, right)
         Vertices of the spherical surfaces, of any radius; not the cortical surfaces.
     labels : array of int, vertices, or a pair of them, optional
-        The maps have one value per parcel: parcels in ascending order of their label within each sphere, 0 is no
-        parcel. Parcels turn by the centres of their vertices.
+        The maps have one value per parcel: parcels in ascending order of their label within each sphere, 0 is
+        no parcel. Parcels turn by the centres of their vertices.
     correlation : {"spearman", "pearson"}
         Ties share their mean rank.
     assign : {"nearest", "one_to_one"}
@@ -117,8 +117,8 @@ def spin_sources(
 ) -> Array:
     """Which place each place takes its value from in each rotation: the spin null for any other statistic.
 
-    Formula, parameters and source: see `spin_test`; the same seed gives the same rotations. ``y[sources[k]]`` is map
-    y turned by rotation k.
+    Formula, parameters and source: see `spin_test`; the same seed gives the same rotations. ``y[sources[k]]``
+    is map y turned by rotation k.
 
     Returns
     -------
@@ -149,9 +149,9 @@ def moran_surrogates(
 ) -> Array:
     """Random maps with the spatial autocorrelation of a given one, for places that are on no sphere.
 
-    Formula: with eigenvectors v_k of the centred weights, ``x − mean = Σ a_k v_k``; "single" gives each a_k a random
-    sign (Moran's I, mean and variance stay exactly); "pairs" turns neighbouring (a_k, a_k+1) by a random angle
-    (I stays nearly, and maps of few eigenvectors are randomised too).
+    Formula: with eigenvectors v_k of the centred weights, ``x − mean = Σ a_k v_k``; "single" gives each a_k a
+    random sign (Moran's I, mean and variance stay exactly); "pairs" turns neighbouring (a_k, a_k+1) by a
+    random angle (I stays nearly, and maps of few eigenvectors are randomised too).
 
     Parameters
     ----------

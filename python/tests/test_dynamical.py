@@ -112,7 +112,9 @@ def test_delays_and_rank_are_found_by_prediction():
     rng = np.random.default_rng(0)
     t = np.arange(60)
     phases = rng.uniform(0, 6, size=(12, 2))
-    x = np.stack([0.98**t * np.sin(0.5 * t + p) + 0.97**t * np.sin(1.3 * t + q) for p, q in phases])[..., None]
+    x = np.stack([0.98**t * np.sin(0.5 * t + p) + 0.97**t * np.sin(1.3 * t + q) for p, q in phases])[
+        ..., None
+    ]
     model = sx.DelayDMD(ridge=0)
     found = model.select(x + 1e-6 * rng.normal(size=x.shape), n_delays=[1, 2, 4, 8], ranks=[1, 2, 4, 8],
                          one_error=True)  # fmt: skip

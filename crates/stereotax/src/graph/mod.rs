@@ -1,5 +1,4 @@
-//! Which voxels and vertices lie side by side, and which lie around one.
-//! Which voxels and vertices lie side by side, and which is nearest.
+//! Which voxels and vertices lie side by side, which lie around one, and which is nearest.
 
 mod geodesic;
 mod neighbourhoods;
