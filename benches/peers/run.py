@@ -280,9 +280,7 @@ def permutations(np, sx):
     responses = rng.normal(size=(n, n_voxels)).astype(np.float32)
     responses[:, :100] += features[:, :100]
     few, fewer = 40, 4  # permutations of the 1,000; each takes as long
-    ours, found = timed(
-        lambda: sx.encoding_test(features, responses, statistic="gcv", n_permutations=few), 1
-    )
+    ours, found = timed(lambda: sx.encoding_test(features, responses, statistic="gcv", n_permutations=few), 1)
     memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024
     threads = int(os.environ["RAYON_NUM_THREADS"])
 
@@ -326,8 +324,8 @@ def recurrent_systems(np, n_systems):
 def cayley_adam(np, a, b, steps=1500, rate=5e-3, seed=0):
     """The optimiser that DSA describes, in NumPy: Adam on a skew matrix made by three layers, then Cayley.
 
-    Returns the least squared distance of unit-norm operators over two starts, the second with two coordinates of b
-    exchanged. Single precision, as there.
+    Returns the least squared distance of unit-norm operators over two starts, the second with two coordinates
+    of b exchanged. Single precision, as there.
     """
     n = len(a)
     a, b = ((m / np.linalg.norm(m)).astype(np.float32) for m in (a, b))
@@ -369,7 +367,8 @@ def dynamical(np, sx):
     """Processor seconds of a few pairs of 50 systems of rank 100, scaled up to all 1,225."""
     pairs = [(0, 1), (0, 15), (12, 13), (7, 41), (33, 20), (28, 49)]
     systems = recurrent_systems(np, 50)
-    fits = {k: sx.DelayDMD(10, rank=100).fit(systems[k]) for k in sorted({k for pair in pairs for k in pair})}
+    used = sorted({k for pair in pairs for k in pair})
+    fits = {k: sx.DelayDMD(10, rank=100).fit(systems[k]) for k in used}
     begin = time.process_time()
     ours = [sx.dsa(fits[i], fits[j]) for i, j in pairs]
     seconds = time.process_time() - begin
@@ -386,7 +385,7 @@ def dynamical(np, sx):
 
 
 def spins(np, sx):
-    """Processor seconds of 1,000 rotations of 2 x 32,492 vertices; the peer by a k-d tree, 20 rotations scaled up."""
+    """Processor seconds of 1,000 rotations of 2 x 32,492 vertices; the peer by a k-d tree, 20 rotations."""
     from scipy.spatial import cKDTree
     from scipy.spatial.transform import Rotation
     from scipy.stats import spearmanr
@@ -405,11 +404,16 @@ def spins(np, sx):
     null = []
     for rotation in Rotation.random(few, random_state=0).as_matrix():
         mirror = np.diag([-1.0, 1, 1])
-        turned = [cKDTree(s @ r.T) for s, r in zip(spheres, (rotation, mirror @ rotation @ mirror), strict=True)]
+        both_turns = (rotation, mirror @ rotation @ mirror)
+        turned = [cKDTree(s @ r.T) for s, r in zip(spheres, both_turns, strict=True)]
         nearest = [tree.query(s)[1] for tree, s in zip(turned, spheres, strict=True)]
-        null.append(spearmanr(x, y[np.concatenate([nearest[0], nearest[1] + len(left)])]).statistic)
+        sources = np.concatenate([nearest[0], nearest[1] + len(left)])
+        null.append(spearmanr(x, y[sources]).statistic)
     peers = (time.process_time() - begin) * 1000 / few
-    about = {"workload": "spin test/2x32492/1000/Spearman", "peer": f"SciPy cKDTree, {few} rotations scaled up"}
+    about = {
+        "workload": "spin test/2x32492/1000/Spearman",
+        "peer": f"SciPy cKDTree, {few} rotations scaled up",
+    }
     about |= {"difference_is": "spread of the null (other rotations)"}
     return about, seconds, peers, abs(np.std(found.null) - np.std(null))
 

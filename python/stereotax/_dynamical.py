@@ -197,7 +197,7 @@ class DelayDMD(Estimator):
         n_folds: int = 5,
         seed: int = 0,
     ) -> DelaySelection:
-        """Choose `n_delays` and `rank` by one-step prediction of held-out trials; sets both on this estimator.
+        """Choose `n_delays` and `rank` by one-step prediction of held-out trials, and set both here.
 
         `criterion`: "mase" (error relative to "nothing changes"), "r2", or "aic" (with rank² parameters).
         With `one_error`, the smallest combination within one standard error of the best.

@@ -125,8 +125,8 @@ def pseudo_depth(
         given = [halves[name] for name in area_names] if hasattr(halves, "keys") else list(halves)
         if len(given) != len(area_names) or any(len(pair) != 2 for pair in given):
             raise ValueError(
-                f"`halves` has {len(given)} entries, but a pair of arrays for each of {len(area_names)} areas
-                " "expected\nhint: average odd and even trials"
+                f"`halves` has {len(given)} entries, but a pair of arrays for each of {len(area_names)} "
+                "areas expected\nhint: average odd and even trials"
             )
         pairs = [(as_matrix(one, "halves"), as_matrix(two, "halves")) for one, two in given]
     svcca = _choice("measure", measure, ("ssm", "svcca")) == "svcca"
