@@ -20,6 +20,7 @@ use faer::{Mat, MatRef};
 use rayon::prelude::*;
 
 mod kernels;
+mod refine;
 
 pub use kernels::{KernelSearchFit, KernelSearchParams, search_kernels};
 

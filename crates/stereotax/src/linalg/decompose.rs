@@ -11,7 +11,7 @@ use faer::linalg::householder::{
     apply_block_householder_sequence_on_the_left_in_place_with_conj as reflect,
 };
 use faer::linalg::qr::no_pivoting::factor::recommended_block_size;
-use faer::linalg::solvers::Solve;
+use faer::linalg::solvers::{DenseSolveCore, Solve};
 use faer::{Auto, Conj, Mat, MatRef, Side, c64};
 
 use super::sequential;
@@ -218,6 +218,18 @@ pub fn lower_cholesky_solve(a: MatRef<f64>, b: MatRef<f64>) -> Option<Mat<f64>> 
     Some(out)
 }
 
+/// A⁻¹ of a symmetric positive definite A, symmetric; `None` where A is not.
+pub fn cholesky_inverse(a: MatRef<f64>) -> Option<Mat<f64>> {
+    sequential();
+    Some(a.llt(Side::Lower).ok()?.inverse())
+}
+
+/// Lower triangular L with A = L Lᵀ for symmetric positive definite A; `None` where A is not.
+pub fn cholesky_factor(a: MatRef<f64>) -> Option<Mat<f64>> {
+    sequential();
+    Some(a.llt(Side::Lower).ok()?.L().to_owned())
+}
+
 /// Solve the square system A X = B by LU with partial pivoting.
 pub fn solve(a: MatRef<f64>, b: MatRef<f64>) -> Mat<f64> {
     sequential();
@@ -333,6 +345,19 @@ mod tests {
                 assert_eq!(vectors[(3, k + 1)], vectors[(3, k)].conj());
             }
         }
+    }
+
+    #[test]
+    fn a_cholesky_factor_and_inverse_multiply_back_and_indefinite_matrices_have_none() {
+        let a = noise(60, 40, 6);
+        let c = cross(a.as_ref(), a.as_ref());
+        let (l, inverse) = (cholesky_factor(c.as_ref()).unwrap(), cholesky_inverse(c.as_ref()).unwrap());
+        assert!((0..40).all(|j| (0..j).all(|i| l[(i, j)] == 0.0)));
+        assert!(distance(product(l.as_ref(), l.transpose()).as_ref(), c.as_ref()) < 1e-11);
+        let one = Mat::<f64>::identity(40, 40);
+        assert!(distance(product(c.as_ref(), inverse.as_ref()).as_ref(), one.as_ref()) < 1e-10);
+        let odd = Mat::from_fn(2, 2, |i, j| if i == j { 1.0 } else { 2.0 });
+        assert!(cholesky_factor(odd.as_ref()).is_none() && cholesky_inverse(odd.as_ref()).is_none());
     }
 
     #[test]

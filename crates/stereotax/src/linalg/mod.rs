@@ -17,14 +17,14 @@ mod transport;
 
 pub use assignment::assignment;
 pub use decompose::{
-    Eig, Eigh, Svd, cholesky_solve, eig, eigh, eigh_leading, least_squares, lower_cholesky_solve,
-    orthogonal_factor, pseudo_inverse, singular_values, solve, svd, thin_qr, upper_factor,
+    Eig, Eigh, Svd, cholesky_factor, cholesky_inverse, cholesky_solve, eig, eigh, eigh_leading, least_squares,
+    lower_cholesky_solve, orthogonal_factor, pseudo_inverse, singular_values, solve, svd, thin_qr, upper_factor,
 };
 pub use minimise::{Minimum, lbfgs};
 pub use nnls::{nnls, nnls_of_design};
 pub use product::{
-    add_gram, add_product, all_finite, centre_columns, column_means, cross, dot, gram, lower_product,
-    mirror_lower, product, select_rows,
+    add_gram, add_product, all_finite, centre_columns, column_means, cross, dot, gram, lower_cross, lower_product,
+    mirror_lower, product, product_into, select_rows,
 };
 pub use real::Real;
 pub use schur::{Schur, schur};

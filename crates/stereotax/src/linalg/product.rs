@@ -35,9 +35,32 @@ pub fn lower_product<T: Real>(lower: MatRef<T>, b: MatRef<T>) -> Mat<T> {
     out
 }
 
+/// Lᵀ·B for lower triangular L (what stands above its diagonal is not read), at half the cost of a full product.
+pub fn lower_cross<T: Real>(lower: MatRef<T>, b: MatRef<T>) -> Mat<T> {
+    use triangular::BlockStructure::{Rectangular, TriangularUpper};
+    let mut out = Mat::zeros(lower.ncols(), b.ncols());
+    triangular::matmul(
+        out.as_mut(),
+        Rectangular,
+        Accum::Replace,
+        lower.transpose(),
+        TriangularUpper,
+        b,
+        Rectangular,
+        T::from_f64(1.0),
+        sequential(),
+    );
+    out
+}
+
+/// `out = A·B`.
+pub fn product_into<T: Real>(out: MatMut<T>, a: MatRef<T>, b: MatRef<T>) {
+    matmul(out, Accum::Replace, a, b, T::from_f64(1.0), sequential());
+}
+
 /// `out += scale · A·B`.
-pub fn add_product(out: MatMut<f64>, a: MatRef<f64>, b: MatRef<f64>, scale: f64) {
-    matmul(out, Accum::Add, a, b, scale, sequential());
+pub fn add_product<T: Real>(out: MatMut<T>, a: MatRef<T>, b: MatRef<T>, scale: f64) {
+    matmul(out, Accum::Add, a, b, T::from_f64(scale), sequential());
 }
 
 /// Σ x_i y_i over the shorter of both, added in sixteen lanes, which are then added in their order.
@@ -178,6 +201,9 @@ mod tests {
         let numbers: Vec<f64> = (1..=50).map(f64::from).collect();
         assert_eq!(dot(&numbers, &numbers[..40]), 22_140.0);
         let turned = lower_product(g.as_ref(), b.as_ref());
+        // Its transpose [35 44; 0 56] times (1, 2)ᵀ.
+        let back = lower_cross(g.as_ref(), b.as_ref());
+        assert_eq!((back[(0, 0)], back[(1, 0)]), (123.0, 112.0));
         assert_eq!((turned[(0, 0)], turned[(1, 0)]), (35.0, 156.0));
         assert_eq!(column_means(x.as_ref()), [3.0, 4.0]);
     }

@@ -21,7 +21,7 @@ use rayon::prelude::*;
 
 use super::{
     Factor, InnerFold, Intercept, RidgeParams, RidgePlan, Selection, Space, TILE, check_design, dual_factor,
-    prepare_scores, shrink, tile_of, tiles_all_rows,
+    inner_blocks, prepare_scores, shrink, tile_of, tiles_all_rows,
 };
 use crate::data::{Error, Fold, Result};
 use crate::encoding::ridge::leave_one_out::OwnRows;
@@ -77,15 +77,19 @@ impl<T: Real> RidgePlan<T> {
             });
         }
         let alphas = params.alphas.penalties(mean_square)?;
-        let folds: Vec<InnerFold<T>> = inner
-            .par_iter()
-            .map(|fold| {
-                let cross_kernel = select_rows(kernel.as_ref(), &fold.test);
-                let factor = dual_factor(&none, &kernel, &fold.train, cross_kernel.as_ref(), params)?;
-                let factor = prepare_scores(factor, &alphas, params.loss, T::ROUNDING)?.narrow();
-                Ok(InnerFold { train: fold.train.clone(), test: fold.test.clone(), left_out: None, factor })
-            })
-            .collect::<Result<_>>()?;
+        let blocks = inner_blocks(&whole, inner, &alphas, params)?;
+        let folds: Vec<InnerFold<T>> = match blocks {
+            Some(_) => vec![],
+            None => inner
+                .par_iter()
+                .map(|fold| {
+                    let cross_kernel = select_rows(kernel.as_ref(), &fold.test);
+                    let factor = dual_factor(&none, &kernel, &fold.train, cross_kernel.as_ref(), params)?;
+                    let factor = prepare_scores(factor, &alphas, params.loss, T::ROUNDING)?.narrow();
+                    Ok(InnerFold { train: fold.train.clone(), test: fold.test.clone(), left_out: None, factor })
+                })
+                .collect::<Result<_>>()?,
+        };
         let partition = tiles_all_rows(&folds, n);
         let own = match params.selection {
             Selection::Folds => None,
@@ -97,6 +101,7 @@ impl<T: Real> RidgePlan<T> {
             alphas,
             mean_square,
             folds,
+            blocks,
             partition,
             whole: whole.narrow(),
             turned_back: OnceLock::new(),

@@ -40,7 +40,7 @@ struct Band<T: Real> {
 const CUT: f64 = 1e-11;
 
 /// Numbers of bands that are tried.
-const N_BANDS: [usize; 6] = [1, 2, 3, 4, 6, 8];
+const N_BANDS: [usize; 8] = [1, 2, 3, 4, 6, 8, 12, 16];
 
 impl PenaltyPath {
     pub fn empty() -> Self {
@@ -55,7 +55,7 @@ impl PenaltyPath {
         alphas: &[f64],
         rounding: f64,
     ) -> Result<Self> {
-        let grid = Grid::new(values, space, rotated, alphas, rounding)?;
+        let grid = Grid::new(values, reach(values, space, rotated), alphas, rounding)?;
         Ok(PenaltyPath::joined(vec![grid.band(0, values.len())?]))
     }
 
@@ -67,19 +67,31 @@ impl PenaltyPath {
         alphas: &[f64],
         rounding: f64,
     ) -> Result<Self> {
-        let grid = Grid::new(values, space, rotated, alphas, rounding)?;
+        let grid = Grid::new(values, reach(values, space, rotated), alphas, rounding)?;
+        // Forms of pairs of columns run at a fraction of a product's rate.
+        PenaltyPath::cheapest(&grid, |width| 4.0 * (width * width) as f64 / 2.0)
+    }
+
+    /// As many bands as make sums Σ_m u_am R (s_m ∘ c) at every penalty cheapest, for R of orthonormal rows or of
+    /// some of them, and all c alike.
+    pub fn summed(values: &[f64], alphas: &[f64], rounding: f64) -> Result<Self> {
+        let grid = Grid::new(values, vec![1.0; values.len()], alphas, rounding)?;
+        PenaltyPath::cheapest(&grid, |width| 3.0 * (width * alphas.len()) as f64)
+    }
+
+    /// `beside`: multiply-adds per row and target beside those of the products, for a number of directions.
+    fn cheapest(grid: &Grid<'_>, beside: impl Fn(usize) -> f64) -> Result<Self> {
         let mut best: Option<(f64, Vec<(Band<f64>, Mat<f64>)>)> = None;
         for n_bands in N_BANDS {
-            let bands: Vec<_> = edges(values, n_bands)
+            let bands: Vec<_> = edges(grid.values, n_bands)
                 .windows(2)
                 .filter(|edge| edge[0] < edge[1])
                 .map(|edge| grid.band(edge[0], edge[1]))
                 .collect::<Result<_>>()?;
-            // Multiply-adds per held-out row and target; those of forms run at a fraction of a product's rate.
             let products: usize =
                 bands.iter().map(|(band, _)| band.directions.nrows() * band.directions.ncols()).sum();
             let width: usize = bands.iter().map(|(band, _)| band.directions.ncols()).sum();
-            let cost = products as f64 + 4.0 * (width * width) as f64 / 2.0;
+            let cost = products as f64 + beside(width);
             if best.as_ref().is_none_or(|(least, _)| cost < *least) {
                 best = Some((cost, bands));
             }
@@ -113,11 +125,20 @@ fn edges(values: &[f64], n_bands: usize) -> Vec<usize> {
     out
 }
 
-/// E_ai = z_i/(W_i + α_a), each row divided by its largest entry.
-///
-/// z_i/(W_i + α) bounds what direction i can add to the predictions of a target of unit length:
+/// z: z_i/(W_i + α) bounds what direction i can add to the predictions of a target of unit length:
 /// |c_i| ≤ √W_i in primal space (c = Vᵀ X_cᵀ Y_c), ≤ 1 in dual space, times the length of column i of
 /// R_f. So what is dropped is small in predictions at every penalty, however ill-conditioned X is.
+fn reach(values: &[f64], space: Space, rotated: &Mat<f64>) -> Vec<f64> {
+    (0..values.len())
+        .map(|i| {
+            let column = rotated.col_as_slice(i);
+            let largest = if space == Space::Dual { 1.0 } else { values[i].sqrt() };
+            largest * dot(column, column).sqrt()
+        })
+        .collect()
+}
+
+/// E_ai = z_i/(W_i + α_a), each row divided by its largest entry.
 struct Grid<'a> {
     values: &'a [f64],
     alphas: &'a [f64],
@@ -131,20 +152,7 @@ struct Grid<'a> {
 }
 
 impl<'a> Grid<'a> {
-    fn new(
-        values: &'a [f64],
-        space: Space,
-        rotated: &Mat<f64>,
-        alphas: &'a [f64],
-        rounding: f64,
-    ) -> Result<Self> {
-        let reach: Vec<f64> = (0..values.len())
-            .map(|i| {
-                let column = rotated.col_as_slice(i);
-                let largest = if space == Space::Dual { 1.0 } else { values[i].sqrt() };
-                largest * dot(column, column).sqrt()
-            })
-            .collect();
+    fn new(values: &'a [f64], reach: Vec<f64>, alphas: &'a [f64], rounding: f64) -> Result<Self> {
         let entry = |a: usize, i: usize| reach[i] / (values[i] + alphas[a]);
         let largest: Vec<f64> = (0..alphas.len())
             .map(|a| (0..reach.len()).map(|i| entry(a, i)).fold(f64::MIN_POSITIVE, f64::max))
@@ -183,6 +191,35 @@ impl<T: Real> PenaltyPath<T> {
     pub fn spread(&self, rotated_targets: &Mat<T>) -> Mat<T> {
         debug_assert_eq!(self.bands.len(), 1);
         self.bands[0].spread(rotated_targets)
+    }
+
+    /// Directions per band.
+    pub fn widths(&self) -> impl Iterator<Item = usize> + '_ {
+        self.bands.iter().map(|band| band.directions.ncols())
+    }
+
+    /// First entry of W of each band.
+    pub fn starts(&self) -> impl Iterator<Item = usize> + '_ {
+        self.bands.iter().map(|band| band.from)
+    }
+
+    /// Per band, columns s_m ∘ c_j, those of a direction side by side: k_B × (targets · d_B).
+    pub fn spread_by_direction(&self, rotated_targets: &Mat<T>) -> Vec<Mat<T>> {
+        let width = rotated_targets.ncols();
+        let of_band = |band: &Band<T>| {
+            let (k, d) = (band.directions.nrows(), band.directions.ncols());
+            let mut out = Mat::zeros(k, d * width);
+            for m in 0..d {
+                let s = band.directions.col_as_slice(m);
+                for j in 0..width {
+                    let c = &rotated_targets.col_as_slice(j)[band.from..band.from + k];
+                    let column = out.col_as_slice_mut(m * width + j).iter_mut();
+                    column.zip(c).zip(s).for_each(|((out, c), s)| *out = *c * *s);
+                }
+            }
+            out
+        };
+        self.bands.iter().map(of_band).collect()
     }
 
     /// R (s_m ∘ c_j) for the directions of all bands; `rotated` is R (rows × k).
