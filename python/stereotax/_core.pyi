@@ -517,6 +517,7 @@ def control_units(
 def transfer_matrix(
     modalities: list[tuple[str, _Array, _Array, list[str]]],
     alphas: list[float],
+    delays: list[int],
     n_folds: int,
     n_inner: int,
     dimensions: list[int],

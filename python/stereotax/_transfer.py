@@ -33,6 +33,7 @@ def transfer_matrix(
     *,
     runs: Mapping[str, Sequence[Any]] | None = None,
     alphas: Sequence[float] = _GRID,
+    delays: Sequence[int] = (),
     n_folds: int = 5,
     n_inner: int = 5,
     dimensions: Sequence[int] = (1, 2, 5, 10, 20),
@@ -56,6 +57,9 @@ def transfer_matrix(
         Name to the run of each sample. Runs are the test folds, and what z-scoring is done within.
     alphas : sequence of float
         Ridge penalties as in `RidgeCV`, per voxel.
+    delays : sequence of int
+        Features are repeated at these delays in samples (1, 2, 3, 4 TR for BOLD), within runs, zero (the mean of
+        the run) before its start. None by default. Each delay has weights of its own.
     n_folds, n_inner : int
         Contiguous test folds of a modality without runs, and contiguous inner folds for penalties.
     dimensions : sequence of int
@@ -100,6 +104,7 @@ def transfer_matrix(
     found = _core.transfer_matrix(
         given,
         sorted(as_number(alpha, "alphas") for alpha in alphas),
+        [whole(delay, "delays", COUNT) for delay in delays],
         whole(n_folds, "n_folds", COUNT, least=2),
         whole(n_inner, "n_inner", COUNT, least=2),
         [whole(k, "dimensions", COUNT, least=1) for k in dimensions],

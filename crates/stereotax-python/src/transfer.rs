@@ -16,11 +16,12 @@ type Given<'py> = (String, Bound<'py, PyAny>, Bound<'py, PyAny>, Vec<String>);
 
 /// Scores of all pairs of modalities.
 #[pyfunction]
-#[pyo3(signature = (modalities, alphas, n_folds, n_inner, dimensions, n_permutations, block, seed))]
+#[pyo3(signature = (modalities, alphas, delays, n_folds, n_inner, dimensions, n_permutations, block, seed))]
 pub fn transfer_matrix<'py>(
     py: Python<'py>,
     modalities: Vec<Given<'py>>,
     alphas: Vec<f64>,
+    delays: Vec<usize>,
     n_folds: usize,
     n_inner: usize,
     dimensions: Vec<usize>,
@@ -40,7 +41,7 @@ pub fn transfer_matrix<'py>(
         .collect();
     let alphas = AlphaGrid { values: alphas, scale: AlphaScale::MeanSquare };
     let ridge = RidgeParams { alphas, ..RidgeParams::default() };
-    let params = TransferParams { ridge, n_folds, n_inner, dimensions, n_permutations, block, seed };
+    let params = TransferParams { ridge, delays, n_folds, n_inner, dimensions, n_permutations, block, seed };
     let found = watch::run(py, |monitor| encoding::transfer_matrix(&views, &params, monitor))?;
     let cells = found
         .cells

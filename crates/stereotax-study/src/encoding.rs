@@ -28,7 +28,11 @@ use crate::{Options, Study, StudyError};
 /// Versions of the kernels: raised whenever their numbers change.
 mod version {
     pub(super) const LAYER: u32 = 2;
+<<<<<<< HEAD
     pub(super) const BEST: u32 = 1;
+=======
+    pub(super) const BEST: u32 = 2;
+>>>>>>> 66176ce (Blocks left out: less is dropped than rounding loses, scaled bases lie together; delayed features in transfer)
 }
 
 /// The encoding nodes of one model on one benchmark.
@@ -261,6 +265,8 @@ const GCV_WEIGHT: f64 = 4.0;
 const NARROW: f64 = 0.4;
 const INNER: f64 = 0.35;
 const WIDE: f64 = 0.25;
+/// What blocks of rows left out take of products with all rows, per target: c, and four columns of z.
+const INNER_BLOCKS: f64 = 10.0;
 /// Decompositions, and Gram matrices of wide layers.
 const SHARED: f64 = 0.8;
 
@@ -314,6 +320,15 @@ fn layer_cost(
                 InnerRule::Units(n_folds) | InnerRule::Blocks { n_folds, .. } => n_folds as f64,
             };
             let held = n_train / inner.max(1.0);
+            if p > n_train && alphas * inner * held * held <= 5.0 * n_train * n_train {
+                // From the decomposition of all training rows, by triangular products with blocks of them.
+                shared += alphas * inner * held * held * (n_train + 2.0 * held);
+                of_target += NARROW * (INNER_BLOCKS * n_train * s + alphas * inner * held * held);
+                let of_fold =
+                    SHARED * shared / subjects.max(1) as f64 + rois * (of_target + SAMPLE_WEIGHT * n);
+                let flops = folds * of_fold + rois * draws_flops(benchmark, params);
+                return Cost { flops, bytes: cell_bytes(rois, folds, n, params, keeps_draws(benchmark)) };
+            }
             let s_inner = p.min(n_train - held);
             shared += inner * ((8.0 / 3.0 + 2.0) * s_inner.powi(3) + 2.0 * held * s_inner * s_inner);
             // Where there are fewer columns than rows, moments of a fold are those of all rows less its own.

@@ -30,9 +30,9 @@ use crate::{Options, Study, StudyError, settings};
 mod version {
     pub(super) const MOMENTS: u32 = 2;
     pub(super) const DEPTH: u32 = 2;
-    pub(super) const CELL: u32 = 3;
+    pub(super) const CELL: u32 = 4;
     /// Cells of the adaptive mixture.
-    pub(super) const ADAPTIVE: u32 = 5;
+    pub(super) const ADAPTIVE: u32 = 6;
     pub(super) const NUISANCE: u32 = 3;
     pub(super) const CEILING: u32 = 1;
 }

@@ -2,7 +2,8 @@
 //!
 //! Modalities have features of the same p units and responses of the same m voxels, over samples of their own. Each
 //! is z-scored by itself within every run (units and voxels, divisor n): levels and scales of the test modality
-//! never come from training statistics. For an encoder trained on A (ridge, a penalty per voxel chosen by inner
+//! never come from training statistics. Features may then be repeated at delays (FIR, 1–4 TR for BOLD), within runs,
+//! with zeros (the mean of the run) before its start; the columns of a delay stand together. For an encoder trained on A (ridge, a penalty per voxel chosen by inner
 //! folds of A) and test folds of B (its runs, or contiguous parts),
 //!
 //! ```text
@@ -30,6 +31,7 @@ use super::reduce::check_finite;
 use super::{RidgeParams, RidgePlan};
 use crate::data::{Error, Fold, Folds, Monitor, Result, Runs};
 use crate::linalg::{column_means, cross, dot, product, select_rows, svd};
+use crate::signal::delay;
 use crate::stats::rng::Stream;
 use crate::stats::summary::{is_constant, mean, permutation_p, tie_tolerance};
 
@@ -51,6 +53,8 @@ pub struct Modality<'a> {
 pub struct TransferParams {
     /// The ridge of every encoder. Default: `RidgeParams::default()`.
     pub ridge: RidgeParams,
+    /// Delays of the features in samples; none (the default) leaves them as they are.
+    pub delays: Vec<usize>,
     /// Contiguous test folds of a modality of one run. Default 5.
     pub n_folds: usize,
     /// Contiguous inner folds that choose penalties. Default 5.
@@ -69,6 +73,7 @@ impl Default for TransferParams {
     fn default() -> Self {
         TransferParams {
             ridge: RidgeParams::default(),
+            delays: vec![],
             n_folds: 5,
             n_inner: 5,
             dimensions: vec![1, 2, 5, 10, 20],
@@ -182,8 +187,12 @@ impl Prepared {
         } else {
             Folds::contiguous(n, params.n_folds, 0)?
         };
+        let mut x = within_runs(modality.features, modality.runs);
+        if !params.delays.is_empty() {
+            x = delay(x.as_ref(), modality.runs, &params.delays)?;
+        }
         Ok(Prepared {
-            x: within_runs(modality.features, modality.runs),
+            x,
             y: within_runs(modality.responses, modality.runs),
             folds: folds.iter().cloned().collect(),
         })
@@ -410,6 +419,47 @@ mod tests {
     fn noise(rows: usize, columns: usize, index: u64) -> Mat<f64> {
         let mut stream = Stream::new(1, "transfer tests", index);
         Mat::from_fn(rows, columns, |_, _| stream.normal())
+    }
+
+    #[test]
+    fn delayed_responses_need_delayed_features_and_no_run_reaches_into_the_next() {
+        // Responses follow the features two samples later, within runs of 40.
+        let (p, m, n) = (6, 10, 160);
+        let w = noise(p, m, 21);
+        let labels: Vec<String> = (0..n).map(|i| format!("run {}", i / 40)).collect();
+        let runs = Runs::from_labels(&labels).unwrap();
+        let data: Vec<(Mat<f64>, Mat<f64>)> = (0..2)
+            .map(|k| {
+                let (x, e) = (noise(n, p, 22 + k), noise(n, m, 24 + k));
+                let y = Mat::from_fn(n, m, |i, v| {
+                    let of = |j: usize| if i % 40 >= 2 { x[(i - 2, j)] * w[(j, v)] } else { 0.0 };
+                    (0..p).map(of).sum::<f64>() + 0.3 * e[(i, v)]
+                });
+                (x, y)
+            })
+            .collect();
+        let modalities: Vec<Modality<'_>> = data
+            .iter()
+            .map(|(x, y)| Modality { name: "m", features: x.as_ref(), responses: y.as_ref(), runs: &runs })
+            .collect();
+        let r = |delays: &[usize]| {
+            let params =
+                TransferParams { delays: delays.to_vec(), n_permutations: 0, ..TransferParams::default() };
+            transfer_matrix(&modalities, &params, &Monitor::silent()).unwrap().cells[1].mean_r
+        };
+        let (none, some, two) = (r(&[]), r(&[1, 2, 3]), r(&[2]));
+        assert!(none.abs() < 0.2 && some > 0.9 && two >= some - 0.02, "{none} {some} {two}");
+        // The definition, by hand: zeros before the start of each run.
+        let prepared = Prepared::new(
+            &modalities[0],
+            &TransferParams { delays: vec![0, 2], ..TransferParams::default() },
+        )
+        .unwrap();
+        let z = within_runs(modalities[0].features, &runs);
+        for i in [0, 1, 2, 39, 40, 41, 42, 159] {
+            let shifted = if i % 40 >= 2 { z[(i - 2, 3)] } else { 0.0 };
+            assert_eq!((prepared.x[(i, 3)], prepared.x[(i, p + 3)]), (z[(i, 3)], shifted), "{i}");
+        }
     }
 
     /// Two modalities whose weights correlate by rho; responses have noise of the signal's size.

@@ -23,8 +23,8 @@ pub use decompose::{
 pub use minimise::{Minimum, lbfgs};
 pub use nnls::{nnls, nnls_of_design};
 pub use product::{
-    add_gram, add_product, all_finite, centre_columns, column_means, cross, dot, gram, lower_cross, lower_product,
-    mirror_lower, product, product_into, select_rows,
+    add_gram, add_product, all_finite, centre_columns, column_means, cross, dot, gram, lower_cross,
+    lower_product, mirror_lower, product, product_into, select_rows,
 };
 pub use real::Real;
 pub use schur::{Schur, schur};

@@ -17,7 +17,7 @@
 //! Source: Nunez-Elizalde, Huth & Gallant 2019; Dupré la Tour et al. 2022; specs: alignment-methods B17,
 //! peers W1. Differs from himalaya's `MultipleKernelRidgeCV`: one decomposition per γ instead of one per fold,
 //! an intercept by default, R² pooled over folds (the same choices for folds of one size), penalties relative
-//! to the mean eigenvalue of K_γ by default. Cost per γ: O(n³ + d n² R + A n n_f R) for R targets, d ≈ 6 columns
+//! to the mean eigenvalue of K_γ by default. Cost per γ: O(n³ + d n² R + A n n_f R) for R targets, d ≈ 4 columns (single precision)
 //! and folds of n_f rows, GCV O(n³ + n² R + A n R).
 
 use faer::{Mat, MatRef};
@@ -465,7 +465,10 @@ pub(super) mod tests {
             .collect()
     }
 
-    pub(in crate::encoding::banded) fn params(selection: Selection, intercept: Intercept) -> KernelSearchParams {
+    pub(in crate::encoding::banded) fn params(
+        selection: Selection,
+        intercept: Intercept,
+    ) -> KernelSearchParams {
         KernelSearchParams {
             gammas: simplex_draws(3, 7, &[0.1, 1.0], 3),
             alphas: AlphaGrid::logarithmic(-2.0, 4.0, 25, AlphaScale::Absolute),

@@ -29,7 +29,14 @@ pub(super) struct Refined {
 
 impl Bands<'_> {
     /// Follow the gradient from e^δ = `start`; `None` where nothing is gained on `score`.
-    pub(super) fn refine(&self, start: &[f64], y: &[f64], total: f64, score: f64, steps: usize) -> Option<Refined> {
+    pub(super) fn refine(
+        &self,
+        start: &[f64],
+        y: &[f64],
+        total: f64,
+        score: f64,
+        steps: usize,
+    ) -> Option<Refined> {
         let n_bands = start.len();
         // Penalties below those of the grid are not looked at: there is little between them and none.
         let sum: f64 = start.iter().sum();

@@ -16,7 +16,7 @@
 //! known beforehand. Who asks says what is too much.
 //!
 //! Source: specs: peers W1, nfas-dmd 8.5.3; the identity for one row is Allen 1974. Cost: O(A Σ n_f² n) once for A
-//! penalties and folds of n_f rows, O(d n² + A Σ n_f²) per target for d ≈ 6 columns (single precision).
+//! penalties and folds of n_f rows, O(d n² + A Σ n_f²) per target for d ≈ 4 columns (single precision).
 
 use faer::{Mat, MatMut, MatRef};
 use rayon::prelude::*;
@@ -24,8 +24,8 @@ use rayon::prelude::*;
 use super::path::PenaltyPath;
 use crate::data::{Fold, Result};
 use crate::linalg::{
-    Real, add_product, cholesky_factor, cholesky_inverse, cross, dot, gram, lower_cross, product, product_into,
-    select_rows,
+    Real, add_product, cholesky_factor, cholesky_inverse, cross, dot, gram, lower_cross, product,
+    product_into, select_rows,
 };
 
 /// The rows outside one inner training set, and where among them those to predict are.
@@ -61,13 +61,18 @@ impl Whole<'_> {
         self.values.len() + usize::from(self.intercept) >= self.basis.nrows()
     }
 
+    /// U_Lᵀ, so that what is scaled lies together.
+    fn turned(&self, rows: &[usize]) -> Mat<f64> {
+        select_rows(self.basis, rows).transpose().to_owned()
+    }
+
     /// P_LL.
-    fn outside(&self, basis_of_rows: &Mat<f64>) -> Option<Mat<f64>> {
+    fn outside(&self, turned: &Mat<f64>) -> Option<Mat<f64>> {
         if self.full_rank() {
             return None;
         }
         let level = if self.intercept { 1.0 / self.basis.nrows() as f64 } else { 0.0 };
-        let mut p = gram(basis_of_rows.transpose());
+        let mut p = gram(turned.as_ref());
         for j in 0..p.ncols() {
             for i in 0..p.nrows() {
                 p[(i, j)] = if i == j { 1.0 } else { 0.0 } - level - p[(i, j)];
@@ -77,9 +82,12 @@ impl Whole<'_> {
     }
 
     /// (M_LL)⁻¹ at one penalty; `None` where the rows left out decide their own fit.
-    fn inverse(&self, basis_of_rows: &Mat<f64>, outside: Option<&Mat<f64>>, alpha: f64) -> Option<Mat<f64>> {
+    fn inverse(&self, turned: &Mat<f64>, outside: Option<&Mat<f64>>, alpha: f64) -> Option<Mat<f64>> {
         let half: Vec<f64> = self.values.iter().map(|w| (alpha / (w + alpha)).sqrt()).collect();
-        let scaled = Mat::from_fn(half.len(), basis_of_rows.nrows(), |k, i| basis_of_rows[(i, k)] * half[k]);
+        let mut scaled = turned.clone();
+        for i in 0..scaled.ncols() {
+            scaled.col_as_slice_mut(i).iter_mut().zip(&half).for_each(|(u, h)| *u *= h);
+        }
         let mut m = gram(scaled.as_ref());
         if let Some(outside) = outside {
             m += outside;
@@ -128,9 +136,8 @@ impl<T: Real> BlockErrors<T> {
     /// errors are NaN at penalties where they are undefined.
     pub fn new(whole: Whole<'_>, blocks: &[Block], alphas: &[f64], limit: f64) -> Result<Option<Self>> {
         let least = whole.values.last().copied().unwrap_or(0.0);
-        let of_rows: Vec<Mat<f64>> =
-            blocks.par_iter().map(|block| select_rows(whole.basis, &block.rows)).collect();
-        let outside: Vec<Option<Mat<f64>>> = of_rows.par_iter().map(|basis| whole.outside(basis)).collect();
+        let of_rows: Vec<Mat<f64>> = blocks.par_iter().map(|block| whole.turned(&block.rows)).collect();
+        let outside: Vec<Option<Mat<f64>>> = of_rows.par_iter().map(|turned| whole.outside(turned)).collect();
         let turn = |f: usize, alpha: f64| -> Option<(Turn<T>, f64)> {
             let inverse = whole.inverse(&of_rows[f], outside[f].as_ref(), alpha)?;
             let size = if whole.full_rank() { alpha / (least + alpha) } else { 1.0 };
@@ -138,7 +145,8 @@ impl<T: Real> BlockErrors<T> {
             let whole_block = predicted.len() == inverse.nrows();
             let rows = if whole_block { inverse } else { select_rows(inverse.as_ref(), predicted) };
             let square = gram(rows.as_ref());
-            let sums = (0..square.ncols()).map(|j| square.col_as_slice(j).iter().map(|v| v.abs()).sum::<f64>());
+            let sums =
+                (0..square.ncols()).map(|j| square.col_as_slice(j).iter().map(|v| v.abs()).sum::<f64>());
             let amplification = size * sums.fold(0.0, f64::max).sqrt();
             let turn = if whole_block {
                 Turn::Triangle(T::narrow(cholesky_factor(square.as_ref())?))
@@ -159,7 +167,8 @@ impl<T: Real> BlockErrors<T> {
         let others: Vec<(usize, usize)> = (0..blocks.len())
             .flat_map(|f| (0..n_alphas).filter(move |&a| a != first).map(move |a| (f, a)))
             .collect();
-        let found: Vec<Option<(Turn<T>, f64)>> = others.par_iter().map(|&(f, a)| turn(f, alphas[a])).collect();
+        let found: Vec<Option<(Turn<T>, f64)>> =
+            others.par_iter().map(|&(f, a)| turn(f, alphas[a])).collect();
         if !found.iter().all(allowed) {
             return Ok(None);
         }
@@ -173,7 +182,10 @@ impl<T: Real> BlockErrors<T> {
             .iter()
             .zip(of_rows)
             .zip(turns)
-            .map(|((block, basis), turns)| Prepared { block: block.clone(), basis: T::narrow(basis), turns })
+            .map(|((block, turned), turns)| {
+                let basis = T::narrow(turned.transpose().to_owned());
+                Prepared { block: block.clone(), basis, turns }
+            })
             .collect();
         Ok(Some(BlockErrors::of(whole, alphas, blocks)?))
     }
@@ -205,7 +217,7 @@ impl<T: Real> BlockErrors<T> {
 
     fn of(whole: Whole<'_>, alphas: &[f64], blocks: Vec<Prepared<T>>) -> Result<Self> {
         let n_alphas = alphas.len();
-        let path = PenaltyPath::summed(whole.values, alphas, T::ROUNDING)?;
+        let path = PenaltyPath::summed(whole.values, alphas, CUT * T::ROUNDING)?;
         let mut coefficients = Vec::new();
         let mut from = 0;
         for width in path.widths() {
@@ -225,22 +237,25 @@ impl<T: Real> BlockErrors<T> {
         let mut out = Mat::zeros(self.n_alphas, width);
         // Directions of a band one after the other, each for all targets.
         let spread: Vec<Mat<T>> = self.path.spread_by_direction(c);
+        let (mut all_z, mut part): (Vec<T>, Vec<T>) = (Vec::new(), Vec::new());
         for prepared in &self.blocks {
             let n_rows = prepared.block.rows.len();
             let size = n_rows * width;
             // z of one penalty after the other; as one matrix, (rows · targets) × penalties.
-            let mut z = vec![T::default(); size * self.n_alphas];
-            let mut part: Vec<T> = Vec::new();
+            all_z.resize(all_z.len().max(size * self.n_alphas), T::default());
+            let z = &mut all_z[..size * self.n_alphas];
+            z.fill(T::default());
             for ((from, spread), coefficients) in self.path.starts().zip(&spread).zip(&self.coefficients) {
                 let (k, d) = (spread.nrows(), coefficients.nrows());
-                part.resize(size * d, T::default());
+                part.resize(part.len().max(size * d), T::default());
+                let part = &mut part[..size * d];
                 product_into(
-                    MatMut::from_column_major_slice_mut(&mut part, n_rows, width * d),
+                    MatMut::from_column_major_slice_mut(part, n_rows, width * d),
                     prepared.basis.as_ref().subcols(from, k),
                     spread.as_ref(),
                 );
-                let part = MatRef::from_column_major_slice(&part, size, d);
-                let mut z = MatMut::from_column_major_slice_mut(&mut z, size, self.n_alphas);
+                let part = MatRef::from_column_major_slice(part, size, d);
+                let mut z = MatMut::from_column_major_slice_mut(z, size, self.n_alphas);
                 // By pieces that stay in the cache.
                 for at in (0..size).step_by(PIECE) {
                     let length = PIECE.min(size - at);
@@ -263,9 +278,7 @@ impl<T: Real> BlockErrors<T> {
                 let errors = match turn {
                     Some(Turn::Triangle(lower)) => lower_cross(lower.as_ref(), z),
                     Some(Turn::Rows(rows)) => product(rows.as_ref(), z),
-                    Some(Turn::Scales(scales)) => {
-                        Mat::from_fn(n_rows, width, |i, j| z[(i, j)] * scales[i])
-                    }
+                    Some(Turn::Scales(scales)) => Mat::from_fn(n_rows, width, |i, j| z[(i, j)] * scales[i]),
                     None => Mat::full(1, width, T::from_f64(f64::NAN)),
                 };
                 for j in 0..width {
@@ -277,6 +290,8 @@ impl<T: Real> BlockErrors<T> {
     }
 }
 
+/// What is dropped of z, as a multiple of the precision of the data: what a product of a thousand terms loses too.
+const CUT: f64 = 8.0;
 /// A row with less than this left of itself has no prediction from the others.
 const LEAST_REST: f64 = 1e-10;
 /// Rows of (rows · targets) that are summed over directions at a time.
@@ -302,10 +317,10 @@ impl<T: Real> BlockPredictions<T> {
         let inverses = blocks
             .par_iter()
             .map(|block| {
-                let basis = select_rows(whole.basis, &block.rows);
-                let outside = whole.outside(&basis);
+                let turned = whole.turned(&block.rows);
+                let outside = whole.outside(&turned);
                 let at = |alpha: &f64| {
-                    let inverse = whole.inverse(&basis, outside.as_ref(), *alpha)?;
+                    let inverse = whole.inverse(&turned, outside.as_ref(), *alpha)?;
                     Some(T::narrow(select_rows(inverse.as_ref(), &block.test)))
                 };
                 alphas.par_iter().map(at).collect()
@@ -387,9 +402,11 @@ mod tests {
 
     /// y minus predictions of a fit on all rows but those of one fold, by a plan of these rows.
     fn refit_errors(x: &Mat<f64>, y: &Mat<f64>, fold: &Fold, alpha: f64, intercept: Intercept) -> Mat<f64> {
-        let params = RidgeParams { alphas: AlphaGrid::absolute(&[alpha]), intercept, ..RidgeParams::default() };
+        let params =
+            RidgeParams { alphas: AlphaGrid::absolute(&[alpha]), intercept, ..RidgeParams::default() };
         let rows = |rows: &[usize]| select_rows(x.as_ref(), rows);
-        let plan = RidgePlan::new(rows(&fold.train).as_ref(), rows(&fold.test).as_ref(), &[], &params).unwrap();
+        let plan =
+            RidgePlan::new(rows(&fold.train).as_ref(), rows(&fold.test).as_ref(), &[], &params).unwrap();
         let fit = plan.fit(select_rows(y.as_ref(), &fold.train).as_ref()).unwrap();
         select_rows(y.as_ref(), &fold.test) - fit.predictions
     }
@@ -466,9 +483,16 @@ mod tests {
         // No penalty at all leaves nothing to divide by; correlations and few folds have their own way.
         let none = RidgeParams { alphas: AlphaGrid::absolute(&[0.0, 1.0]), ..RidgeParams::default() };
         let correlation = RidgeParams { loss: InnerLoss::Correlation, ..params(-2.0) };
-        for (inner, params) in [(inner.clone(), none), (inner, correlation), (folds(60, &[0, 30, 60], 0), {
-            RidgeParams { alphas: AlphaGrid::logarithmic(-2.0, 3.0, 19, AlphaScale::MeanSquare), ..params(-2.0) }
-        })] {
+        for (inner, params) in [
+            (inner.clone(), none),
+            (inner, correlation),
+            (folds(60, &[0, 30, 60], 0), {
+                RidgeParams {
+                    alphas: AlphaGrid::logarithmic(-2.0, 3.0, 19, AlphaScale::MeanSquare),
+                    ..params(-2.0)
+                }
+            }),
+        ] {
             let plan = RidgePlan::new(x.as_ref(), x.as_ref(), &inner, &params).unwrap();
             assert!(plan.blocks.is_none() && plan.folds.len() == inner.len());
         }

@@ -86,7 +86,12 @@ impl<T: Real> RidgePlan<T> {
                     let cross_kernel = select_rows(kernel.as_ref(), &fold.test);
                     let factor = dual_factor(&none, &kernel, &fold.train, cross_kernel.as_ref(), params)?;
                     let factor = prepare_scores(factor, &alphas, params.loss, T::ROUNDING)?.narrow();
-                    Ok(InnerFold { train: fold.train.clone(), test: fold.test.clone(), left_out: None, factor })
+                    Ok(InnerFold {
+                        train: fold.train.clone(),
+                        test: fold.test.clone(),
+                        left_out: None,
+                        factor,
+                    })
                 })
                 .collect::<Result<_>>()?,
         };

@@ -9,7 +9,8 @@
 //! both    Ŷ_f(α) = R_f diag(1/(W + α)) c + 1 ȳ_Aᵀ
 //! ```
 //!
-//! so there is one eigendecomposition per inner fold, shared by all penalties and all targets. Moments
+//! so there is one eigendecomposition per inner fold, shared by all penalties and all targets; in dual space, with
+//! four folds or more, only that of all training rows, from which errors of the folds follow ([`blocks`]). Moments
 //! of an inner training set are those of all rows minus those of the rows left out (down-dated); they
 //! are summed directly where more than half of the rows are left out. Directions below the numerical
 //! rank are dropped, so α = 0 is the pseudo-inverse.
@@ -40,9 +41,9 @@ mod kernel;
 mod leave_one_out;
 mod path;
 
-pub use kernel::DualWeights;
-pub(super) use blocks::{Block, BlockErrors, Whole};
 use blocks::BlockPredictions;
+pub(super) use blocks::{Block, BlockErrors, Whole};
+pub use kernel::DualWeights;
 use leave_one_out::OwnRows;
 use path::{PenaltyPath, Turned};
 
@@ -905,8 +906,8 @@ impl Rows<'_> {
 /// Inner folds judged from the decomposition of all rows, where that is done in sample space, is the cheaper way
 /// and is accurate enough.
 ///
-/// Per target it takes multiply-adds A Σ n_f² beside d n² for products, and spares c of every fold and its
-/// decomposition: with d ≈ 6 and some thousand targets the two ways meet near A Σ n_f² = 5 n², four folds for 20
+/// Per target it takes A Σ n_f²/2 multiply-adds beside d n² for products, and spares c of every fold and its
+/// decomposition: with d ≈ 5 and some thousand targets the two ways meet near A Σ n_f² = 5 n², four folds for 20
 /// penalties. Correlations need predictions, and go the other way.
 fn inner_blocks<T: Real>(
     whole: &Factor<f64>,
