@@ -99,3 +99,51 @@ def test_overlap_is_hypergeometric():
 def test_wrong_input_is_refused(call, message):
     with pytest.raises(ValueError, match=message):
         call(clone(sx.UnitLocaliser(20)))
+
+
+def test_ablated_units_are_replaced_and_the_others_stay():
+    found = sx.UnitLocaliser(20, absolute=False).fit(POSITIVE, NEGATIVE)
+    zero, mean = found.ablate(POSITIVE), found.ablate(POSITIVE, fill="mean")
+    for layer, gone in found.selected_.items():
+        np.testing.assert_array_equal(zero[layer][:, ~gone], POSITIVE[layer][:, ~gone])
+        assert (zero[layer][:, gone] == 0).all()
+        level = POSITIVE[layer][:, gone].mean(axis=0)
+        np.testing.assert_allclose(mean[layer][:, gone], np.tile(level, (240, 1)))
+    # What was given is left alone.
+    assert POSITIVE["a"][:, :10].std() > 0.5
+    others = found.ablate(POSITIVE, found.control("lowest"))
+    assert (others["b"][:, 5:15] == POSITIVE["b"][:, 5:15]).all()
+
+
+def test_performance_that_rests_on_the_selected_units_falls_further_than_without_others():
+    found = sx.UnitLocaliser(20, absolute=False).fit(POSITIVE, NEGATIVE)
+    seen = []
+
+    def selective(layers):
+        seen.append(layers)
+        return layers["a"][:, :10].mean() + layers["b"][:, 5:15].mean()
+
+    result = found.ablation(selective, POSITIVE, n_random=39)
+    assert result.ablated == 0 and result.change == -result.intact and result.n_units == 20
+    assert result.p_value == 1 / 40 and len(seen) == 41
+    # Random ablations take as many units, none of them selected or dead, and not always the same.
+    counts = [sum(int((layers[k] == 0).all(axis=0).sum()) for k in "ab") for layers in seen[2:]]
+    assert counts == [20 + 7] * 39
+    np.testing.assert_array_equal(result.random_change, 0)
+    assert len({tuple((layers["a"] == 0).all(axis=0)) for layers in seen[2:]}) == 39
+    # One that rests on all units alike loses as much without any of them.
+    alike = found.ablation(lambda layers: -sum((v == 0).sum() for v in layers.values()), POSITIVE, n_random=19)
+    assert alike.p_value == 1
+    again = found.ablation(lambda layers: float(layers["a"][:, 50:].sum()), POSITIVE, n_random=5, seed=3)
+    once = found.ablation(lambda layers: float(layers["a"][:, 50:].sum()), POSITIVE, n_random=5, seed=3)
+    np.testing.assert_array_equal(again.random_change, once.random_change)
+
+
+def test_ablations_that_make_no_sense_are_refused():
+    found = sx.UnitLocaliser(20, absolute=False).fit(POSITIVE, NEGATIVE)
+    with pytest.raises(ValueError, match="'zero' or 'mean'"):
+        found.ablate(POSITIVE, fill="noise")
+    with pytest.raises(ValueError, match="finite number expected"):
+        found.ablation(lambda layers: np.nan, POSITIVE)
+    with pytest.raises(ValueError, match="as in fit"):
+        found.ablation(lambda layers: 1.0, {"a": POSITIVE["a"]})

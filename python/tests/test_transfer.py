@@ -95,3 +95,24 @@ def test_arguments_matter():
 def test_wrong_input_is_refused(call, message):
     with pytest.raises(ValueError, match=message):
         call(modalities(0.5))
+
+
+def test_delayed_features_meet_delayed_responses():
+    rng = np.random.default_rng(4)
+    W = rng.normal(size=(P, V))
+    runs = np.repeat(list("abcd"), 60)
+    data = {}
+    for name in ("stories", "movies"):
+        X = rng.normal(size=(240, P))
+        late = np.vstack([np.vstack([np.zeros((2, P)), X[runs == r][:-2]]) for r in "abcd"])
+        data[name] = (X, late @ W + rng.normal(size=(240, V)))
+    labels = {name: runs for name in data}
+    scores = {
+        delays: sx.transfer_matrix(data, runs=labels, delays=delays, n_permutations=0).scores.where(
+            train="stories", test="movies"
+        )["r"][0]
+        for delays in [(), (1, 2, 3, 4), (2,)]
+    }
+    assert abs(scores[()]) < 0.2 and scores[1, 2, 3, 4] > 0.85 and scores[2,] >= scores[1, 2, 3, 4] - 0.02
+    with pytest.raises(ValueError, match="ascend"):
+        sx.transfer_matrix(data, runs=labels, delays=(2, 1))
