@@ -17,8 +17,9 @@ mod transport;
 
 pub use assignment::assignment;
 pub use decompose::{
-    Eig, Eigh, Svd, cholesky_factor, cholesky_inverse, cholesky_solve, eig, eigh, eigh_leading, least_squares,
-    lower_cholesky_solve, orthogonal_factor, pseudo_inverse, singular_values, solve, svd, thin_qr, upper_factor,
+    Eig, Eigh, Svd, cholesky_factor, cholesky_inverse, cholesky_solve, eig, eigh, eigh_leading,
+    least_squares, lower_cholesky_solve, orthogonal_factor, pseudo_inverse, singular_values, solve, svd,
+    thin_qr, upper_factor,
 };
 pub use minimise::{Minimum, lbfgs};
 pub use nnls::{nnls, nnls_of_design};
