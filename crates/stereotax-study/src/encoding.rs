@@ -28,11 +28,7 @@ use crate::{Options, Study, StudyError};
 /// Versions of the kernels: raised whenever their numbers change.
 mod version {
     pub(super) const LAYER: u32 = 2;
-<<<<<<< HEAD
-    pub(super) const BEST: u32 = 1;
-=======
     pub(super) const BEST: u32 = 2;
->>>>>>> 66176ce (Blocks left out: less is dropped than rounding loses, scaled bases lie together; delayed features in transfer)
 }
 
 /// The encoding nodes of one model on one benchmark.
