@@ -43,6 +43,11 @@ shallow to deep. Time is in seconds.
 - `assign_layers`, `area_layers`: whether areas are best read from layers of their own depth.
 - `receptive_fields`, `rotation_invariance`, `object_information`, `order_agreement`: what populations of
   areas say, and in which order.
+- `participation_ratio`, `cv_pca`, `intrinsic_dimension`, `noise_matched`: how many dimensions a
+  representation has, with noise and sample size taken care of.
+- `DiffusionMap`, `IAN`: representations as graphs of neighbours, and maps of them.
+- `spectral_entropy`: how spread out a representation is, and what labels say of that.
+- `tubularity`: how thin bundles of neural trajectories are, and how much their curves cross.
 - `LatentFactors`, `ZeroInflatedGamma`: what stimuli leave unexplained, and how responses are distributed.
 - `roi_means`: series of regions from NIfTI files and a label volume.
 - `Study`: a whole study file, planned, computed and kept; the same as the command `stereotax`.
@@ -80,6 +85,9 @@ from ._cp import NonNegativeCP, ShiftInvariantCP, cp_sweep, match_components
 from ._depth import DepthDMD
 from ._dynamical import DelayDMD, dsa, input_dsa, pairwise_dsa
 from ._embedding import embed
+from ._diffusion import IAN, DiffusionMap
+from ._dimension import cv_pca, intrinsic_dimension, noise_matched, participation_ratio
+from ._entropy import spectral_entropy
 from ._explained import extrapolated_ceiling, feve
 from ._in_context import InContextEncoder
 from ._kernel import KernelRidgeCV
@@ -130,6 +138,7 @@ from ._stimuli import gratings, moving_dots, stimulus_set
 from ._study import Study
 from ._table import Table
 from ._transfer import transfer_matrix
+from ._tubularity import tubularity
 from ._uncertainty import gaussian_uncertainty, predictive_uncertainty
 from ._units import sample_units
 from ._volumes import roi_means
@@ -153,9 +162,11 @@ __all__ = [
     "DelayDMD",
     "DepthDMD",
     "DepthMoments",
+    "DiffusionMap",
     "FactorisedReadout",
     "GatedMaskReadout",
     "GaussianRandomProjection",
+    "IAN",
     "InContextEncoder",
     "Jacobians",
     "KernelRidgeCV",
@@ -182,6 +193,7 @@ __all__ = [
     "__version__",
     "above_null",
     "cluster_test",
+    "cv_pca",
     "area_layers",
     "assign_layers",
     "cross_rdm",
@@ -205,6 +217,7 @@ __all__ = [
     "half_corrected",
     "half_time",
     "identify_regions",
+    "intrinsic_dimension",
     "jacobian_nonlinearity",
     "johnson_lindenstrauss_size",
     "kernel_ridge_jacobians",
@@ -214,10 +227,12 @@ __all__ = [
     "match_units",
     "noise_ceiling",
     "noise_precision",
+    "noise_matched",
     "numerical_jacobians",
     "object_information",
     "order_agreement",
     "pairwise_permanova",
+    "participation_ratio",
     "permanova",
     "permdisp",
     "prediction_score",
@@ -236,11 +251,13 @@ __all__ = [
     "silhouette",
     "snci",
     "spatial_score",
+    "spectral_entropy",
     "temporal_score",
     "top_k_retrieval",
     "training_means",
     "transform_rdm",
     "transfer_matrix",
+    "tubularity",
     "two_vs_two",
     "variance_partition",
     "weighted_rsa",

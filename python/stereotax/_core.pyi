@@ -757,3 +757,75 @@ def moran_surrogates(
     x: list[float], weights: _Array, pairs: bool, n_surrogates: int, seed: int
 ) -> _Array: ...
 def parcel_centres(sphere: _Array, labels: list[int]) -> dict[str, Any]: ...
+
+def participation_ratio(x: _Array, repeat: _Array | None) -> dict[str, Any]: ...
+def cv_pca(
+    first: _Array,
+    second: _Array,
+    spontaneous: _Array | None,
+    n_swaps: int,
+    n_spontaneous: int,
+    ranks: tuple[int, int],
+    seed: int,
+) -> dict[str, Any]: ...
+def noise_matched(x: _Array, reliabilities: list[float], seed: int) -> tuple[_Array, _Array]: ...
+def intrinsic_dimension(
+    x: _Array,
+    k: int,
+    discard: float,
+    n_halvings: int,
+    seed: int,
+    local: tuple[int, float] | None,
+    calibration: tuple[list[int], int] | None,
+) -> dict[str, Any]: ...
+
+@final
+class Diffusion:
+    @staticmethod
+    def of_points(
+        x: _Array,
+        n_neighbours: int,
+        bandwidth: tuple[str, float],
+        params: tuple[int, float, float | None, str, int],
+    ) -> Diffusion: ...
+    @staticmethod
+    def of_kernel(
+        kernel: tuple[_Array, _Array, _Array], params: tuple[int, float, float | None, str, int]
+    ) -> Diffusion: ...
+    def results(self) -> dict[str, Any]: ...
+    def extend(self, new: _Array, kernel: bool) -> _Array: ...
+
+@final
+class Neighbourhoods:
+    @staticmethod
+    def fit(
+        x: _Array,
+        distances: bool,
+        c: float | None,
+        max_prune: float,
+        n_sd: float,
+        max_steps: int,
+        hops: int,
+    ) -> Neighbourhoods: ...
+    def results(self) -> dict[str, Any]: ...
+    def extend(self, new: _Array) -> _Array: ...
+
+def spectral_entropy(
+    x: _Array,
+    labels: list[str] | None,
+    sigma: tuple[bool, float],
+    time: float,
+    max_points: int,
+    n_draws: int,
+    seed: int,
+) -> dict[str, Any]: ...
+def tubularity(
+    populations: list[tuple[_Array, tuple[int, int, int]]],
+    n_components: int,
+    smoothing: tuple[bool, float],
+    switches: tuple[bool, bool, bool],
+    quantile: float,
+    refits: int,
+    n_draws: int,
+    seed: int,
+) -> list[dict[str, Any]]: ...

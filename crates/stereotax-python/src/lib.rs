@@ -19,6 +19,7 @@ mod in_context;
 mod kernel;
 mod latent;
 mod localise;
+mod manifold;
 mod matching;
 mod moments;
 mod nfas;
@@ -84,6 +85,11 @@ mod _core {
     };
     #[pymodule_export]
     use crate::localise::{control_units, localise_units, selection_overlap, validate_units};
+    #[pymodule_export]
+    use crate::manifold::{
+        Diffusion, Neighbourhoods, cv_pca, intrinsic_dimension, noise_matched, participation_ratio,
+        spectral_entropy, tubularity,
+    };
     #[pymodule_export]
     use crate::matching::{component_regression, match_units};
     #[pymodule_export]

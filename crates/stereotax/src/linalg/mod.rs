@@ -8,6 +8,7 @@
 
 mod assignment;
 mod decompose;
+mod lanczos;
 mod minimise;
 mod nnls;
 mod product;
@@ -21,6 +22,7 @@ pub use decompose::{
     least_squares, lower_cholesky_solve, orthogonal_factor, pseudo_inverse, singular_values, solve, svd,
     thin_qr, upper_factor,
 };
+pub use lanczos::eigh_largest;
 pub use minimise::{Minimum, lbfgs};
 pub use nnls::{nnls, nnls_of_design};
 pub use product::{

@@ -1,0 +1,156 @@
+//! Find the largest eigenvalues of a large symmetric matrix from its products with vectors.
+//!
+//! Block Lanczos with full reorthogonalisation and thick restart: the basis V grows by blocks of four vectors, each
+//! what A makes of the last one, without its parts in V. Eigenpairs of VᵀAV approach those of A from inside; where the
+//! basis is full it is cut down to the best of them. A block of four finds eigenvalues that are repeated up to four
+//! times in one go; rounding brings in the rest.
+//!
+//! Source: Golub & Underwood 1977; Wu & Simon 2000 (thick restart). Cost: per block four products with A, and O(n m)
+//! for a basis of m = 2 count + 40 vectors.
+
+use faer::{Mat, MatRef};
+
+use super::{Eigh, add_product, cross, eigh, product, thin_qr};
+use crate::data::{Error, Result};
+use crate::stats::rng::Stream;
+
+/// Vectors in a block.
+const BLOCK: usize = 4;
+
+/// The `count` largest eigenvalues (descending) of a symmetric n × n matrix, with eigenvectors of which the entry of
+/// largest modulus is positive.
+///
+/// `apply` multiplies the matrix with a block of columns. A pair has converged once |A v − λ v| ≤ `tolerance` · max |λ|.
+/// Errors: no convergence within 3,000 blocks; whatever `apply` returns.
+pub fn eigh_largest(
+    n: usize,
+    count: usize,
+    tolerance: f64,
+    seed: u64,
+    mut apply: impl FnMut(MatRef<f64>) -> Result<Mat<f64>>,
+) -> Result<Eigh> {
+    let count = count.min(n);
+    let most = (2 * count + 40).min(n);
+    let mut stream = Stream::new(seed, "Lanczos", 0);
+    let mut block = thin_qr(Mat::from_fn(n, BLOCK.min(n), |_, _| stream.normal()).as_ref()).0;
+    let mut basis: Mat<f64> = Mat::zeros(n, 0);
+    let mut projected: Mat<f64> = Mat::zeros(0, 0);
+    for _ in 0..3000 {
+        let width = block.ncols();
+        let size = basis.ncols();
+        let mut next = apply(block.as_ref())?;
+        basis = beside(basis.as_ref(), block.as_ref());
+        let coupling = cross(basis.as_ref(), next.as_ref());
+        projected = Mat::from_fn(size + width, size + width, |i, j| match (i < size, j < size) {
+            (true, true) => projected[(i, j)],
+            (_, false) if i >= size => 0.5 * (coupling[(i, j - size)] + coupling[(j, i - size)]),
+            (true, false) => coupling[(i, j - size)],
+            (false, _) => coupling[(j, i - size)],
+        });
+        // What A made of the block, without its parts in the basis, twice because the first time rounds.
+        add_product(next.as_mut(), basis.as_ref(), coupling.as_ref(), -1.0);
+        let again = cross(basis.as_ref(), next.as_ref());
+        add_product(next.as_mut(), basis.as_ref(), again.as_ref(), -1.0);
+        let (mut fresh, upper) = thin_qr(next.as_ref());
+
+        let ritz = eigh(projected.as_ref())?;
+        let largest = ritz.values.iter().fold(0.0f64, |most, value| most.max(value.abs()));
+        let full = basis.ncols() >= n;
+        // |A v − λ v| = |R y_last| for v = V y, with y_last the entries of the last block.
+        let last = ritz.vectors.get(size.., ..);
+        let open = product(upper.as_ref(), last);
+        let residual = |k: usize| open.col(k).norm_l2();
+        let converged =
+            basis.ncols() >= count && (full || (0..count).all(|k| residual(k) <= tolerance * largest));
+        if converged {
+            let mut vectors = product(basis.as_ref(), ritz.vectors.get(.., ..count));
+            for j in 0..count {
+                let entry = vectors.col(j).iter().fold(0.0f64, |b, &x| if x.abs() > b.abs() { x } else { b });
+                if entry < 0.0 {
+                    vectors.col_mut(j).iter_mut().for_each(|x| *x = -*x);
+                }
+            }
+            return Ok(Eigh { values: ritz.values[..count].to_vec(), vectors });
+        }
+        if basis.ncols() + width > most && !full {
+            let kept = (count + BLOCK).min(most.saturating_sub(width)).max(1);
+            basis = product(basis.as_ref(), ritz.vectors.get(.., ..kept));
+            projected = Mat::from_fn(kept, kept, |i, j| if i == j { ritz.values[i] } else { 0.0 });
+        }
+        // Directions that A did not add (an invariant subspace) are replaced by random ones.
+        let scale = largest.max(f64::MIN_POSITIVE);
+        let width = fresh.ncols().min(n - basis.ncols());
+        for j in 0..width {
+            if upper[(j, j)].abs() > 1e-13 * scale {
+                continue;
+            }
+            for i in 0..n {
+                fresh[(i, j)] = stream.normal();
+            }
+        }
+        block = fresh.get(.., ..width).to_owned();
+        for _ in 0..2 {
+            let inside = cross(basis.as_ref(), block.as_ref());
+            add_product(block.as_mut(), basis.as_ref(), inside.as_ref(), -1.0);
+            block = thin_qr(block.as_ref()).0;
+        }
+    }
+    Err(Error::NoConvergence {
+        what: "Lanczos iteration".into(),
+        detail: format!("{count} eigenvalues of a {n} × {n} matrix; ask for fewer"),
+    })
+}
+
+fn beside(a: MatRef<f64>, b: MatRef<f64>) -> Mat<f64> {
+    Mat::from_fn(b.nrows(), a.ncols() + b.ncols(), |i, j| {
+        if j < a.ncols() { a[(i, j)] } else { b[(i, j - a.ncols())] }
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn eigenpairs_are_those_of_the_dense_decomposition() {
+        let mut stream = Stream::new(4, "lanczos tests", 0);
+        let x = Mat::from_fn(400, 300, |_, j| stream.normal() / (1.0 + j as f64));
+        let mut a = cross(x.as_ref(), x.as_ref());
+        // A large negative eigenvalue must not lead.
+        for i in 0..300 {
+            a[(i, i)] -= if i == 299 { 1e4 } else { 0.0 };
+        }
+        let dense = eigh(a.as_ref()).unwrap();
+        let found = eigh_largest(300, 12, 1e-12, 0, |v| Ok(product(a.as_ref(), v))).unwrap();
+        for k in 0..12 {
+            assert!((found.values[k] - dense.values[k]).abs() < 1e-6, "{k}");
+            let off = found.vectors.col(k).to_owned() - dense.vectors.col(k);
+            assert!(off.norm_l2() < 1e-5, "{k} {}", off.norm_l2());
+        }
+    }
+
+    #[test]
+    fn repeated_eigenvalues_are_all_found() {
+        // 1 four times, then ½ six times, on a diagonal; and fewer rows than a basis.
+        for n in [500, 30, 3] {
+            let value = |i: usize| {
+                if i % n < 4 {
+                    1.0
+                } else if i < 10 {
+                    0.5
+                } else {
+                    0.3 / (1 + i) as f64
+                }
+            };
+            let apply = |v: MatRef<f64>| Ok(Mat::from_fn(n, v.ncols(), |i, j| value(i) * v[(i, j)]));
+            let found = eigh_largest(n, 10, 1e-10, 1, apply).unwrap();
+            let mut expected: Vec<f64> = (0..n).map(value).collect();
+            expected.sort_by(|a, b| b.total_cmp(a));
+            for (found, expected) in found.values.iter().zip(expected) {
+                assert!((found - expected).abs() < 1e-9, "{n}: {found} {expected}");
+            }
+            let g = cross(found.vectors.as_ref(), found.vectors.as_ref());
+            assert!((g - Mat::<f64>::identity(10.min(n), 10.min(n))).norm_max() < 1e-10);
+        }
+    }
+}
