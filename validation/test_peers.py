@@ -206,3 +206,26 @@ def test_banded_search_of_himalaya():
     np.testing.assert_allclose(np.exp(ours.deltas_), np.exp(np.asarray(peer.deltas_)), rtol=1e-6)
     found = ours.predict(list(kernels[:, 100:]))
     np.testing.assert_allclose(found, np.asarray(peer.predict(kernels[:, 100:])), atol=1e-7)
+
+
+def test_intrinsic_dimension_of_scikit_dimension():
+    """`MLE(K=…)` is without effect there: neighbours go to `fit`."""
+    import skdim
+
+    points = np.random.default_rng(9).normal(size=(600, 4)) @ np.random.default_rng(10).normal(size=(4, 9))
+    ours = sx.intrinsic_dimension(points, k=20)
+    assert ours.two_nn == pytest.approx(skdim.id.TwoNN().fit(points).dimension_, rel=0.01)
+    peer = skdim.id.MLE().fit(points, n_neighbors=20, comb="hmean")
+    assert ours.levina_bickel == pytest.approx(peer.dimension_, rel=0.06)
+
+
+def test_diffusion_map_of_pydiffmap():
+    """With the same ε (theirs is exp(−d²/4ε)) and all neighbours: the same first coordinates up to scale."""
+    from pydiffmap import diffusion_map
+
+    points = np.random.default_rng(11).uniform(size=(200, 2)) * [3.0, 1.0]
+    ours = sx.DiffusionMap(3, n_neighbors=199, bandwidth=0.4).fit(points)
+    peer = diffusion_map.DiffusionMap.from_sklearn(n_evecs=3, k=200, epsilon=0.1, alpha=1.0)
+    theirs = peer.fit_transform(points)
+    for k in range(3):
+        assert abs(np.corrcoef(ours.embedding_[:, k], theirs[:, k])[0, 1]) > 0.999

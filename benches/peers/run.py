@@ -416,6 +416,52 @@ def spins(np, sx):
     }
     about |= {"difference_is": "spread of the null (other rotations)"}
     return about, seconds, peers, abs(np.std(found.null) - np.std(null))
+def intrinsic(np, sx):
+    """TwoNN and Levina and Bickel's estimate of one cloud; the peer searches neighbours for each."""
+    import skdim
+
+    rng = np.random.default_rng(6)
+    points = rng.normal(size=(10_000, 12)) @ rng.normal(size=(12, 1024)) + 0.01 * rng.normal(size=(10_000, 1024))
+    ours, found = timed(lambda: sx.intrinsic_dimension(points, n_halvings=0), 3)
+
+    def theirs():
+        mle = skdim.id.MLE().fit(points, n_neighbors=20, comb="hmean")
+        return skdim.id.TwoNN().fit(points).dimension_, mle.dimension_
+
+    peers, peer = timed(theirs, 1)
+    difference = abs(found.two_nn - peer[0])
+    about = {"workload": "intrinsic dimension/10000x1024/f64", "peer": "scikit-dimension TwoNN and MLE"}
+    return about | {"difference_is": "TwoNN", "mle": [found.levina_bickel, peer[1]]}, ours, peers, difference
+
+
+def diffusion(np, sx):
+    """The same number of neighbours and α; the peer's own bandwidth is as automatic, and another."""
+    from pydiffmap import diffusion_map
+
+    rng = np.random.default_rng(7)
+    t = 1.5 * np.pi * (1 + 2 * rng.uniform(size=20_000))
+    roll = np.column_stack([t * np.cos(t), 21 * rng.uniform(size=20_000), t * np.sin(t)])
+    model = sx.DiffusionMap(20, n_neighbors=64)
+    ours, found = timed(lambda: model.fit(roll), 1)
+
+    def theirs():
+        peer = diffusion_map.DiffusionMap.from_sklearn(n_evecs=20, k=64, epsilon="bgh", alpha=1.0)
+        return peer.fit_transform(roll)
+
+    peers, peer = timed(theirs, 1)
+    difference = 1 - abs(np.corrcoef(found.embedding_[:, 0], peer[:, 0])[0, 1])
+    about = {"workload": "diffusion map/20000 points, 64 neighbours, 20 components", "peer": "pydiffmap"}
+    return about | {"difference_is": "1 − |r| of the first coordinate"}, ours, peers, difference
+
+
+def neighbourhoods(np, sx):
+    """IAN has no light peer: the seconds alone."""
+    rng = np.random.default_rng(8)
+    t = 1.5 * np.pi * (1 + 2 * rng.uniform(size=2000))
+    roll = np.column_stack([t * np.cos(t), 21 * rng.uniform(size=2000), t * np.sin(t)])
+    ours, found = timed(lambda: sx.IAN().fit(roll), 1)
+    about = {"workload": "IAN/2000 points of a rolled sheet", "peer": "none", "steps": len(found.history_)}
+    return about, ours, float("nan"), float(found.n_parts_)
 
 
 BENCHES = (
@@ -432,6 +478,9 @@ BENCHES = (
     permutations,
     dynamical,
     spins,
+    intrinsic,
+    diffusion,
+    neighbourhoods,
 )
 
 

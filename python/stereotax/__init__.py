@@ -47,6 +47,7 @@ shallow to deep. Time is in seconds.
   representation has, with noise and sample size taken care of.
 - `DiffusionMap`, `IAN`: representations as graphs of neighbours, and maps of them.
 - `spectral_entropy`: how spread out a representation is, and what labels say of that.
+- `manifold_capacity`: how many classes a linear readout can tell apart, and why.
 - `tubularity`: how thin bundles of neural trajectories are, and how much their curves cross.
 - `LatentFactors`, `ZeroInflatedGamma`: what stimuli leave unexplained, and how responses are distributed.
 - `roi_means`: series of regions from NIfTI files and a label volume.
@@ -77,6 +78,7 @@ from ._areas import (
     rotation_invariance,
 )
 from ._banded import BandedRidgeCV
+from ._capacity import manifold_capacity
 from ._ceiling import half_corrected, noise_ceiling
 from ._cluster import cluster_test
 from ._components import LinearRegression, PCARegressionCV
@@ -224,6 +226,7 @@ __all__ = [
     "linear_surrogate",
     "mlp_jacobians",
     "mantel",
+    "manifold_capacity",
     "match_units",
     "noise_ceiling",
     "noise_precision",

@@ -829,3 +829,13 @@ def tubularity(
     n_draws: int,
     seed: int,
 ) -> list[dict[str, Any]]: ...
+def manifold_capacity(
+    x: _Array,
+    labels: list[str],
+    finite: bool,
+    margin: float,
+    n_draws: int,
+    n_removed: int,
+    centred: bool,
+    seed: int,
+) -> dict[str, Any]: ...

@@ -87,8 +87,8 @@ mod _core {
     use crate::localise::{control_units, localise_units, selection_overlap, validate_units};
     #[pymodule_export]
     use crate::manifold::{
-        Diffusion, Neighbourhoods, cv_pca, intrinsic_dimension, noise_matched, participation_ratio,
-        spectral_entropy, tubularity,
+        Diffusion, Neighbourhoods, cv_pca, intrinsic_dimension, manifold_capacity, noise_matched,
+        participation_ratio, spectral_entropy, tubularity,
     };
     #[pymodule_export]
     use crate::matching::{component_regression, match_units};

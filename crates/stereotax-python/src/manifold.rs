@@ -7,9 +7,9 @@ use stereotax::Error;
 use stereotax::data::Labels;
 use stereotax::graph::Sparse;
 use stereotax::manifold::{
-    self, Bandwidth, CvPcaParams, DiffusionMap, DiffusionParams, EntropyParams, Ian, IanParams,
-    IntrinsicParams, NeighbourKernel, Norm, Population, Ratio, Smoothing, Time, TubularityParams,
-    TubularityScores, Width,
+    self, Bandwidth, CvPcaParams, DiffusionMap, DiffusionParams, EntropyParams, FiniteParams, Ian, IanParams,
+    IntrinsicParams, ManifoldGeometry, MeanFieldParams, NeighbourKernel, Norm, Population, Ratio, Smoothing,
+    Time, TubularityParams, TubularityScores, Width,
 };
 
 use crate::arrays::{Matrix, to_array, to_mat};
@@ -462,4 +462,52 @@ pub fn tubularity<'py>(
             }))
         })
         .collect()
+}
+
+/// Capacity of classes by mean-field theory, and together as they lie.
+#[pyfunction]
+pub fn manifold_capacity<'py>(
+    py: Python<'py>,
+    x: &Bound<'py, PyAny>,
+    labels: Vec<String>,
+    finite: bool,
+    margin: f64,
+    n_draws: usize,
+    n_removed: usize,
+    centred: bool,
+    seed: u64,
+) -> Result<Bound<'py, PyDict>> {
+    let x = Matrix::new("points", x)?;
+    let x = x.view();
+    let labels = Labels::new(&labels);
+    if finite {
+        let params = FiniteParams { n_draws, centred, seed };
+        let found = watch::run(py, |monitor| manifold::finite_capacity(x, &labels, &params, monitor))?;
+        return Ok(dict!(py, {
+            "capacity": found.capacity,
+            "capacity_by_anchors": found.capacity_by_anchors,
+            "dimension": found.dimension,
+            "radius": found.radius,
+            "utility": found.utility,
+            "center_alignment": found.centre_alignment,
+            "axis_alignment": found.axis_alignment,
+            "center_axis_alignment": found.centre_axis_alignment,
+            "share_inactive": found.share_inactive,
+        }));
+    }
+    let params = MeanFieldParams { margin, n_draws, n_removed, centred, seed };
+    let found = watch::run(py, |monitor| manifold::mean_field_capacity(x, &labels, &params, monitor))?;
+    let per = |of: fn(&ManifoldGeometry) -> f64| found.manifolds.iter().map(of).collect::<Vec<_>>();
+    Ok(dict!(py, {
+        "capacity": found.capacity,
+        "radius": found.radius,
+        "dimension": found.dimension,
+        "center_correlation": found.centre_correlation,
+        "participation_ratio": found.participation_ratio,
+        "n_components_90": found.n_components_90,
+        "classes": labels.names().to_vec(),
+        "capacities": per(|m| m.capacity),
+        "radii": per(|m| m.radius),
+        "dimensions": per(|m| m.dimension),
+    }))
 }

@@ -7,6 +7,7 @@
 //! and of each eigenvector or left singular vector the entry of largest modulus is positive.
 
 mod assignment;
+mod cone;
 mod decompose;
 mod lanczos;
 mod minimise;
@@ -17,6 +18,7 @@ mod schur;
 mod transport;
 
 pub use assignment::assignment;
+pub use cone::cone_weights;
 pub use decompose::{
     Eig, Eigh, Svd, cholesky_factor, cholesky_inverse, cholesky_solve, eig, eigh, eigh_leading,
     least_squares, lower_cholesky_solve, orthogonal_factor, pseudo_inverse, singular_values, solve, svd,

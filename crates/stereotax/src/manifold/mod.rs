@@ -1,5 +1,6 @@
 //! The geometry of representations: neighbourhoods, diffusion maps, dimension, entropy, capacity.
 
+mod capacity;
 mod cv_pca;
 mod diffusion;
 mod entropy;
@@ -8,6 +9,10 @@ mod intrinsic;
 mod participation;
 mod tubularity;
 
+pub use capacity::{
+    FiniteCapacity, FiniteParams, ManifoldGeometry, MeanFieldCapacity, MeanFieldParams, finite_capacity,
+    mean_field_capacity,
+};
 pub use cv_pca::{CvPca, CvPcaParams, PowerLaw, cv_pca, noise_matched, power_law};
 pub use diffusion::{
     Bandwidth, DiffusionMap, DiffusionParams, NeighbourKernel, Norm, Time, diffusion_map, neighbour_kernel,
