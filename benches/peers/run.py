@@ -421,7 +421,8 @@ def intrinsic(np, sx):
     import skdim
 
     rng = np.random.default_rng(6)
-    points = rng.normal(size=(10_000, 12)) @ rng.normal(size=(12, 1024)) + 0.01 * rng.normal(size=(10_000, 1024))
+    points = rng.normal(size=(10_000, 12)) @ rng.normal(size=(12, 1024))
+    points += 0.01 * rng.normal(size=points.shape)
     ours, found = timed(lambda: sx.intrinsic_dimension(points, n_halvings=0), 3)
 
     def theirs():

@@ -19,14 +19,14 @@ class ManifoldCapacity(Result):
     capacity: float
     radius: float
     dimension: float
-    #: Mean field only: mean |cosine| of centres (less their mean), participation ratio of all points, components
-    #: that hold 90 % of variance, and one row per class.
+    #: Mean field only: mean |cosine| of centres (less their mean), participation ratio of all points,
+    #: components that hold 90 % of variance, and one row per class.
     center_correlation: float | None = None
     participation_ratio: float | None = None
     n_components_90: int | None = None
     classes: Table | None = None
-    #: "finite" only: P/⟨a⟩ (equal to the capacity but for rounding), Ψ, mean |cosines| of centres, of axes, of
-    #: centres with others' axes, and the share of classes without an anchor in a draw.
+    #: "finite" only: P/⟨a⟩ (equal to the capacity but for rounding), Ψ, mean |cosines| of centres, of axes,
+    #: of centres with others' axes, and the share of classes without an anchor in a draw.
     capacity_by_anchors: float | None = None
     utility: float | None = None
     center_alignment: float | None = None
@@ -48,9 +48,9 @@ def manifold_capacity(
 ) -> ManifoldCapacity:
     """Measure how many class manifolds a linear readout can separate, per feature.
 
-    Formula: "mean_field" (MFTMA): ``1/α = ⟨min |V − t|² with V·s_m ≤ −κ⟩`` over Gaussian t, s_m the points of a
-    class at distance 1 by its centre; radius and dimension from the anchors ``(t − V)/Σλ``. "finite" (GLUE):
-    ``α = P/⟨|projection of t on the cone of all signed points|²⟩``, and α = Ψ(1 + R⁻²)/D.
+    Formula: "mean_field" (MFTMA): ``1/α = ⟨min |V − t|² with V·s_m ≤ −κ⟩`` over Gaussian t, s_m the points of
+    a class at distance 1 by its centre; radius and dimension from the anchors ``(t − V)/Σλ``. "finite"
+    (GLUE): ``α = P/⟨|projection of t on the cone of all signed points|²⟩``, and α = Ψ(1 + R⁻²)/D.
 
     Parameters
     ----------
@@ -73,7 +73,8 @@ def manifold_capacity(
     Returns
     -------
     ManifoldCapacity
-        2 for points; less the larger radius and dimension. The mean field's is the harmonic mean over classes.
+        2 for points; less the larger radius and dimension. The mean field's is the harmonic mean
+        over classes.
 
     Errors: `ValueError` for fewer than 2 classes of 2 points, NaN, a class with more points than features
     ("mean_field"), or a centre at the mean of all. Cost: per class and draw one quadratic program, solved by

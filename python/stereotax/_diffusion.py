@@ -140,8 +140,8 @@ class DiffusionMap(Estimator):
         if self.n_parts_ > 1:
             self.warnings_.append(
                 f"the kernel falls into {self.n_parts_} parts that no walk connects; the first "
-                f"{min(self.n_parts_ - 1, len(self.eigenvalues_))} coordinates only tell them apart: map each "
-                "part alone (labels_), or widen the kernel"
+                f"{min(self.n_parts_ - 1, len(self.eigenvalues_))} coordinates only tell them apart: map "
+                "each part alone (labels_), or widen the kernel"
             )
         if len(self.left_out_):
             self.warnings_.append(f"{len(self.left_out_)} points have no neighbour, and no coordinates")

@@ -101,9 +101,9 @@ def cv_pca(
 ) -> CvPCA:
     """Estimate the spectrum of stimulus-related variance from two repeats, free of noise (cvPCA).
 
-    Formula: ``λ_k = Σ_s (X₁u_k)_s (X₂u_k)_s / (S − 1)`` with u_k the principal directions of X₁, units centred
-    over stimuli; mean over random swaps of repeats, and both directions. ``log λ = c − α log k`` with weights
-    1/k.
+    Formula: ``λ_k = Σ_s (X₁u_k)_s (X₂u_k)_s / (S − 1)`` with u_k the principal directions of X₁, units
+    centred over stimuli; mean over random swaps of repeats, and both directions. ``log λ = c − α log k``
+    with weights 1/k.
 
     Parameters
     ----------
@@ -241,7 +241,9 @@ def intrinsic_dimension(
             as_number(discard, "discard"),
             whole(n_halvings, "n_halvings", 40),
             whole(seed, "seed", SEED),
-            None if local_pca is None else (whole(local_pca, "local_pca", COUNT, least=2), as_number(local_share, "local_share")),
+            None
+            if local_pca is None
+            else (whole(local_pca, "local_pca", COUNT, least=2), as_number(local_share, "local_share")),
             balls,
         )
     )
@@ -279,9 +281,7 @@ def noise_matched(X: Any, reliability: Any, *, seed: int = 0) -> tuple[Array, Ar
     True
     """
     given = [float(r) for r in np.asarray(to_numpy(reliability, "reliability"), float).ravel()]
-    return _core.noise_matched(
-        as_matrix(X, "X", axes="stimuli × units"), given, whole(seed, "seed", SEED)
-    )
+    return _core.noise_matched(as_matrix(X, "X", axes="stimuli × units"), given, whole(seed, "seed", SEED))
 
 
 def _table(names: Sequence[str], rows: list[tuple[Any, ...]]) -> Table:

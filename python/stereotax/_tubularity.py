@@ -28,8 +28,8 @@ class Tubularity(Result):
     scores: Table
     #: One row per population and draw, all scores.
     draws: Table
-    #: One row per pair of populations, and of each of `tightness`, `crossing`, `crossing_number` the mean paired
-    #: difference (first − second) with its interval.
+    #: One row per pair of populations, and of each of `tightness`, `crossing`, `crossing_number` the mean
+    #: paired difference (first − second) with its interval.
     differences: Table
     #: One row per population and stimulus, of all units once: length of the centre line, ε, X_ε, radius.
     bundles: Table
@@ -66,8 +66,8 @@ def tubularity(
     responses : array, units × stimuli × directions × times; or a mapping of names to such arrays
         Populations to compare need no equal numbers of units.
     smoothing : float
-        Residual sum of squares of each dimension of the centre line; absolute (2: the reference's latest, 0.01
-        its first), or with `relative` a share of the mean line's sum of squares. 0: no smoothing.
+        Residual sum of squares of each dimension of the centre line; absolute (2: the reference's latest,
+        0.01 its first), or with `relative` a share of the mean line's sum of squares. 0: no smoothing.
     scale_free : bool
         Divide trajectories by the root of their total variance.
     n_components : int
@@ -91,9 +91,9 @@ def tubularity(
         tube cuts itself by bending. Intervals stand for the choice of units; draws are no samples to test.
 
     Errors: `ValueError` for a bundle of a single curve, NaN (cut padded times off), only silent units.
-    Undefined: separations with one stimulus; bend without smoothing. Cost: per draw (150 directions)² distances
-    per stimulus. Source: Bertram et al. 2026; specs encoding-manifolds 5 (T1–T7). Differs from the reference in
-    the spline (Reinsch's, not FITPACK's).
+    Undefined: separations with one stimulus; bend without smoothing. Cost: per draw (150 directions)²
+    distances per stimulus. Source: Bertram et al. 2026; specs encoding-manifolds 5 (T1–T7). Differs from the
+    reference in the spline (Reinsch's, not FITPACK's).
 
     Examples
     --------
@@ -166,6 +166,8 @@ def tubularity(
         draws=Table(per_draw | {score: flat[:, at] for at, score in enumerate(SCORES)}),
         differences=Table.from_dicts(pairs),
         bundles=Table.from_dicts(bundles),
-        radii={n: np.array([b["radii"] for b in one["bundles"]]) for n, one in zip(names, found, strict=True)},
+        radii={
+            n: np.array([b["radii"] for b in one["bundles"]]) for n, one in zip(names, found, strict=True)
+        },
         lines={n: np.array([b["line"] for b in one["bundles"]]) for n, one in zip(names, found, strict=True)},
     )

@@ -1,4 +1,4 @@
-"""Dimension, diffusion maps, neighbourhoods, entropy, tubularity and capacity, against SciPy, scikit-learn and
+"""Dimension, diffusion maps, neighbourhoods, entropy, tubularity and capacity: SciPy, scikit-learn,
 by hand."""
 
 import numpy as np
@@ -110,7 +110,9 @@ def test_scales_of_ian_are_the_optimum_of_scipy():
             row[i], row[j] = -a, -b
             rows.append(row)
             bounds.append(-bound)
-    best = linprog(np.ones(70), A_ub=np.array(rows), b_ub=bounds, bounds=list(zip(np.zeros(70), u, strict=True)))
+    best = linprog(
+        np.ones(70), A_ub=np.array(rows), b_ub=bounds, bounds=list(zip(np.zeros(70), u, strict=True))
+    )
     assert model.scales_.sum() == pytest.approx(best.fun, rel=1e-6)
     kernel = model.kernel()
     expected = np.exp(-(d**2) / np.outer(model.scales_, model.scales_))
