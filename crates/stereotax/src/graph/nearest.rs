@@ -70,12 +70,12 @@ impl Rows {
 
     /// Σ (x_i − x_j)².
     pub fn squared_distance(&self, i: usize, j: usize) -> f64 {
-        squared_distance(self.row(i), self.row(j))
+        squared_between(self.row(i), self.row(j))
     }
 }
 
 /// Σ (x − y)², in eight lanes.
-pub fn squared_distance(x: &[f64], y: &[f64]) -> f64 {
+pub fn squared_between(x: &[f64], y: &[f64]) -> f64 {
     let mut lanes = [0.0; 8];
     let (mut left, mut right) = (x.chunks_exact(8), y.chunks_exact(8));
     for (a, b) in (&mut left).zip(&mut right) {

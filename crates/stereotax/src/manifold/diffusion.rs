@@ -21,7 +21,7 @@
 use faer::{Mat, MatRef};
 
 use crate::data::{Error, Monitor, Result};
-use crate::graph::{Sparse, nearest, squared_distance};
+use crate::graph::{Sparse, nearest, squared_between};
 use crate::linalg::{Eigh, add_product, cross, eigh_largest, eigh_leading};
 use crate::stats::summary::{check_finite, median};
 
@@ -418,7 +418,7 @@ impl NeighbourKernel {
         for i in 0..new.nrows() {
             monitor.check()?;
             let mut order: Vec<(f64, usize)> =
-                (0..points.nrows()).map(|j| (squared_distance(fresh.row(i), rows.row(j)), j)).collect();
+                (0..points.nrows()).map(|j| (squared_between(fresh.row(i), rows.row(j)), j)).collect();
             let compare = |a: &(f64, usize), b: &(f64, usize)| a.0.total_cmp(&b.0).then(a.1.cmp(&b.1));
             order.select_nth_unstable_by(self.k, compare);
             order.truncate(self.k + 1);

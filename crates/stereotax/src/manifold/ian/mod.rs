@@ -404,7 +404,7 @@ pub fn ian_extend(ian: &Ian, points: MatRef<f64>, new: MatRef<f64>) -> Result<Ma
     let mut out = Mat::zeros(new.nrows(), points.nrows());
     for i in 0..new.nrows() {
         let squared: Vec<f64> =
-            (0..points.nrows()).map(|j| crate::graph::squared_distance(fresh.row(i), rows.row(j))).collect();
+            (0..points.nrows()).map(|j| crate::graph::squared_between(fresh.row(i), rows.row(j))).collect();
         let known = (0..points.nrows()).filter(|&j| ian.scales[j] > 0.0);
         let Some(nearest) = known.clone().min_by(|&a, &b| squared[a].total_cmp(&squared[b])) else {
             continue;
