@@ -416,6 +416,8 @@ def spins(np, sx):
     }
     about |= {"difference_is": "spread of the null (other rotations)"}
     return about, seconds, peers, abs(np.std(found.null) - np.std(null))
+
+
 def intrinsic(np, sx):
     """TwoNN and Levina and Bickel's estimate of one cloud; the peer searches neighbours for each."""
     import skdim
@@ -465,6 +467,92 @@ def neighbourhoods(np, sx):
     return about, ours, float("nan"), float(found.n_parts_)
 
 
+def correlation_rdm(np, sx, n=4000, p=2048, name="correlation_rdm"):
+    """Beside rsatoolbox and SciPy, and beside the one product of matrices that it needs."""
+    from rsatoolbox.data import Dataset
+    from rsatoolbox.rdm import calc_rdm
+    from scipy.spatial.distance import pdist
+
+    x = np.random.default_rng(7).normal(size=(n, p))
+    ours, found = timed(lambda: sx.rdm(x).values, 3)
+    memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024
+    product, _ = timed(lambda: x @ x.T, 3)
+    by_scipy, slow = timed(lambda: pdist(x, "correlation"), 1)
+    peers, peer = timed(lambda: calc_rdm(Dataset(x), "correlation").dissimilarities[0], 1)
+    about = {"workload": f"{name}/{n}x{p}", "peer": "rsatoolbox calc_rdm"}
+    about |= {"product_s": round(product, 4), "scipy_pdist_s": round(by_scipy, 3), "our_peak_mb": memory}
+    return about, ours, peers, max(np.abs(found - slow).max(), np.abs(found - peer).max())
+
+
+def correlation_rdm_wide(np, sx):
+    """As `correlation_rdm`, with many channels."""
+    return correlation_rdm(np, sx, 1000, 20_000)
+
+
+def crossnobis(np, sx):
+    """One measurement of 800 is missing; the peer's balanced form is timed on all of them."""
+    from rsatoolbox.data import Dataset
+    from rsatoolbox.rdm import calc_rdm
+    from rsatoolbox.rdm.calc_unbalanced import calc_rdm_unbalanced
+
+    rng = np.random.default_rng(8)
+    conditions, runs = np.tile(np.arange(100), 8), np.repeat(np.arange(8), 100)
+    x = rng.normal(size=(800, 300))
+    noise = sx.noise_precision(rng.normal(size=(500, 300)))
+    precision = noise.to_array()
+
+    def theirs(function, kept):
+        labels = {"condition": conditions[kept], "run": runs[kept]}
+        data = Dataset(x[kept], obs_descriptors=labels)
+        found = function(data, "crossnobis", descriptor="condition", cv_descriptor="run", noise=precision)
+        return found.dissimilarities[0]
+
+    def ours(kept, pairing):
+        return sx.crossnobis(x[kept], conditions[kept], runs[kept], noise=noise, pairing=pairing).values
+
+    most, all_ = np.arange(799), np.arange(800)
+    unbalanced, found = timed(lambda: ours(most, "all_measurements"), 5)
+    shared, _ = timed(lambda: ours(most, "shared_runs"), 5)
+    balanced, complete = timed(lambda: ours(all_, "shared_runs"), 5)
+    their_balanced, peer = timed(lambda: theirs(calc_rdm, all_), 3)
+    peers, slow = timed(lambda: theirs(calc_rdm_unbalanced, most), 1)
+    about = {"workload": "crossnobis/8 runs/100x300/one missing", "peer": "rsatoolbox calc_rdm_unbalanced"}
+    about |= {"shared_runs_s": round(shared, 4), "balanced_s": round(balanced, 4)}
+    about |= {"peer_balanced_s": round(their_balanced, 4)}
+    return about, unbalanced, peers, max(np.abs(found - slow).max(), np.abs(complete - peer).max())
+
+
+def searchlight(np, sx):
+    """50,000 spheres of 123 voxels, 92 conditions, 10 models; the peer on 200 of the spheres, scaled up."""
+    from rsatoolbox.inference import eval_fixed
+    from rsatoolbox.model import ModelFixed
+    from rsatoolbox.util.searchlight import evaluate_models_searchlight, get_searchlight_RDMs
+
+    rng = np.random.default_rng(9)
+    mask = np.ones((43, 43, 43), bool)
+    x = rng.normal(size=(92, mask.sum())).astype(np.float32)
+    models = [sx.rdm(rng.normal(size=(92, 20))) for _ in range(10)]
+    ours, light = timed(lambda: sx.searchlight(x, models, mask=mask, radius=3, min_share=1), 1)
+    memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024
+    few = np.arange(0, len(light.centres), len(light.centres) // 200)[:200]
+    places = np.argwhere(mask)
+    spheres = [
+        np.flatnonzero(((places - places[centre]) ** 2).sum(axis=1) <= 9) for centre in light.centres[few]
+    ]
+    fixed = [ModelFixed(str(i), model.square()) for i, model in enumerate(models)]
+
+    def theirs():
+        rdms = get_searchlight_RDMs(x, light.centres[few], spheres, np.arange(92), verbose=False)
+        return evaluate_models_searchlight(rdms, fixed, eval_fixed, method="spearman")
+
+    peers, slow = timed(theirs, 1)
+    slow = np.array([score.evaluations.ravel() for score in slow])
+    scale = len(light.centres) / len(few)
+    about = {"workload": f"searchlight/{len(light.centres)} x 123/92/10 models/f32", "our_peak_mb": memory}
+    about |= {"peer": f"rsatoolbox, {len(few)} spheres scaled up (without finding them)"}
+    return about, ours, peers * scale, np.abs(light.values[few] - slow).max()
+
+
 BENCHES = (
     depth_dmd,
     per_sample,
@@ -482,6 +570,10 @@ BENCHES = (
     intrinsic,
     diffusion,
     neighbourhoods,
+    correlation_rdm,
+    correlation_rdm_wide,
+    crossnobis,
+    searchlight,
 )
 
 

@@ -201,7 +201,7 @@ def rdm(
     >>> X = np.array([[1.0, 2.0, 3.0], [1.0, 3.0, 2.0], [6.0, 5.0, 4.0]])
     >>> sx.rdm(X).values.round(6).tolist()
     [0.5, 2.0, 1.5]
-    >>> sx.rdm(X, "euclidean", squared=True, conditions=["a", "b", "c"]).square()[0].tolist()
+    >>> sx.rdm(X, "euclidean", squared=True, conditions=["a", "b", "c"]).square()[0].round(6).tolist()
     [0.0, 2.0, 35.0]
     """
     method = _choice("method", method, MEASURES)

@@ -139,7 +139,7 @@ def searchlight(
     >>> X = rng.normal(size=(12, 216))
     >>> light = sx.searchlight(X, {"model": sx.rdm(rng.normal(size=(12, 5)))}, mask=mask, radius=2)
     >>> light.values.shape, bool(abs(light.map("model")[light.centres]).max() < 0.8)
-    ((136, 1), True)
+    ((160, 1), True)
     """
     method = _choice("method", method, (*MEASURES, "crossnobis"))
     x = as_patterns(X, "X")
