@@ -9,14 +9,14 @@ shallow to deep. Time is in seconds.
 - `RidgeCV`, `KernelRidgeCV`, `BandedRidgeCV`, `PLSRegression`, `LinearRegression`, `PCARegressionCV`:
   encoding models of many targets; `prediction_score`: how well they predict.
 - `StackedRidgeCV`: all layers of a network, weighed for each target.
-- `match_units`: units of a model paired with units of a brain.
+- `match_units`, `reverse_regression`: units of a model paired with units of a brain, and predicted from them.
 - `SparseRandomProjection`, `GaussianRandomProjection`, `johnson_lindenstrauss_size`: fewer features, the
   same distances.
 - `encoding_score`, `spatial_score`, `temporal_score`, `half_time`, `above_null`: where, when and how early in
   training layers predict best.
 - `encoding_test`: p-values of encoding scores by refits to permuted responses, and over all targets.
 - `variance_partition`, `product_measure`: what sets of features explain alone and together.
-- `noise_ceiling`, `half_corrected`, `feve`, `extrapolated_ceiling`: how well any model could do, and scores
+- `noise_ceiling`, `trial_ceiling`, `half_corrected`, `feve`, `extrapolated_ceiling`: how well any model could do, and scores
   corrected for noise.
 - `two_vs_two`, `rank_accuracy`, `top_k_retrieval`: whether predictions find their own stimulus;
   `training_means`: what to take from both sides first.
@@ -79,7 +79,7 @@ from ._areas import (
 )
 from ._banded import BandedRidgeCV
 from ._capacity import manifold_capacity
-from ._ceiling import half_corrected, noise_ceiling
+from ._ceiling import half_corrected, noise_ceiling, trial_ceiling
 from ._cluster import cluster_test
 from ._components import LinearRegression, PCARegressionCV
 from ._core import StereotaxError, __version__
@@ -120,6 +120,7 @@ from ._readout import AttentionReadout, FactorisedReadout, GatedMaskReadout, Poi
 from ._refit import encoding_test
 from ._responses import ResponseTensor, psth, significant_stimuli, tuning
 from ._retrieval import rank_accuracy, top_k_retrieval, two_vs_two
+from ._reverse import reverse_regression
 from ._ridge import RidgeCV
 from ._rsa import RDMModel, rsa, weighted_rsa
 from ._score import prediction_score, training_means
@@ -247,6 +248,7 @@ __all__ = [
     "rdm_movie",
     "receptive_fields",
     "roi_means",
+    "reverse_regression",
     "rotation_invariance",
     "searchlight",
     "rsa",
@@ -260,6 +262,7 @@ __all__ = [
     "training_means",
     "transform_rdm",
     "transfer_matrix",
+    "trial_ceiling",
     "tubularity",
     "two_vs_two",
     "variance_partition",

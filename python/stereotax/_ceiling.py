@@ -9,7 +9,19 @@ from typing import Any
 import numpy as np
 
 from . import _core
-from ._arrays import DRAWS, SEED, Array, as_matrix, as_names, as_number, optional_names, to_numpy, whole
+from ._arrays import (
+    DRAWS,
+    SEED,
+    Array,
+    as_columns,
+    as_matrix,
+    as_names,
+    as_number,
+    finite,
+    optional_names,
+    to_numpy,
+    whole,
+)
 from ._base import Result
 from ._table import Table
 
@@ -156,8 +168,8 @@ def noise_ceiling(
             row, column = np.argwhere(~np.isfinite(repeat))[0]
             raise ValueError(
                 f"`repeats[{i}]` is not finite at row {row}, column {column} (counted from 0)\n"
-                "hint: where stimuli have unequal numbers of repeats, keep those that all have, or pass two "
-                "repeats that are means of random halves of each stimulus's own"
+                "hint: where stimuli have unequal numbers of repeats, use `trial_ceiling`, or pass two repeats "
+                "that are means of random halves of each stimulus's own"
             )
     found = _core.noise_ceiling(
         arrays,
@@ -176,6 +188,89 @@ def noise_ceiling(
     units = {"unit": names, "ceiling": found["values"], "lower": found["lower"], "upper": found["upper"]}
     table = Table({**units, "ceiling_r": found["as_r"], "status": found["reasons"]})
     return NoiseCeiling(str(method), found["kind"], table, found["n_repeats"], found["leave_one_out"])
+
+
+@dataclasses.dataclass(frozen=True, repr=False, eq=False)
+class TrialCeiling(Result):
+    """Noise ceilings from stimuli that were shown unequally often."""
+
+    #: One row per unit: unit, ceiling (r² of the stimulus means), lower, upper, ceiling_r (its root; NaN below 0),
+    #: ncsnr (σ_s/σ_n).
+    units: Table
+    #: mean over stimuli of 1/(number of trials).
+    mean_inverse: float
+    n_stimuli: int
+    #: Stimuli with at least 2 trials.
+    n_repeated: int
+
+
+def trial_ceiling(
+    responses: Any,
+    stimuli: Sequence[Any],
+    *,
+    blocks: Sequence[Any] | None = None,
+    unit_names: Sequence[Any] | None = None,
+    n_bootstraps: int = 500,
+    level: float = 0.95,
+    seed: int = 0,
+) -> TrialCeiling:
+    """How well any model could predict stimulus means, from trials of stimuli that were shown unequally often.
+
+    Formula: with n_t trials of stimulus t, ȳ_t their mean, ``σ_n² = Σ (y − ȳ_t)²/Σ (n_t − 1)`` and
+    ``ceiling = 1 − σ_n² mean(1/n_t)/var(ȳ)``: NSD's noise ceiling, whose ``(A/3 + B/2 + C)/(A + B + C)`` is
+    mean(1/n_t). With equal numbers it is ``noise_ceiling(repeats, "ncsnr")``.
+
+    Parameters
+    ----------
+    responses : array (n_trials, n_units)
+    stimuli : sequence of n_trials names
+        What was shown; trials of the same name are repeats.
+    blocks : sequence of n_trials names, optional
+        What the bootstrap draws, all trials of a stimulus in one; by default every stimulus is one.
+    unit_names : sequence of n_units names, optional
+    n_bootstraps : int
+        Draws of blocks for the interval; 0: none.
+    level : float
+        Coverage of the interval.
+    seed : int
+
+    Returns
+    -------
+    TrialCeiling
+        Nothing is clipped: where noise explains more than all variance of the means the ceiling is negative (NSD
+        says 0), and has no form as a correlation (NaN).
+
+    Errors: `ValueError` for fewer than 3 stimuli or 2 that are repeated, a stimulus in two blocks, NaN.
+    Undefined: NaN where means do not vary. Noise is taken to be alike for all stimuli.
+    Cost: O(trials · units), and O(blocks · units) per draw. Source: Allen et al. 2022; specs alignment-methods B6.3.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import stereotax as sx
+    >>> trials = np.array([[1.], [2.], [3.], [4.], [2.], [1.], [4.], [5.], [0.], [3.], [3.], [6.]])
+    >>> found = sx.trial_ceiling(trials, list("abcd") * 3, n_bootstraps=0)
+    >>> found.units["ceiling"].round(6)
+    array([0.907407])
+    """
+    given = finite(as_matrix(as_columns(responses, "responses"), "responses", axes="trials × units"), "responses")
+    found = _core.trial_ceiling(
+        given,
+        as_names(stimuli, "stimuli"),
+        [] if blocks is None else as_names(blocks, "blocks"),
+        whole(n_bootstraps, "n_bootstraps", DRAWS),
+        _share(level, "level"),
+        whole(seed, "seed", SEED),
+    )
+    n_units = given.shape[1]
+    names = [str(j) for j in range(n_units)] if unit_names is None else as_names(unit_names, "unit_names")
+    if len(names) != n_units:
+        raise ValueError(f"`unit_names` has {len(names)} names, but {n_units} expected (one per unit)")
+    ceiling = found["ceiling"]
+    with np.errstate(invalid="ignore"):
+        columns = {"unit": names, "ceiling": ceiling, "lower": found["lower"], "upper": found["upper"]}
+        table = Table({**columns, "ceiling_r": np.sqrt(ceiling), "ncsnr": found["ncsnr"]})
+    return TrialCeiling(table, found["mean_inverse"], found["n_stimuli"], found["n_repeated"])
 
 
 def half_corrected(

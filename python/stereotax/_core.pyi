@@ -298,6 +298,9 @@ def noise_ceiling(
     level: float,
     seed: int,
 ) -> dict[str, Any]: ...
+def trial_ceiling(
+    responses: _Array, stimuli: list[str], blocks: list[str], n_bootstraps: int, level: float, seed: int
+) -> dict[str, Any]: ...
 def half_corrected(
     predicted: tuple[_Array, _Array],
     observed: tuple[_Array, _Array],

@@ -128,3 +128,37 @@ def test_wrong_input_is_refused():
     ]:
         with pytest.raises(ValueError, match=message):
             call()
+
+
+def test_trials_of_equal_numbers_are_nsd_s_ceiling_of_repeats():
+    rng = np.random.default_rng(5)
+    repeats = rng.normal(size=(40, 3)) + rng.normal(size=(4, 40, 3))
+    stimuli = np.tile(np.arange(40), 4)
+    found = sx.trial_ceiling(repeats.reshape(160, 3), stimuli)
+    equal = sx.noise_ceiling(repeats, "ncsnr")
+    np.testing.assert_allclose(found.units["ceiling"], equal.units["ceiling"], rtol=1e-12)
+    np.testing.assert_allclose(found.units["ceiling_r"], equal.units["ceiling_r"], rtol=1e-12)
+    assert (found.mean_inverse, found.n_stimuli, found.n_repeated) == (0.25, 40, 40)
+    assert (found.units["lower"] < found.units["ceiling"]).all()
+
+
+def test_trials_of_unequal_numbers_against_nsd_s_formula():
+    rng = np.random.default_rng(6)
+    counts = rng.integers(1, 4, size=500)
+    stimuli = np.repeat(np.arange(500), counts)
+    signal = rng.normal(size=(500, 20))
+    trials = signal[stimuli] + 1.5 * rng.normal(size=(len(stimuli), 20))
+    found = sx.trial_ceiling(trials, stimuli, n_bootstraps=0)
+    a, b, c = (counts == 3).mean(), (counts == 2).mean(), (counts == 1).mean()
+    assert found.mean_inverse == pytest.approx(a / 3 + b / 2 + c)
+    ncsnr = found.units["ncsnr"]
+    np.testing.assert_allclose(ncsnr**2 / (ncsnr**2 + a / 3 + b / 2 + c), found.units["ceiling"], rtol=1e-12)
+    assert found.units["ceiling"].mean() == pytest.approx(1 / (1 + 2.25 * found.mean_inverse), abs=0.03)
+    # Order of trials and names of stimuli do not count.
+    order = rng.permutation(len(stimuli))
+    again = sx.trial_ceiling(trials[order], [f"s{k}" for k in stimuli[order]], n_bootstraps=0)
+    np.testing.assert_allclose(again.units["ceiling"], found.units["ceiling"], rtol=1e-12)
+    with pytest.raises(ValueError, match="more than once"):
+        sx.trial_ceiling(trials, np.arange(len(stimuli)))
+    with pytest.raises(ValueError, match="2 names, but 20"):
+        sx.trial_ceiling(trials, stimuli, unit_names=["a", "b"])

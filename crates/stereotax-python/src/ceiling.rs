@@ -5,6 +5,7 @@ use pyo3::prelude::*;
 use pyo3::types::PyDict;
 use stereotax::data::Runs;
 use stereotax::stats::ceiling::{self, CeilingKind, CeilingParams};
+use stereotax::stats::trial_ceiling::{self as unequal, TrialCeilingParams};
 use stereotax::stats::{extrapolated, feve as of_trials};
 
 use crate::arrays::{Matrix, to_array};
@@ -55,6 +56,33 @@ pub fn noise_ceiling<'py>(
         "reasons": found.reasons,
         "n_repeats": found.n_repeats,
         "leave_one_out": to_array(py, found.leave_one_out.as_ref())?,
+    }))
+}
+
+/// The noise ceiling of every unit from single trials.
+#[pyfunction]
+#[pyo3(signature = (responses, stimuli, blocks, n_bootstraps, level, seed))]
+pub fn trial_ceiling<'py>(
+    py: Python<'py>,
+    responses: &Bound<'py, PyAny>,
+    stimuli: Vec<String>,
+    blocks: Vec<String>,
+    n_bootstraps: usize,
+    level: f64,
+    seed: u64,
+) -> Result<Bound<'py, PyDict>> {
+    let responses = Matrix::new("responses", responses)?;
+    let responses = responses.view();
+    let params = TrialCeilingParams { n_bootstraps, level, seed };
+    let found = watch::run(py, |_| unequal::trial_ceiling(responses, &stimuli, &blocks, &params))?;
+    Ok(dict!(py, {
+        "ceiling": PyArray1::from_vec(py, found.values),
+        "lower": PyArray1::from_vec(py, found.lower),
+        "upper": PyArray1::from_vec(py, found.upper),
+        "ncsnr": PyArray1::from_vec(py, found.ncsnr),
+        "mean_inverse": found.mean_inverse,
+        "n_stimuli": found.n_stimuli,
+        "n_repeated": found.n_repeated,
     }))
 }
 

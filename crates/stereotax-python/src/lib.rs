@@ -60,7 +60,7 @@ mod _core {
     #[pymodule_export]
     use crate::banded::{banded_ridge_cv, simplex_draws};
     #[pymodule_export]
-    use crate::ceiling::{extrapolated_ceiling, feve, half_corrected, noise_ceiling};
+    use crate::ceiling::{extrapolated_ceiling, feve, half_corrected, noise_ceiling, trial_ceiling};
     #[pymodule_export]
     use crate::cluster::cluster_test;
     #[pymodule_export]

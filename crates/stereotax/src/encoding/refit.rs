@@ -300,7 +300,8 @@ mod tests {
         for j in (0..90).step_by(9) {
             (0..40).for_each(|i| y[(i, j)] += x[(i, j % 6)] * j as f64 / 40.0);
         }
-        (0..40).for_each(|i| y[(i, 7)] = 2.0);
+        // A constant whose mean rounds, so that something is left of it about its mean.
+        (0..40).for_each(|i| y[(i, 7)] = 0.1);
         let (plan, draws) = (whole_plan(&x), draws(40, 30));
         let found = generalised_refits(&plan, y.as_ref(), &draws, &Monitor::silent()).unwrap();
         let slow = |from: &[u32]| {
@@ -357,6 +358,21 @@ mod tests {
         assert!((found.statistic[1] - r).abs() < 1e-12 && r > 0.9);
         assert_eq!((found.p_value[1], found.p_adjusted[1]), (0.05, 0.05));
         assert!(found.p_value[0] > 0.05);
+    }
+
+    #[test]
+    fn a_fold_in_which_a_target_does_not_vary_does_not_count() {
+        let (x, mut y) = (noise(40, 5, 11), noise(40, 1, 12));
+        (0..40).for_each(|i| y[(i, 0)] = if i < 10 { 1.5 } else { y[(i, 0)] + 2.0 * x[(i, 0)] });
+        let (folds, plans) = fold_plans(&x);
+        let found = held_out_refits(&folds, &plans, y.as_ref(), &draws(40, 19), &Monitor::silent()).unwrap();
+        let mut r = 0.0;
+        for (fold, plan) in folds.iter().zip(&plans).skip(1) {
+            let predicted = plan.fit(select_rows(y.as_ref(), &fold.train).as_ref()).unwrap().predictions;
+            let truth: Vec<f64> = fold.test.iter().map(|&i| y[(i, 0)]).collect();
+            r += pearson(predicted.col_as_slice(0), &truth) / 3.0;
+        }
+        assert!((found.statistic[0] - r).abs() < 1e-12 && r > 0.5, "{} {r}", found.statistic[0]);
     }
 
     #[test]

@@ -502,6 +502,78 @@ mod tests {
     }
 
     #[test]
+    fn mixing_must_gain_on_folds_that_did_not_choose_it() {
+        // Five candidates with the same error: what a mixture gains is luck, which the folds that chose it see always
+        // and the others as often as not. Gains of three folds exceed one standard error in one case of five.
+        let mut single = 0;
+        for seed in 0..100 {
+            let (truth, e) = (noise(90, 3, 1000 + seed), noise(90, 3, 1200 + seed));
+            let y = Mat::from_fn(90, 3, |t, j| truth[(t, j)] + 2.0 * e[(t, j)]);
+            let candidates: Vec<InnerPredictions> = (0..5)
+                .map(|c| {
+                    let off = noise(90, 3, 2000 + 5 * seed + c);
+                    inner(Mat::from_fn(90, 3, |t, j| 0.2 * truth[(t, j)] + 0.02 * off[(t, j)]))
+                })
+                .collect();
+            let w = stack_weights(&candidates.iter().collect::<Vec<_>>(), y.as_ref()).unwrap();
+            single +=
+                usize::from((0..3).all(|j| w[(0, j)] == w[(0, 0)] && w.col(j).iter().any(|a| *a == 1.0)));
+        }
+        assert!((60..95).contains(&single), "{single}");
+    }
+
+    #[test]
+    fn a_mixture_has_the_penalty_of_its_heaviest_and_the_loss_of_its_weights() {
+        let runs =
+            crate::data::Runs::from_lengths(&["a".into(), "b".into(), "c".into()], &[20, 20, 20]).unwrap();
+        let outer: Vec<crate::data::Fold> =
+            crate::data::Folds::leave_one_run_out(&runs).unwrap().iter().cloned().collect();
+        let rest = crate::data::Runs::from_lengths(&["a".into(), "b".into()], &[20, 20]).unwrap();
+        let inner: Vec<crate::data::Fold> =
+            crate::data::Folds::leave_one_run_out(&rest).unwrap().iter().cloned().collect();
+        let y = noise(60, 2, 50);
+        let predicted = |index: u64, penalty: f64| {
+            let x = noise(60, 4, index);
+            let x = Mat::from_fn(60, 4, |t, k| x[(t, k)] + y[(t, k % 2)]);
+            let params = crate::encoding::EncodingParams {
+                reduce: None,
+                alphas: crate::encoding::AlphaGrid::absolute(&[penalty]),
+                ..crate::encoding::EncodingParams::default()
+            };
+            let input = crate::encoding::FoldFeatures { values: x.as_ref(), runs: &runs, tr_s: 1.0 };
+            crate::encoding::predict_fold_with_inner(&[input], &[y.as_ref()], &outer[2], &inner, &params)
+                .unwrap()
+                .remove(0)
+        };
+        let (first, second) = (predicted(51, 1.0), predicted(52, 10.0));
+        let weights = Mat::from_fn(2, 2, |c, j| if c == j { 0.7 } else { 0.3 });
+        let mixed = stacked(&[&first, &second], weights.as_ref(), y.as_ref()).unwrap();
+        assert_eq!(mixed.alphas, [1.0, 10.0]);
+        for j in 0..2 {
+            for t in 0..20 {
+                let (a, b) = (first.predictions[(t, j)], second.predictions[(t, j)]);
+                let sum = weights[(0, j)] * a + weights[(1, j)] * b;
+                assert!((mixed.predictions[(t, j)] - sum).abs() < 1e-12);
+            }
+            // R² within inner folds, from the rows themselves.
+            let (p, q) = (first.inner.as_ref().unwrap(), second.inner.as_ref().unwrap());
+            let (mut error, mut total) = (0.0, 0.0);
+            for fold in [0, 1] {
+                let at: Vec<usize> = (0..p.rows.len()).filter(|&k| p.folds[k] == fold).collect();
+                let mean =
+                    |of: &dyn Fn(usize) -> f64| at.iter().map(|&k| of(k)).sum::<f64>() / at.len() as f64;
+                let mixture =
+                    |k: usize| weights[(0, j)] * p.values[(k, j)] + weights[(1, j)] * q.values[(k, j)];
+                let observed = |k: usize| y[(p.rows[k], j)];
+                let (m, o) = (mean(&mixture), mean(&observed));
+                error += at.iter().map(|&k| (observed(k) - o - mixture(k) + m).powi(2)).sum::<f64>();
+                total += at.iter().map(|&k| (observed(k) - o).powi(2)).sum::<f64>();
+            }
+            assert!((mixed.inner_scores[j] - (1.0 - error / total)).abs() < 1e-9);
+        }
+    }
+
+    #[test]
     fn undefined_targets_take_the_weights_of_all() {
         // y = a + b, predicted from a and from b; the second target by neither.
         let (a, b) = (noise(60, 1, 203), noise(60, 1, 204));

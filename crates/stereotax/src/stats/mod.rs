@@ -26,4 +26,5 @@ pub mod special;
 pub mod spin;
 pub mod stress;
 pub mod summary;
+pub mod trial_ceiling;
 pub mod tukey;
