@@ -553,6 +553,76 @@ def searchlight(np, sx):
     return about, ours, peers * scale, np.abs(light.values[few] - slow).max()
 
 
+def shapes(np, sx):
+    """Seconds per pair at full rank. netrep is not on PyPI: the peer is its definition, centred sides, the
+    full decomposition of units x units, both sides turned, the angle between them; without whitening, which
+    its alpha = 1 leaves out."""
+    rng = np.random.default_rng(5)
+    mixing = rng.normal(size=(40, 2048))
+
+    def layer():
+        return (rng.normal(size=(1000, 40)) @ mixing + rng.normal(size=(1000, 2048))).astype(np.float32)
+
+    layers = [layer() for _ in range(6)]
+
+    def netrep(x, y):
+        x, y = (z.astype(np.float64) - z.mean(axis=0, dtype=np.float64) for z in (x, y))
+        left, _, right = np.linalg.svd(x.T @ y)
+        a, b = x @ left, y @ right.T
+        return np.arccos(np.clip((a * b).sum() / np.linalg.norm(a) / np.linalg.norm(b), -1, 1))
+
+    few, _ = timed(lambda: sx.pairwise(layers[:2], "procrustes_angular"), 1)
+    many, found = timed(lambda: sx.pairwise(layers, "procrustes_angular"), 1)
+    # few = 2 factorisations + 1 pair, many = 6 factorisations + 15 pairs.
+    per_pair = (many - 3 * few) / 12
+    peers, peer = timed(lambda: netrep(layers[0], layers[1]), 1)
+    about = {
+        "workload": "procrustes/1000x2048/f32, per pair",
+        "peer": "the definition of netrep LinearMetric(alpha=1)",
+        "factorisation_s": round((few - per_pair) / 2, 3),
+    }
+    return about, per_pair, peers, abs(peer - found[0, 1])
+
+
+def measures_at_once(np, sx):
+    """All measures of Grams and factors beside the most expensive one alone, which stands for the peer."""
+    rng = np.random.default_rng(6)
+    x, y = (rng.normal(size=(1000, 4096)).astype(np.float32) for _ in range(2))
+    ids = [row["measure"] for row in sx.measures() if row["computed_from"] in ("gram", "factors")]
+    ids = [name for name in ids if name != "cca_cross_validated"]  # which factors every fold anew
+    ours, table = timed(lambda: sx.compare(x, y, ids, n_permutations=0), 1)
+    alone = {name: timed(lambda name=name: sx.compare(x, y, name, n_permutations=0), 1)[0] for name in ids}
+    most = max(alone, key=alone.get)
+    single = sx.compare(x, y, most, n_permutations=0)["value"][0]
+    difference = abs(single - table.where(measure=most)["value"][0])
+    about = {"workload": f"{len(ids)} measures/1000x4096/f32", "peer": f"{most} alone"}
+    return about, ours, alone[most], difference
+
+
+def cka_of_all_pairs(np, sx):
+    """Seconds for all pairs of 4,000 representations from a block of 64: Grams scale with their number,
+    products with its square. The peer is a loop over pairs of centred Grams, 20 of them scaled up."""
+    rng = np.random.default_rng(7)
+    layers = [rng.normal(size=(1000, 256)).astype(np.float32) for _ in range(64)]
+    half, _ = timed(lambda: sx.pairwise(layers[:32], "cka_linear"), 1)
+    whole, found = timed(lambda: sx.pairwise(layers, "cka_linear"), 1)
+    # a m + b m^2
+    square = (whole - 2 * half) / (64**2 - 2 * 32**2)
+    linear = (whole - square * 64**2) / 64
+
+    def by_pair():
+        centred = [layer.astype(np.float64) - layer.mean(axis=0, dtype=np.float64) for layer in layers[:5]]
+        grams = [c @ c.T for c in centred]
+        return [(a * b).sum() / np.linalg.norm(a) / np.linalg.norm(b) for a in grams[:4] for b in grams]
+
+    peers, peer = timed(by_pair, 1)
+    about = {
+        "workload": "cka/4000 x 1000x256/f32, from a block",
+        "peer": "a loop over Grams in NumPy, scaled up",
+    }
+    return about, linear * 4000 + square * 4000**2, peers / 20 * 4000**2 / 2, abs(peer[1] - found[0, 1])
+
+
 BENCHES = (
     depth_dmd,
     per_sample,
@@ -574,6 +644,9 @@ BENCHES = (
     correlation_rdm_wide,
     crossnobis,
     searchlight,
+    shapes,
+    measures_at_once,
+    cka_of_all_pairs,
 )
 
 

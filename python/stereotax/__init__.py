@@ -25,6 +25,12 @@ shallow to deep. Time is in seconds.
   noise, over time and across times; `noise_precision`: the noise of channels.
 - `searchlight`: RDMs, models or any function around every voxel or vertex.
 - `distances`, `permanova`, `pairwise_permanova`, `permdisp`, `silhouette`: tests between groups of models.
+- `compare`: how alike two representations are, by many measures with chance levels and intervals;
+  `pairwise`: all pairs of many; `measures`: what there is and what each promises; `bias_audit`: what sizes
+  alone explain.
+- `cka`, `cca`, `svcca`, `pwcca`, `procrustes`, `shape_distance`, `bures`, `gulp`, `knn_overlap`,
+  `soft_matching`, `stochastic_shape_distance`: single measures with their options; `frechet_mean`: the mean
+  of many shapes.
 - `cluster_test`: where on a volume or a surface there is an effect, corrected for all vertices.
 - `dsa`, `pairwise_dsa`, `input_dsa`, `DelayDMD`: how alike two systems move, whatever their coordinates.
 - `pseudo_depth`: where areas stand along the layers of a network.
@@ -81,6 +87,7 @@ from ._banded import BandedRidgeCV
 from ._capacity import manifold_capacity
 from ._ceiling import half_corrected, noise_ceiling, trial_ceiling
 from ._cluster import cluster_test
+from ._compare import bias_audit, compare, frechet_mean, measures, pairwise
 from ._components import LinearRegression, PCARegressionCV
 from ._core import StereotaxError, __version__
 from ._cp import NonNegativeCP, ShiftInvariantCP, cp_sweep, match_components
@@ -125,6 +132,19 @@ from ._ridge import RidgeCV
 from ._rsa import RDMModel, rsa, weighted_rsa
 from ._score import prediction_score, training_means
 from ._searchlight import Searchlight, searchlight
+from ._similarity import (
+    bures,
+    cca,
+    cka,
+    gulp,
+    knn_overlap,
+    procrustes,
+    pwcca,
+    shape_distance,
+    soft_matching,
+    stochastic_shape_distance,
+    svcca,
+)
 from ._space import ModelSpace
 from ._spin import moran_surrogates, spin_sources, spin_test
 from ._stacking import StackedRidgeCV
@@ -265,6 +285,22 @@ __all__ = [
     "trial_ceiling",
     "tubularity",
     "two_vs_two",
+    "bias_audit",
+    "compare",
+    "frechet_mean",
+    "measures",
+    "pairwise",
+    "bures",
+    "cca",
+    "cka",
+    "gulp",
+    "knn_overlap",
+    "procrustes",
+    "pwcca",
+    "shape_distance",
+    "soft_matching",
+    "stochastic_shape_distance",
+    "svcca",
     "variance_partition",
     "weighted_rsa",
 ]

@@ -842,3 +842,53 @@ def manifold_capacity(
     centred: bool,
     seed: int,
 ) -> dict[str, Any]: ...
+def measures() -> list[dict[str, Any]]: ...
+def similarity_measure(x: _Array, y: _Array, id: str) -> float: ...
+def rbf_cka(x: _Array, y: _Array, fraction: float, debiased: bool) -> float: ...
+def canonical_correlations(
+    x: _Array,
+    y: _Array,
+    ridge: float,
+    share: float,
+    of_variance: bool,
+    folds: list[tuple[list[int], list[int]]],
+) -> dict[str, Any]: ...
+def projection_weighted_cca(x: _Array, y: _Array) -> tuple[float, float]: ...
+def shape_distance(
+    x: _Array, y: _Array, alpha: float, folds: list[tuple[list[int], list[int]]]
+) -> dict[str, Any]: ...
+def neighbour_overlap(x: _Array, y: _Array, n_neighbours: int) -> dict[str, Any]: ...
+def gulp_distance(x: _Array, y: _Array, lambda_: float) -> float: ...
+def soft_match_units(x: _Array, y: _Array) -> tuple[float, float]: ...
+def compare_pair(
+    x: _Array,
+    y: _Array,
+    words: list[str],
+    n_permutations: int,
+    n_bootstraps: int,
+    level: float,
+    seed: int,
+    blocks: list[str] | None,
+) -> dict[str, Any]: ...
+def compare_pairwise(arrays: list[_Array], id: str, rank: int | None) -> _Array: ...
+def mean_shape(
+    arrays: list[_Array], normalise: bool, max_iterations: int, tolerance: float
+) -> dict[str, Any]: ...
+def audit_bias(
+    x: _Array,
+    y: _Array,
+    words: list[str],
+    n_stimuli: list[int],
+    n_units: list[int],
+    n_draws: int,
+    seed: int,
+) -> list[dict[str, Any]]: ...
+def stochastic_shape_distance(
+    means: tuple[_Array, _Array],
+    covariances: tuple[_Array, _Array],
+    covariance_weight: float,
+    n_starts: int,
+    max_iterations: int,
+    tolerance: float,
+    seed: int,
+) -> dict[str, Any]: ...

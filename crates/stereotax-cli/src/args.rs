@@ -28,6 +28,8 @@ pub(crate) enum Command {
     Report(ReportArgs),
     /// Say what is inside a data file
     Info(InfoArgs),
+    /// Compare arrays of the same stimuli by measures of representational similarity
+    Compare(CompareArgs),
     /// Say what a finished node came from
     Why(WhyArgs),
     /// Print the references for the methods a study uses
@@ -117,6 +119,35 @@ pub(crate) struct InfoArgs {
     /// An .npy, .npz, .safetensors, HDF5 or CSV file
     pub(crate) file: PathBuf,
     /// One JSON object on stdout
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct CompareArgs {
+    /// Two files or more, stimuli × units: .npy, .npz, .safetensors, HDF5, CSV or Parquet; FILE#KEY names
+    /// one array of a file that holds several
+    #[arg(required = true, num_args = 2..)]
+    pub(crate) files: Vec<PathBuf>,
+    /// `all`, or ids separated by commas (docs/reference/measures.md); a star ends a group: cka_*
+    #[arg(long, default_value = "all", value_delimiter = ',')]
+    pub(crate) measures: Vec<String>,
+    /// Match rows by this column (CSV, Parquet) or array of names, not by their order
+    #[arg(long)]
+    pub(crate) align_on: Option<String>,
+    /// Permutations of stimuli for chance and p-values
+    #[arg(long, default_value_t = 99)]
+    pub(crate) n_permutations: usize,
+    /// Draws for intervals; 0 leaves them out
+    #[arg(long, default_value_t = 0)]
+    pub(crate) n_bootstraps: usize,
+    /// Coverage of intervals
+    #[arg(long, default_value_t = 0.95)]
+    pub(crate) level: f64,
+    /// Seed of all draws
+    #[arg(long, default_value_t = 0)]
+    pub(crate) seed: u64,
+    /// One JSON object per measure on stdout
     #[arg(long)]
     pub(crate) json: bool,
 }

@@ -33,6 +33,7 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> u8 {
         Command::Run(args) => commands::run::run(&args),
         Command::Report(args) => commands::report::run(&args),
         Command::Info(args) => commands::info::run(&args),
+        Command::Compare(args) => commands::compare::run(&args),
         Command::Why(args) => commands::why::run(&args),
         Command::Cite(args) => commands::cite::run(&args),
     };

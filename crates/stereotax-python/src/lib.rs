@@ -37,6 +37,7 @@ mod responses;
 mod retrieval;
 mod ridge;
 mod rsa;
+mod similarity;
 mod space;
 mod stats;
 mod study;
@@ -130,6 +131,12 @@ mod _core {
     #[pymodule_export]
     use crate::rsa::{
         compare_rdms, identify_regions, mantel_test, reweighted_rsa, rsa_models, transform_rdm,
+    };
+    #[pymodule_export]
+    use crate::similarity::{
+        audit_bias, canonical_correlations, compare_pair, compare_pairwise, gulp_distance, mean_shape,
+        measures, neighbour_overlap, projection_weighted_cca, rbf_cka, shape_distance, similarity_measure,
+        soft_match_units, stochastic_shape_distance,
     };
     #[pymodule_export]
     use crate::space::{SpaceParams, compare_models};

@@ -2,6 +2,7 @@
 
 pub(crate) mod check;
 pub(crate) mod cite;
+pub(crate) mod compare;
 pub(crate) mod demo;
 pub(crate) mod info;
 pub(crate) mod init;

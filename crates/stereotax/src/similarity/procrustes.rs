@@ -169,10 +169,8 @@ mod tests {
                     &x * &turned * e.vectors.transpose()
                 };
                 let (a, b) = (whiten(&x), whiten(&y));
-                let nuclear: f64 = crate::linalg::singular_values(cross(a.as_ref(), b.as_ref()).as_ref())
-                    .unwrap()
-                    .iter()
-                    .sum();
+                let nuclear: f64 =
+                    singular_values(cross(a.as_ref(), b.as_ref()).as_ref()).unwrap().iter().sum();
                 let (aa, bb) = (a.norm_l2(), b.norm_l2());
                 let angular = of(&x, &y, |pair| shape_angular(pair, alpha));
                 assert!((angular.cos() - nuclear / (aa * bb)).abs() < 1e-9, "{alpha}");
