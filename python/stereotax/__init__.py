@@ -60,7 +60,8 @@ shallow to deep. Time is in seconds.
 - `Study`: a whole study file, planned, computed and kept; the same as the command `stereotax`.
 - `ResponseTensor`: responses of units to stimuli in directions over time, from spikes or activations; `psth`,
   `significant_stimuli`, `tuning`; `stimulus_set`, `gratings`, `moving_dots`: what to show.
-- `NonNegativeCP`, `ShiftInvariantCP`, `cp_sweep`, `match_components`: few components of such a tensor, and how many;
+- `NonNegativeCP`, `ShiftInvariantCP`, `cp_sweep`, `match_components`: few components of such a tensor, and
+  how many;
   `neuron_matrix`: units as points by their components.
 - `sample_units`: some units of a model's feature maps.
 - `Table`: what results come as.

@@ -56,7 +56,8 @@ class NeuronMatrix(Result):
     def without_outliers(self, n_far: int = 0, *, dedupe: float = 1e-6) -> NeuronMatrix:
         """Merge duplicates, and leave out the `n_far` units whose nearest neighbour is farthest.
 
-        Units closer than `dedupe` times the median distance to the nearest neighbour become one row, the first of them,
+        Units closer than `dedupe` times the median distance to the nearest neighbour are one row, the first
+        of them,
         with a `multiplicity`. `warnings` names who was merged or left out. Source: specs encoding-manifolds
         1.8.
         """
@@ -129,8 +130,9 @@ def neuron_matrix(
     >>> import numpy as np
     >>> import stereotax as sx
     >>> rng = np.random.default_rng(0)
+    >>> values = rng.exponential(size=(30, 2, 4, 8))
     >>> responses = sx.ResponseTensor(
-    ...     rng.exponential(size=(30, 2, 4, 8)), stimuli=["bars", "dots"], directions=[0, 90, 180, 270], bin_s=0.1
+    ...     values, stimuli=["bars", "dots"], directions=[0, 90, 180, 270], bin_s=0.1
     ... ).smooth(1).normalise("relative_norm")
     >>> neurons = sx.neuron_matrix(sx.ShiftInvariantCP(rank=3).fit(responses))
     >>> neurons.values.shape, neurons.pca(0.99).scores.shape[0]

@@ -1,6 +1,6 @@
 //! Response tensors, spikes, tuning, stimuli, samples of units.
 
-use numpy::{PyArray1, PyArrayMethods, PyReadonlyArray1};
+use numpy::{PyArray1, PyReadonlyArray1};
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
 use stereotax::Error;

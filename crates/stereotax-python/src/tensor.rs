@@ -3,7 +3,7 @@
 use std::sync::Mutex;
 
 use faer::Mat;
-use numpy::{PyArray1, PyArrayMethods, PyReadonlyArray1};
+use numpy::{PyArray1, PyReadonlyArray1};
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
 use stereotax::tensor::{
