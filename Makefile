@@ -48,7 +48,7 @@ $(VENV)/.oracles: $(VENV)/.ready python/requirements/oracles.txt
 
 # Many seeds: p-values uniform under the null, intervals covering at their rate.
 calibrate:
-	STEREOTAX_CALIBRATE=1 cargo test --release -p stereotax --test calibrate_stats --test adaptive
+	STEREOTAX_CALIBRATE=1 cargo test --release -p stereotax --test calibrate_stats --test calibrate_rsa --test adaptive -- --nocapture
 
 $(VENV)/.bench: $(VENV)/.oracles python/requirements/bench.txt
 	$(BIN)/python -m pip install --quiet -r python/requirements/bench.txt

@@ -75,7 +75,9 @@ class RDMComparison(Result):
         return array.copy() if copy else array
 
 
-def compare_rdms(first: Any, second: Any, method: str = "pearson", *, noise_covariance: Any = None) -> RDMComparison:
+def compare_rdms(
+    first: Any, second: Any, method: str = "pearson", *, noise_covariance: Any = None
+) -> RDMComparison:
     """Compare every RDM of one set with every one of another.
 
     Formula, over the pairs of conditions that both RDMs define:
@@ -84,7 +86,8 @@ def compare_rdms(first: Any, second: Any, method: str = "pearson", *, noise_cova
     - "rho_a": Spearman's coefficient expected when ties are broken at random,
       ``12 Σ (r − r̄)(q − q̄)/(m³ − m)``: for models that predict ties, which Spearman's favours;
     - "tau_a", "tau_b": Kendall's coefficients over all, and over untied pairs of pairs;
-    - "whitened_cosine", "whitened_pearson": ``xᵀV⁻¹y`` of unit length, V the covariance of dissimilarities that
+    - "whitened_cosine", "whitened_pearson": ``xᵀV⁻¹y`` of unit length, V the covariance of dissimilarities
+    that
       noise gives; without `noise_covariance` the former is linear CKA of what squared distances came from;
     - "bures" (similarity), "bures_distance" (squared; 0 is the same): of the centred Gram matrices.
 
@@ -102,15 +105,19 @@ def compare_rdms(first: Any, second: Any, method: str = "pearson", *, noise_cova
     Returns
     -------
     RDMComparison
-        ``values`` (first × second; all but the distance larger = more alike), ``n_dropped``, ``status``. A single
+        ``values`` (first × second; all but the distance larger = more alike), ``n_dropped``, ``status``. A
+        single
         comparison converts by ``float``.
 
     Errors: `ValueError` for other conditions, an unknown method, what is no covariance.
-    Undefined: an RDM that is constant (zero for cosines) over the pairs compared, fewer than three pairs: NaN, and
+    Undefined: an RDM that is constant (zero for cosines) over the pairs compared, fewer than three pairs:
+    NaN, and
     the reason in ``status``, never 0.
-    Cost: O(m) per comparison of m pairs, O(m log m) per RDM for ranks and per comparison for τ; O(n³) for Bures and a
+    Cost: O(m) per comparison of m pairs, O(m log m) per RDM for ranks and per comparison for τ; O(n³) for
+    Bures and a
     full covariance.
-    Source: Schütt et al. 2023; Diedrichsen et al. 2021; Nili et al. 2014. Differs from rsatoolbox: RDMs may lack
+    Source: Schütt et al. 2023; Diedrichsen et al. 2021; Nili et al. 2014. Differs from rsatoolbox: RDMs may
+    lack
     different pairs; a zero RDM has no cosine instead of 0.
 
     Examples
@@ -157,7 +164,8 @@ def transform_rdm(
     Formula, with r₀₁ the midranks brought to [0, 1]:
 
     - "rank"; "sqrt" and "positive" (negative ones become 0); "minmax": to [0, 1];
-    - "geotopological": ``clip((r₀₁ − q_l)/(q_u − q_l), 0, 1)`` with q the quantiles of r₀₁: small distances are
+    - "geotopological": ``clip((r₀₁ − q_l)/(q_u − q_l), 0, 1)`` with q the quantiles of r₀₁: small distances
+    are
       "the same", large ones "different"; a step where both are equal;
     - "smooth": ``1/(1 + exp(−slope (r₀₁ − middle)))``;
     - "geodesic": midranks of the lengths of shortest paths along the shortest edges.
@@ -180,12 +188,14 @@ def transform_rdm(
     Returns
     -------
     RDM
-        Pairs without a path rank as the farthest. A constant RDM gives zeros under "minmax", "geotopological", "smooth"
+        Pairs without a path rank as the farthest. A constant RDM gives zeros under "minmax",
+        "geotopological", "smooth"
         and "geodesic".
 
     Errors: `ValueError` for quantiles out of order, and fewer than 4 conditions for the last three.
     Cost: O(m log m) for m pairs; "geodesic" O(n · edges · log n).
-    Source: Lin & Kriegeskorte 2024. Differs from rsatoolbox 0.3.2, which takes quantiles of all RDMs together and without
+    Source: Lin & Kriegeskorte 2024. Differs from rsatoolbox 0.3.2, which takes quantiles of all RDMs
+    together and without
     ranks, and whose geodesic transform reads the closest pair as the farthest.
 
     Examples
@@ -252,7 +262,8 @@ def mantel(
 ) -> Mantel:
     """Test whether two RDMs of the same conditions are related.
 
-    Formula: r over pairs; ``p = (1 + #{draws as extreme}) / (1 + draws)``, where a draw moves the conditions of one RDM,
+    Formula: r over pairs; ``p = (1 + #{draws as extreme}) / (1 + draws)``, where a draw moves the conditions
+    of one RDM,
     rows and columns together: pairs that share a condition are not independent, so that a p-value of a plain
     correlation over pairs is far too small.
 
@@ -265,7 +276,8 @@ def mantel(
     n_permutations, seed
         Draws; where there are no more orders than that in all, each is taken once.
     ids : sequence of names, optional
-        Stable names of the conditions, by which draws are keyed; by default those of the RDM, or their numbers.
+        Stable names of the conditions, by which draws are keyed; by default those of the RDM, or their
+        numbers.
 
     Returns
     -------
@@ -328,8 +340,10 @@ def identify_regions(
 ) -> Identification:
     """Leave one subject out, and tell each region by the nearest mean RDM of the other subjects.
 
-    Formula: region r of subject s is identified if ``c_r``, the mean of the transformed RDMs of region r over the other
-    subjects, is the nearest to its own; k equally near ones count 1/k. Accuracy is a mean over regions and subjects.
+    Formula: region r of subject s is identified if ``c_r``, the mean of the transformed RDMs of region r
+    over the other
+    subjects, is the nearest to its own; k equally near ones count 1/k. Accuracy is a mean over regions and
+    subjects.
 
     Parameters
     ----------
@@ -366,8 +380,8 @@ def identify_regions(
     subjects = [as_rdms(list(subject), f"rdms[{s}]") for s, subject in enumerate(rdms)]
     if len(subjects) < 2 or len({len(subject) for subject in subjects}) != 1:
         raise ValueError(
-            f"`rdms` has {[len(subject) for subject in subjects]} regions per subject, but as many in each of 2 or "
-            "more subjects expected\nhint: pass subjects × regions × pairs"
+            f"`rdms` has {[len(subject) for subject in subjects]} regions per subject, but as many in each "
+            "of 2 or more subjects expected\nhint: pass subjects × regions × pairs"
         )
     for subject in subjects[1:]:
         same_conditions(subjects[0], subject, ("rdms[0]", "rdms"))

@@ -26,7 +26,8 @@ class RDMModel:
         The components.
     kind : {"weighted", "select", "interpolated"}
         "weighted": ``Σ θ_k X_k`` with θ ≥ 0; "select": the best one; "interpolated":
-        ``θ X_k + (1 − θ) X_{k+1}`` of neighbours in the list. `rsa` fits θ to other conditions than it tests on.
+        ``θ X_k + (1 − θ) X_{k+1}`` of neighbours in the list. `rsa` fits θ to other conditions than it tests
+        on.
 
     Errors: `ValueError` for an unknown kind, other conditions, a single component to interpolate.
 
@@ -89,7 +90,8 @@ class RSA(Result):
     test: str
     #: All one-sided tests against 0: test -> p-values, and of permutations and sign flips adjusted by max-T.
     p_zero_by_test: dict[str, Array]
-    #: The model with the largest estimate, with the choice resampled: name, estimate, optimism, corrected, lower, upper.
+    #: The model with the largest estimate, with the choice resampled: name, estimate, optimism, corrected,
+    #: lower, upper.
     best: dict[str, Any]
     #: Share of draws in which each model is the best.
     win_share: Array
@@ -108,8 +110,8 @@ class RSA(Result):
     status: list[str | None]
 
     def table(self) -> Table:
-        """One row per model: model, estimate, se, lower, upper, p_zero, p_zero_adjusted, p_ceiling, of_ceiling (the
-        estimate as a share of the lower ceiling), win_share, status."""
+        """One row per model: model, estimate, se, lower, upper, p_zero, p_zero_adjusted, p_ceiling,
+        of_ceiling (the estimate as a share of the lower ceiling), win_share, status."""
         with np.errstate(divide="ignore", invalid="ignore"):
             ceiling = self.noise_ceiling[0]
             share = self.estimates / ceiling if ceiling > 0 else np.full(len(self.models), np.nan)
@@ -136,7 +138,9 @@ class RSA(Result):
             {
                 "first": [self.models[i] for i, _ in couples],
                 "second": [self.models[j] for _, j in couples],
-                "difference": np.array([self.estimates[i] - self.estimates[j] for i, j in couples], dtype=float),
+                "difference": np.array(
+                    [self.estimates[i] - self.estimates[j] for i, j in couples], dtype=float
+                ),
                 "se": np.array([self.pairwise_se[c] for c in couples], dtype=float),
                 "p": np.array([self.p_pairwise[c] for c in couples], dtype=float),
                 "p_adjusted": np.array([self.p_pairwise_adjusted[c] for c in couples], dtype=float),
@@ -171,12 +175,12 @@ class RSA(Result):
         if self.best.get("name") is not None and not np.isnan(self.best["optimism"]):
             lines.append(
                 f"best: {self.best['name']}, which wins {100 * self.win_share.max():.0f} % of the draws; its "
-                f"{self.best['estimate']:.3f} is {self.best['corrected']:.3f} without the optimism of choosing it"
+                f"{self.best['estimate']:.3f} is {self.best['corrected']:.3f} without the optimism of choice"
             )
         if self.n_poor + self.n_undefined:
             lines.append(
-                f"left out: {self.n_poor} draws of too few different conditions or subjects, {self.n_undefined} in which a "
-                "model was constant"
+                f"left out: {self.n_poor} draws of too few different conditions or subjects, "
+                f"{self.n_undefined} in which a model was constant"
             )
         if self.n_pairs_dropped:
             lines.append(f"left out: {self.n_pairs_dropped} pairs that a model or a subject lacks")
@@ -213,16 +217,21 @@ def rsa(
 ) -> RSA:
     """Judge models of an RDM against the RDMs of several subjects.
 
-    Formula: a model's estimate is its mean comparison with the subjects. Its standard error is that of bootstrap draws;
-    over subjects and conditions together it combines three variances (the dual bootstrap, S subjects, n conditions):
-    ``S/(S−1) v_S + n/(n−1) v_n − S n/((S−1)(n−1)) (v_both − v_S − v_n)``. ``t = estimate/se`` with min(S, n) − 1
-    degrees of freedom. Noise ceilings: mean comparison of each subject with the pool of the others (lower) and of
+    Formula: a model's estimate is its mean comparison with the subjects. Its standard error is that of
+    bootstrap draws;
+    over subjects and conditions together it combines three variances (the dual bootstrap, S subjects, n
+    conditions):
+    ``S/(S−1) v_S + n/(n−1) v_n − S n/((S−1)(n−1)) (v_both − v_S − v_n)``. ``t = estimate/se`` with min(S, n)
+    − 1
+    degrees of freedom. Noise ceilings: mean comparison of each subject with the pool of the others (lower)
+    and of
     all (upper); pools are means of RDMs of length 1 under the comparison, or of ranks.
 
     Parameters
     ----------
     models : dictionary of names to RDM, array or `RDMModel`; or a list of them
-        Fixed RDMs, or flexible models. With one of the latter, all models are evaluated on conditions that were held
+        Fixed RDMs, or flexible models. With one of the latter, all models are evaluated on conditions that
+        were held
         out, within every draw.
     data : RDMs of the subjects
         A list, dictionary (by name) or array (subjects × pairs or × n × n).
@@ -241,7 +250,8 @@ def rsa(
     level : float
         Coverage of intervals.
     n_folds, n_subject_folds, n_deals
-        Flexible models: parts into which conditions (2 to 5 by default) and subjects are dealt, and deals per draw, the
+        Flexible models: parts into which conditions (2 to 5 by default) and subjects are dealt, and deals
+        per draw, the
         noise of which is taken out of the variance.
     noise_variances : array (n,), optional
         Whitened comparisons: variance of the noise of each condition.
@@ -254,10 +264,13 @@ def rsa(
     RSA
         Numbers per model, ``table()``, ``pairs()`` and ``summary()``.
 
-    Errors: `ValueError` for other conditions; one subject with draws of subjects; flexible models without folds.
-    Undefined: a model or subject that is constant has NaN and a ``status``; with one subject there is no ceiling.
+    Errors: `ValueError` for other conditions; one subject with draws of subjects; flexible models without
+    folds.
+    Undefined: a model or subject that is constant has NaN and a ``status``; with one subject there is no
+    ceiling.
     Cost per draw: O(K m + M S m) for M models and S subjects (K in all) of m pairs; τ O(M S m log m).
-    Source: Schütt et al. 2023; Nili et al. 2014. Differs from rsatoolbox: estimates are those of the data, not means over
+    Source: Schütt et al. 2023; Nili et al. 2014. Differs from rsatoolbox: estimates are those of the data,
+    not means over
     draws, which repeated conditions bias downwards.
 
     Examples
@@ -400,7 +413,9 @@ def _models(models: Any) -> tuple[list[str], list[tuple[str, list[RDM]]]]:
         items = list(as_rdms(models, "models"))
         names = [f"model {k}" for k in range(len(items))]
     if not items:
-        raise ValueError("`models` is empty, but at least one model expected\nhint: pass a dictionary of RDMs")
+        raise ValueError(
+            "`models` is empty, but at least one model expected\nhint: pass a dictionary of RDMs"
+        )
     given: list[tuple[str, list[RDM]]] = []
     for name, item in zip(names, items, strict=True):
         if isinstance(item, RDMModel):
@@ -463,9 +478,12 @@ def weighted_rsa(
 ) -> WeightedRSA:
     """Feature-reweighted RSA: weigh the features of a model so that their RDM predicts those of subjects.
 
-    Formula: ``min ‖y − Σ w_k d_k‖² + α ḡ ‖w‖²`` over pairs of training conditions, with ``d_k(i, j) = (x_ik − x_jk)²`` of
-    features scaled to unit variance, y the mean of the subjects' RDMs, all centred, ḡ the mean of ‖d_k‖²; w ≥ 0 by
-    default. Predictions are compared over pairs of held-out conditions: a pair shares its conditions with others, so
+    Formula: ``min ‖y − Σ w_k d_k‖² + α ḡ ‖w‖²`` over pairs of training conditions, with
+    ``d_k(i, j) = (x_ik − x_jk)²`` of
+    features scaled to unit variance, y the mean of the subjects' RDMs, all centred, ḡ the mean of ‖d_k‖²; w
+    ≥ 0 by
+    default. Predictions are compared over pairs of held-out conditions: a pair shares its conditions with
+    others, so
     conditions are held out, not pairs.
 
     Parameters
