@@ -75,16 +75,16 @@ def test_ceilings():
 
 @pytest.mark.parametrize("theirs", ["corr", "rho-a"])
 def test_the_dual_bootstrap(theirs):
-    """Other random draws: standard errors agree as two estimates from 1,500 draws do."""
+    """Other random draws: standard errors agree as two estimates from 500 and 1,500 draws do."""
     from rsatoolbox.inference import eval_dual_bootstrap, eval_fixed
     from rsatoolbox.model import ModelFixed
 
     models, data = study(n=20)
     named = [ModelFixed(f"m{k}", model) for k, model in enumerate(models)]
     np.random.seed(0)  # noqa: NPY002 (the peer draws from it)
-    peer = eval_dual_bootstrap(named, rdms_of(data), method=theirs, N=1500)
+    peer = eval_dual_bootstrap(named, rdms_of(data), method=theirs, N=500)
     ours = sx.rsa(models, data, theirs, n_bootstraps=1500)
-    np.testing.assert_allclose(ours.standard_errors, peer.get_sem(), rtol=0.12)
+    np.testing.assert_allclose(ours.standard_errors, peer.get_sem(), rtol=0.2)
     assert ours.dof == peer.dof
     # Theirs are means over draws, which repeated conditions move; those of the data are eval_fixed's.
     fixed = eval_fixed(named, rdms_of(data), method=theirs)
@@ -102,9 +102,9 @@ def test_one_factor_and_t_tests():
     named = [ModelFixed(f"m{k}", model) for k, model in enumerate(models)]
     np.random.seed(0)  # noqa: NPY002 (the peer draws from it)
     for peer, kind in ((eval_bootstrap_rdm, "subjects"), (eval_bootstrap_pattern, "conditions")):
-        theirs = peer(named, rdms_of(data), method="corr", N=1500)
+        theirs = peer(named, rdms_of(data), method="corr", N=500)
         ours = sx.rsa(models, data, bootstrap=kind, n_bootstraps=1500)
-        np.testing.assert_allclose(ours.standard_errors, theirs.get_sem(), rtol=0.1)
+        np.testing.assert_allclose(ours.standard_errors, theirs.get_sem(), rtol=0.15)
     theirs = eval_fixed(named, rdms_of(data), method="corr")
     ours = sx.rsa(models, data, bootstrap="none")
     np.testing.assert_allclose(ours.standard_errors, theirs.get_sem(), rtol=1e-10)
@@ -123,22 +123,18 @@ def test_weights_of_a_weighted_model():
 
 
 def test_simple_transforms():
-    from rsatoolbox.rdm import transform
+    from rsatoolbox.rdm.transform import minmax_transform, rank_transform, sqrt_transform
 
     _, data = study()
-    for theirs, ours in (
-        ("rank_transform", "rank"),
-        ("sqrt_transform", "sqrt"),
-        ("minmax_transform", "minmax"),
-    ):
-        expected = getattr(transform, theirs)(rdms_of(data[:1])).get_vectors()[0]
+    for theirs, ours in ((rank_transform, "rank"), (sqrt_transform, "sqrt"), (minmax_transform, "minmax")):
+        expected = theirs(rdms_of(data[:1])).get_vectors()[0]
         np.testing.assert_allclose(sx.transform_rdm(data[0], ours).values, expected, atol=1e-12)
 
 
 def test_the_peers_geodesic_transform_reads_the_closest_pair_as_the_farthest():
-    from rsatoolbox.rdm import transform
+    from rsatoolbox.rdm.transform import geodesic_transform
 
-    peer = transform.geodesic_transform(rdms_of(np.arange(1.0, 7.0))).get_vectors()[0]
+    peer = geodesic_transform(rdms_of(np.arange(1.0, 7.0))).get_vectors()[0]
     np.testing.assert_allclose(peer, [0.8, 0.2, 0.4, 0.6, 0.8, 0.6], atol=1e-12)
     assert sx.transform_rdm(np.arange(1.0, 7.0), "geodesic", edges=0.8).values.argmin() == 0
 

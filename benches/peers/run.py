@@ -623,6 +623,69 @@ def cka_of_all_pairs(np, sx):
     return about, linear * 4000 + square * 4000**2, peers / 20 * 4000**2 / 2, abs(peer[1] - found[0, 1])
 
 
+def rsa_world(np, n, n_subjects, n_models):
+    rng, upper = np.random.default_rng(0), np.triu_indices(n, 1)
+
+    def rdm(x):
+        square = (x**2).sum(axis=1)
+        return (square[:, None] + square - 2 * x @ x.T)[upper]
+
+    shared = rng.normal(size=(n, 10))
+    models = [rdm(np.c_[shared[:, : 1 + k % 10], rng.normal(size=(n, 3))]) for k in range(n_models)]
+    return np.array(models), np.array(
+        [rdm(np.c_[shared, rng.normal(size=(n, 10))]) for _ in range(n_subjects)]
+    )
+
+
+def rsa(np, sx, size=(92, 20, 20), method="corr", few=10, draws=1000):
+    """The dual bootstrap; the peer timed on a few of the 1,000 draws. Estimates are compared on the data."""
+    from rsatoolbox.inference import eval_dual_bootstrap, eval_fixed
+    from rsatoolbox.model import ModelFixed
+    from rsatoolbox.rdm import RDMs
+
+    models, data = rsa_world(np, *size)
+    named = [ModelFixed(str(k), model) for k, model in enumerate(models)]
+    ours, found = timed(lambda: sx.rsa(models, data, method, n_bootstraps=draws), 1)
+    peers, _ = timed(lambda: eval_dual_bootstrap(named, RDMs(data), method=method, N=few), 1)
+    fixed = eval_fixed(named, RDMs(data), method=method).get_means()
+    n, n_subjects, n_models = size
+    about = {"workload": f"rsa/{n} conditions/{n_subjects} subjects/{n_models} models/{method}/1000 draws"}
+    about |= {"peer": f"rsatoolbox eval_dual_bootstrap, {few} draws scaled up"}
+    return about, ours * 1000 / draws, peers * 1000 / few, np.abs(found.estimates - fixed).max()
+
+
+def rsa_ranks(np, sx):
+    """As `rsa`, with ranks of 124,750 pairs in every draw; ours on 100 of the draws."""
+    return rsa(np, sx, size=(500, 8, 20), method="rho-a", few=2, draws=100)
+
+
+def identify(np, sx):
+    """100 cuts; the peer's transforms one RDM at a time, as its quantiles run over all of an object."""
+    from rsatoolbox.rdm import RDMs
+    from rsatoolbox.rdm.transform import geotopological_transform, rank_transform
+
+    rng = np.random.default_rng(0)
+    rdms = rng.uniform(size=(10, 4186)) + 0.5 * rng.normal(size=(15, 10, 4186))
+    grid = [(low, up) for low in np.linspace(0, 0.45, 10) for up in np.linspace(0.55, 1, 10)]
+    ours, found = timed(lambda: sx.identify_regions(rdms, grid=grid), 3)
+
+    def cell(low, up):
+        ranked = [rank_transform(RDMs(rdm[None])) for rdm in rdms.reshape(150, -1)]
+        cut = [geotopological_transform(rdm, low, up).get_vectors()[0] for rdm in ranked]
+        g, right = np.array(cut).reshape(15, 10, -1), 0
+        for s in range(15):
+            others = (g.sum(axis=0) - g[s]) / 14
+            squares = (g[s] ** 2).sum(axis=1)[:, None] - 2 * g[s] @ others.T + (others**2).sum(axis=1)
+            right += (squares.argmin(axis=1) == np.arange(10)).sum()
+        return right / 150
+
+    few = grid[:3]
+    peers, accuracy = timed(lambda: [cell(*cut) for cut in few], 1)
+    about = {"workload": "identify/15 subjects/10 regions/92 conditions/100 cuts"}
+    about |= {"peer": "rsatoolbox transforms in a loop, 3 cuts scaled up"}
+    return about, ours, peers / 3 * 100, np.abs(np.array(accuracy) - found.accuracies["accuracy"][:3]).max()
+
+
 BENCHES = (
     depth_dmd,
     per_sample,
@@ -647,6 +710,9 @@ BENCHES = (
     shapes,
     measures_at_once,
     cka_of_all_pairs,
+    rsa,
+    rsa_ranks,
+    identify,
 )
 
 
