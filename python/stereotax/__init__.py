@@ -16,8 +16,8 @@ shallow to deep. Time is in seconds.
   training layers predict best.
 - `encoding_test`: p-values of encoding scores by refits to permuted responses, and over all targets.
 - `variance_partition`, `product_measure`: what sets of features explain alone and together.
-- `noise_ceiling`, `trial_ceiling`, `half_corrected`, `feve`, `extrapolated_ceiling`: how well any model could do, and scores
-  corrected for noise.
+- `noise_ceiling`, `trial_ceiling`, `half_corrected`, `feve`, `extrapolated_ceiling`: how well any model
+  could do, and scores corrected for noise.
 - `two_vs_two`, `rank_accuracy`, `top_k_retrieval`: whether predictions find their own stimulus;
   `training_means`: what to take from both sides first.
 - `RDM`: dissimilarities of all pairs of conditions, as RDM measures return and comparisons take them; `rdm`,
@@ -93,10 +93,10 @@ from ._components import LinearRegression, PCARegressionCV
 from ._core import StereotaxError, __version__
 from ._cp import NonNegativeCP, ShiftInvariantCP, cp_sweep, match_components
 from ._depth import DepthDMD
-from ._dynamical import DelayDMD, dsa, input_dsa, pairwise_dsa
-from ._embedding import embed
 from ._diffusion import IAN, DiffusionMap
 from ._dimension import cv_pca, intrinsic_dimension, noise_matched, participation_ratio
+from ._dynamical import DelayDMD, dsa, input_dsa, pairwise_dsa
+from ._embedding import embed
 from ._entropy import spectral_entropy
 from ._explained import extrapolated_ceiling, feve
 from ._in_context import InContextEncoder

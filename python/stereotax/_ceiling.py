@@ -168,8 +168,8 @@ def noise_ceiling(
             row, column = np.argwhere(~np.isfinite(repeat))[0]
             raise ValueError(
                 f"`repeats[{i}]` is not finite at row {row}, column {column} (counted from 0)\n"
-                "hint: where stimuli have unequal numbers of repeats, use `trial_ceiling`, or pass two repeats "
-                "that are means of random halves of each stimulus's own"
+                "hint: where stimuli have unequal numbers of repeats, use `trial_ceiling`, or pass two "
+                "repeats that are means of random halves of each stimulus's own"
             )
     found = _core.noise_ceiling(
         arrays,
@@ -194,8 +194,8 @@ def noise_ceiling(
 class TrialCeiling(Result):
     """Noise ceilings from stimuli that were shown unequally often."""
 
-    #: One row per unit: unit, ceiling (r² of the stimulus means), lower, upper, ceiling_r (its root; NaN below 0),
-    #: ncsnr (σ_s/σ_n).
+    #: One row per unit: unit, ceiling (r² of the stimulus means), lower, upper, ceiling_r (its root; NaN
+    #: below 0), ncsnr (σ_s/σ_n).
     units: Table
     #: mean over stimuli of 1/(number of trials).
     mean_inverse: float
@@ -214,7 +214,7 @@ def trial_ceiling(
     level: float = 0.95,
     seed: int = 0,
 ) -> TrialCeiling:
-    """How well any model could predict stimulus means, from trials of stimuli that were shown unequally often.
+    """How well any model could predict stimulus means, from trials of stimuli shown unequally often.
 
     Formula: with n_t trials of stimulus t, ȳ_t their mean, ``σ_n² = Σ (y − ȳ_t)²/Σ (n_t − 1)`` and
     ``ceiling = 1 − σ_n² mean(1/n_t)/var(ȳ)``: NSD's noise ceiling, whose ``(A/3 + B/2 + C)/(A + B + C)`` is
@@ -237,12 +237,13 @@ def trial_ceiling(
     Returns
     -------
     TrialCeiling
-        Nothing is clipped: where noise explains more than all variance of the means the ceiling is negative (NSD
-        says 0), and has no form as a correlation (NaN).
+        Nothing is clipped: where noise explains more than all variance of the means the ceiling is negative
+        (NSD says 0), and has no form as a correlation (NaN).
 
     Errors: `ValueError` for fewer than 3 stimuli or 2 that are repeated, a stimulus in two blocks, NaN.
     Undefined: NaN where means do not vary. Noise is taken to be alike for all stimuli.
-    Cost: O(trials · units), and O(blocks · units) per draw. Source: Allen et al. 2022; specs alignment-methods B6.3.
+    Cost: O(trials · units), and O(blocks · units) per draw. Source: Allen et al. 2022; specs
+    alignment-methods B6.3.
 
     Examples
     --------
@@ -253,7 +254,8 @@ def trial_ceiling(
     >>> found.units["ceiling"].round(6)
     array([0.907407])
     """
-    given = finite(as_matrix(as_columns(responses, "responses"), "responses", axes="trials × units"), "responses")
+    trials = as_matrix(as_columns(responses, "responses"), "responses", axes="trials × units")
+    given = finite(trials, "responses")
     found = _core.trial_ceiling(
         given,
         as_names(stimuli, "stimuli"),

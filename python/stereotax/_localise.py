@@ -135,7 +135,7 @@ class UnitLocaliser(Estimator):
     def ablate(
         self, layers: Any, units: dict[str, Array] | None = None, *, fill: str = "zero"
     ) -> dict[str, Array]:
-        """Activations of all layers (stimuli × units) without the selected units, or `units` as from `control`.
+        """Activations of all layers (stimuli × units) without the selected units, or `units` of `control`.
 
         `fill` is what stands in their place: "zero", or "mean" over the stimuli given.
         """
@@ -163,13 +163,14 @@ class UnitLocaliser(Estimator):
         """Whether performance rests on the selected units more than on as many others.
 
         `score` takes the layers (name to stimuli × units) and returns a performance, larger for better: the
-        held-out score of a task or of an encoding, say. It is asked for the intact layers, for those without the
-        selected units, and `n_random` times for those without as many random units that are not selected (dead
-        units left out). p = (1 + #{random ≤ ablated})/(1 + n_random), one-sided: no random ablation that costs
-        more. Run a network again inside `score` where later layers should feel the loss of earlier ones.
+        held-out score of a task or of an encoding, say. It is asked for the intact layers, for those without
+        the selected units, and `n_random` times for those without as many random units that are not selected
+        (dead units left out). p = (1 + #{random ≤ ablated})/(1 + n_random), one-sided: no random ablation
+        that costs more. Run a network again inside `score` where later layers should feel the loss of earlier
+        ones.
 
-        Errors: `ValueError` for an unknown `fill`, a score that is no finite number, fewer other units than are
-        selected. Cost: n_random + 2 calls of `score`. Source: specs alignment-methods B15.
+        Errors: `ValueError` for an unknown `fill`, a score that is no finite number, fewer other units than
+        are selected. Cost: n_random + 2 calls of `score`. Source: specs alignment-methods B15.
 
         Examples
         --------
@@ -180,7 +181,7 @@ class UnitLocaliser(Estimator):
         >>> sentences["layer"][:, :5] += 1
         >>> localiser = sx.UnitLocaliser(n_units=5, absolute=False).fit(sentences, nonwords)
         >>> found = localiser.ablation(lambda layers: layers["layer"].mean(), sentences, n_random=19)
-        >>> found.change < found.random_change.min(), found.p_value
+        >>> bool(found.change < found.random_change.min()), found.p_value
         (True, 0.05)
         """
         self._fitted("selected_")

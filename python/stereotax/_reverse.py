@@ -20,7 +20,8 @@ from ._table import Table
 class ReverseRegression(Result):
     """How well a brain predicts the units of a model."""
 
-    #: One row per unit of the model: target, r, r_squared, r2, status, of held-out samples (`prediction_score`).
+    #: One row per unit of the model: target, r, r_squared, r2, status, of held-out samples
+    #: (`prediction_score`).
     units: Table
     #: Median of r over the units that have one; NaN where none has.
     median: float
@@ -42,9 +43,9 @@ def reverse_regression(
     Formula: for every fold, ``features ≈ responses · W`` by ridge with a penalty per unit, chosen within the
     training rows; r of held-out samples, deviations taken within each fold; the median over units.
 
-    An encoding asks whether the model contains what the brain does: a model that contains much else pays nothing
-    for it. This asks what share of the model the brain contains. A model of half its units foreign to the brain can
-    have the best of encodings, and half of its units are not predicted here.
+    An encoding asks whether the model contains what the brain does: a model that contains much else pays
+    nothing for it. This asks what share of the model the brain contains. A model of half its units foreign to
+    the brain can have the best of encodings, and half of its units are not predicted here.
 
     Parameters
     ----------
@@ -62,11 +63,11 @@ def reverse_regression(
     Returns
     -------
     ReverseRegression
-        ``units`` (a table), ``median``, ``n_undefined``. Noise of the responses is noise of the predictor here, and
-        lowers r as few samples do: compare models on the same responses, or brains at equal noise.
+        ``units`` (a table), ``median``, ``n_undefined``. Noise of the responses is noise of the predictor
+        here, and lowers r as few samples do: compare models on the same responses, or brains at equal noise.
 
-    Errors: `ValueError` for NaN, rows that do not match, folds that overlap. Undefined: units that do not vary
-    (NaN). Cost: one ridge on the responses per fold, with the units as targets.
+    Errors: `ValueError` for NaN, rows that do not match, folds that overlap. Undefined: units that do not
+    vary (NaN). Cost: one ridge on the responses per fold, with the units as targets.
     Source: Brain-Score's reverse regressions; specs alignment-methods B6.2.
 
     Examples

@@ -58,8 +58,8 @@ def transfer_matrix(
     alphas : sequence of float
         Ridge penalties as in `RidgeCV`, per voxel.
     delays : sequence of int
-        Features are repeated at these delays in samples (1, 2, 3, 4 TR for BOLD), within runs, zero (the mean of
-        the run) before its start. None by default. Each delay has weights of its own.
+        Features are repeated at these delays in samples (1, 2, 3, 4 TR for BOLD), within runs, zero (the mean
+        of the run) before its start. None by default. Each delay has weights of its own.
     n_folds, n_inner : int
         Contiguous test folds of a modality without runs, and contiguous inner folds for penalties.
     dimensions : sequence of int

@@ -132,7 +132,11 @@ def test_performance_that_rests_on_the_selected_units_falls_further_than_without
     np.testing.assert_array_equal(result.random_change, 0)
     assert len({tuple((layers["a"] == 0).all(axis=0)) for layers in seen[2:]}) == 39
     # One that rests on all units alike loses as much without any of them.
-    alike = found.ablation(lambda layers: -sum((v == 0).sum() for v in layers.values()), POSITIVE, n_random=19)
+
+    def alike_to_all(layers):
+        return -sum(int((values == 0).sum()) for values in layers.values())
+
+    alike = found.ablation(alike_to_all, POSITIVE, n_random=19)
     assert alike.p_value == 1
     again = found.ablation(lambda layers: float(layers["a"][:, 50:].sum()), POSITIVE, n_random=5, seed=3)
     once = found.ablation(lambda layers: float(layers["a"][:, 50:].sum()), POSITIVE, n_random=5, seed=3)

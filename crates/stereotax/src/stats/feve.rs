@@ -92,6 +92,10 @@ mod tests {
         assert!(flat.values[0].abs() < 1e-14);
         assert!(feve(means.as_ref(), &repeats, 0.5).unwrap().values[0].is_nan());
         assert!(feve(means.as_ref(), &repeats[..1], 0.1).is_err());
+        // Nothing varies: there is no share to speak of, whatever the least.
+        let still = Mat::full(3, 1, 4.0);
+        let none = feve(still.as_ref(), &[still.as_ref(), still.as_ref()], -1.0).unwrap();
+        assert!(none.fev[0].is_nan() && none.values[0].is_nan());
     }
 
     #[test]
