@@ -175,7 +175,7 @@ def to_numpy(values: Any, name: str) -> Array:
 _NAMES_ONLY = frozenset(
     {
         "groups", "families", "strata", "ids", "runs", "stimulus_ids", "roi_names", "blocks",
-        "regions", "areas", "objects", "clips",
+        "regions", "areas", "objects", "clips", "labels",
     }  # fmt: skip
 )
 

@@ -127,7 +127,7 @@ def test_scales_of_ian_are_the_optimum_of_scipy():
 def test_entropy_has_the_reference_values_and_refuses():
     for sigma, time, value in [(3, 1, 2.5796489888), (3, 2, 2.5654684679), (10, 1, 1.6100745081)]:
         assert sx.spectral_entropy(SIX, sigma=sigma, time=time).entropy == pytest.approx(value, abs=1e-9)
-    labelled = sx.spectral_entropy(SIX, ["a", "a", "b", "b", "b", "c"])
+    labelled = sx.spectral_entropy(SIX, np.array(["a", "a", "b", "b", "b", "c"]))
     assert np.isnan(labelled.of_class["c"]) and np.isfinite(labelled.information)
     with pytest.raises(ValueError, match="above 0"):
         sx.spectral_entropy(SIX, sigma=-1.0)
