@@ -370,7 +370,7 @@ def dynamical(np, sx):
     used = sorted({k for pair in pairs for k in pair})
     fits = {k: sx.DelayDMD(10, rank=100).fit(systems[k]) for k in used}
     begin = time.process_time()
-    ours = [sx.dsa(fits[i], fits[j]) for i, j in pairs]
+    ours = [sx.dsa(fits[i], fits[j], tol=1e-4, max_iter=300) for i, j in pairs]
     seconds = time.process_time() - begin
     begin = time.process_time()
     theirs = [cayley_adam(np, fits[i].operator_, fits[j].operator_) for i, j in pairs]

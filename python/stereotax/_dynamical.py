@@ -344,10 +344,10 @@ def dsa(
     >>> t = np.arange(60)[:, None]
     >>> x = 0.98**t * np.cos(0.3 * t + rng.uniform(0, 6, size=(20, 1, 2)))
     >>> turn, _ = np.linalg.qr(rng.normal(size=(2, 2)))
-    >>> bool(sx.dsa(x, x @ turn, rank=2).distance < 1e-6)
+    >>> bool(sx.dsa(x, x @ turn, n_delays=2, rank=4).distance < 1e-6)
     True
     >>> y = 0.98**t * np.cos(0.8 * t + rng.uniform(0, 6, size=(20, 1, 2)))
-    >>> round(sx.dsa(x, y, rank=2, n_permutations=99).exchange.p_value, 2)
+    >>> round(sx.dsa(x, y, n_delays=2, rank=4, n_permutations=99).exchange.p_value, 2)
     0.01
     """
     how = _how(distance, unequal, n_starts, max_iter, tol, seed)
