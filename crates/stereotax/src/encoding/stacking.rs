@@ -504,7 +504,8 @@ mod tests {
     #[test]
     fn mixing_must_gain_on_folds_that_did_not_choose_it() {
         // Five candidates with the same error: what a mixture gains is luck, which the folds that chose it see always
-        // and the others as often as not. Gains of three folds exceed one standard error in one case of five.
+        // and the others as often as not. 89 of 100 keep one candidate; 74 would if the folds that chose judged, 63 if
+        // gains above minus one standard error were enough.
         let mut single = 0;
         for seed in 0..100 {
             let (truth, e) = (noise(90, 3, 1000 + seed), noise(90, 3, 1200 + seed));
@@ -519,7 +520,7 @@ mod tests {
             single +=
                 usize::from((0..3).all(|j| w[(0, j)] == w[(0, 0)] && w.col(j).iter().any(|a| *a == 1.0)));
         }
-        assert!((60..95).contains(&single), "{single}");
+        assert!((82..97).contains(&single), "{single}");
     }
 
     #[test]
