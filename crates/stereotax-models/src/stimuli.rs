@@ -87,10 +87,8 @@ fn check(clip: &Clip) -> Result<()> {
         let found = format!("{} frames of {} × {}", clip.n_frames, clip.height, clip.width);
         return wrong("size", "one pixel at least, and 4·10⁹ at most", found, "draw clips one at a time");
     }
-    if !(clip.contrast > 0.0 && clip.contrast <= 1.0)
-        || !clip.speed_px.is_finite()
-        || !clip.direction_deg.is_finite()
-    {
+    let sound = clip.contrast > 0.0 && clip.contrast <= 1.0;
+    if !(sound && clip.speed_px.is_finite() && clip.direction_deg.is_finite()) {
         let found =
             format!("contrast {}, speed {}, direction {}", clip.contrast, clip.speed_px, clip.direction_deg);
         return wrong(

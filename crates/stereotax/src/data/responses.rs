@@ -39,7 +39,7 @@ impl ResponseTensor {
         bin_s: f64,
     ) -> Result<Self> {
         let cells = units.len() * stimuli.len() * directions_deg.len();
-        if cells == 0 || values.is_empty() || values.len() % cells != 0 {
+        if cells == 0 || values.is_empty() || !values.len().is_multiple_of(cells) {
             return Err(Error::Shape {
                 what: "responses".into(),
                 expected: format!(

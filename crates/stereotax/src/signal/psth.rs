@@ -122,7 +122,7 @@ pub fn sheather_jones(sample: &[f64]) -> Option<f64> {
         if bound >= 0.1 {
             return None;
         }
-        bound = (2.0 * bound).min(0.1).max(1e-6);
+        bound = (2.0 * bound).clamp(1e-6, 0.1);
     };
     for _ in 0..200 {
         let middle = 0.5 * (low + high);

@@ -333,12 +333,11 @@ fn least_squares_ridge(x: MatRef<f64>, y: MatRef<f64>, penalised: usize, ridge: 
     // Columns may be scaled very differently (inputs): what Cholesky cannot do safely, the pseudo-inverse does.
     let diagonal = (0..g.nrows()).map(|k| g[(k, k)]);
     let (low, high) = diagonal.fold((f64::INFINITY, 0.0f64), |(l, h), d| (l.min(d), h.max(d)));
-    if low > 1e-10 * high {
-        if let Some(found) = cholesky_solve(g.as_ref(), right.as_ref()) {
-            if crate::linalg::all_finite(found.as_ref()) {
-                return Ok(found);
-            }
-        }
+    if low > 1e-10 * high
+        && let Some(found) = cholesky_solve(g.as_ref(), right.as_ref())
+        && crate::linalg::all_finite(found.as_ref())
+    {
+        return Ok(found);
     }
     Ok(product(pseudo_inverse(g.as_ref(), 1e-13)?.as_ref(), right.as_ref()))
 }

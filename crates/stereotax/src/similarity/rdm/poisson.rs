@@ -168,7 +168,7 @@ pub fn poisson_rdm_cross_validated<T: Real>(
         let logs = |row: usize, columns: Range<usize>, out: &mut [f64]| {
             out.copy_from_slice(&logs[row * p..][columns]);
         };
-        let found = divergences(used.len(), p, &rates, &logs, monitor)?;
+        let found = divergences(used.len(), p, rates, logs, monitor)?;
         let mut found = found.into_iter();
         for (at, &i) in used.iter().enumerate() {
             for &j in &used[at + 1..] {
