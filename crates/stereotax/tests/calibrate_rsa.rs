@@ -3,6 +3,8 @@
 //! By default a few hundred seeds, which shows gross errors; STEREOTAX_CALIBRATE=1 runs more and prints the table of
 //! docs/similarity.md. Worlds are drawn anew in every seed: stimuli, subjects and what they share.
 
+#![allow(clippy::print_stderr, reason = "a calibration prints its table")]
+
 use stereotax::data::{Monitor, Rdm};
 use stereotax::similarity::mantel::{MantelParams, mantel};
 use stereotax::similarity::rdm_compare::Comparison;
