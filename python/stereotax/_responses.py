@@ -586,8 +586,8 @@ def tuning(responses: ResponseTensor) -> Table:
     >>> table = sx.tuning(responses)
     >>> table["direction"].tolist()
     [90.0, nan]
-    >>> round(float(table["direction_selectivity"][0]), 6), round(float(table["orientation_selectivity"][0]), 6)
-    (0.5, 0.6)
+    >>> [round(float(table[f"{what}_selectivity"][0]), 6) for what in ("direction", "orientation")]
+    [0.5, 0.6]
     """
     if not isinstance(responses, ResponseTensor):
         raise ValueError(

@@ -1,4 +1,4 @@
-"""Factorisations of response tensors, the neuron matrix and what goes in, against planted truth and by hand."""
+"""Factorisations of response tensors, the neuron matrix and what goes in, against planted truth."""
 
 import numpy as np
 import pytest

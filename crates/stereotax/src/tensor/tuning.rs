@@ -99,7 +99,9 @@ fn of_unit(responses: &ResponseTensor, unit: usize, rates: &[f64]) -> Tuning {
         let total: f64 = means.iter().sum();
         let (x, y) = vector(360.0 / period);
         if x.hypot(y) > 1e-12 * total {
-            found.vector_deg = (y.atan2(x).to_degrees() * period / 360.0).rem_euclid(period);
+            let angle = (y.atan2(x).to_degrees() * period / 360.0).rem_euclid(period);
+            // The remainder of a negative angle that is rounding alone is a whole period.
+            found.vector_deg = if angle < period { angle } else { 0.0 };
         }
         let at = |steps: usize| means[(best + steps) % n_directions];
         let index = |high: f64, low: f64| (high - low) / (high + low);
