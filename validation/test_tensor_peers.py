@@ -1,6 +1,7 @@
 """Non-negative CP beside tensorly and tensortools: the same objective, the same components.
 
-Their error is the root of ours. Where there is one minimum to find, all three find it; on noise ours is no worse.
+Their error is the root of ours. Where there is one minimum to find, all three find it; on noise ours is no
+worse.
 """
 
 import numpy as np
