@@ -67,11 +67,11 @@ mod tests {
         let mut stream = Stream::new(2, "patterns", 0);
         let mut x = Mat::from_fn(6, 40, |_, _| 1e3 + stream.normal());
         for c in 0..40 {
-            x[(1, c)] = x[(0, c)] + if c == 7 { 2f64.powi(-20) } else { 0.0 };
+            x[(1, c)] = x[(0, c)] + if c == 7 { 2f64.powi(-26) } else { 0.0 };
             x[(3, c)] = x[(2, c)];
         }
         let found = euclidean_rdm(x.as_ref(), Scale::default(), &Monitor::silent()).unwrap();
-        assert_eq!((found.get(0, 1), found.get(2, 3)), (2f64.powi(-20), 0.0));
+        assert_eq!((found.get(0, 1), found.get(2, 3)), (2f64.powi(-26), 0.0));
         let slow: f64 = (0..40).map(|c| (x[(4, c)] - x[(5, c)]).powi(2)).sum();
         assert!((found.get(4, 5) - slow.sqrt()).abs() < 1e-12 * slow.sqrt());
     }

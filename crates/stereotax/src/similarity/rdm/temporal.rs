@@ -194,6 +194,8 @@ mod tests {
         let views: Vec<MatRef<'_, f64>> = cube.iter().map(|x| x.as_ref()).collect();
         let windows = time_windows(6, 3, 2).unwrap();
         assert_eq!(windows, [0..3, 2..5]);
+        let first = (cube[0][(1, 2)] + cube[1][(1, 2)]) / 2.0;
+        assert!((window_means(&views, 0..2).unwrap()[(1, 2)] - first).abs() < 1e-15);
         let movie = rdm_movie(&views, &windows, &Measure::Correlation, &Monitor::silent()).unwrap();
         let mean = Mat::from_fn(5, 8, |i, j| (cube[2][(i, j)] + cube[3][(i, j)] + cube[4][(i, j)]) / 3.0);
         let slow = Measure::Correlation.rdm(mean.as_ref(), &Monitor::silent()).unwrap();
