@@ -330,6 +330,9 @@ mod tests {
         // One cut is a step, both ends are the ranks.
         let step = RdmTransform::GeoTopological { lower: 0.5, upper: 0.5 };
         close(&transform(&six, step).unwrap().rdm, &[0.0, 0.0, 0.0, 1.0, 1.0, 1.0]);
+        // What stands at the cut is below it.
+        let step = RdmTransform::GeoTopological { lower: 0.4, upper: 0.4 };
+        close(&transform(&six, step).unwrap().rdm, &[0.0, 0.0, 0.0, 1.0, 1.0, 1.0]);
         let whole = RdmTransform::GeoTopological { lower: 0.0, upper: 1.0 };
         close(&transform(&six, whole).unwrap().rdm, &[0.0, 0.2, 0.4, 0.6, 0.8, 1.0]);
     }

@@ -314,6 +314,11 @@ mod tests {
             }
             assert!(mean(&found.per_subject) > mean(&found.plain_per_subject) + 0.1);
             assert!(mean(&found.per_subject) > 0.95);
+            // Without noise the prediction is exact.
+            let (x, subjects) = study(40, 6, &truth, 0.0, 2);
+            let params = ReweightedParams { alphas: vec![1e-10], ..params };
+            let found = reweighted_rsa(x.as_ref(), &subjects, &params, &Monitor::silent()).unwrap();
+            assert!(mean(&found.per_subject) > 1.0 - 1e-9);
         }
     }
 

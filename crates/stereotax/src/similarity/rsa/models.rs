@@ -167,8 +167,10 @@ mod tests {
         // Karush–Kuhn–Tucker: gradient 0 where θ > 0, and no gain where θ = 0.
         for seed in 0..30 {
             let mut stream = Stream::new(seed, "nnls", 0);
-            let x = Mat::from_fn(20, 6, |_, _| stream.normal());
-            let y = Mat::from_fn(20, 1, |_, _| stream.normal());
+            // Columns with much in common: some enter and have to leave again.
+            let common: Vec<f64> = (0..20).map(|_| stream.normal()).collect();
+            let x = Mat::from_fn(20, 6, |i, _| 2.0 * common[i] + stream.normal());
+            let y = Mat::from_fn(20, 1, |i, _| common[i] + stream.normal());
             let g = gram(x.as_ref());
             let q: Vec<f64> = (0..6).map(|k| cross(x.as_ref(), y.as_ref())[(k, 0)]).collect();
             let theta = non_negative_least_squares(&g, &q, None);
