@@ -310,10 +310,9 @@ def tensor_of(X: Any, mask: Any, cyclic: bool) -> tuple[_core.CpTensor, tuple[in
             warnings.append("one direction only: nothing can rotate, and the fit is the plain factorisation")
     else:
         values, observed = to_numpy(X, "X"), None
-        silent = (
-            np.flatnonzero(~np.nan_to_num(values).reshape(len(values), -1).any(axis=1)) if values.size else []
-        )
-        if len(silent):
+        rows = np.nan_to_num(values).reshape(len(values), -1) if values.size else np.ones((0, 1))
+        silent = np.flatnonzero(~rows.any(axis=1))
+        if silent.size:
             warnings.append(f"units without any response: {_some([str(n) for n in silent])} (counted from 0)")
     if cyclic and values.ndim != 4:
         raise ValueError(

@@ -254,7 +254,7 @@ class ResponseTensor:
                     )
                 rows = np.array([places[name] for name in as_names(units, "units")], dtype=int)
         made = ResponseTensor(
-            self.values[np.ix_(rows, which)],
+            self.values[np.ix_(rows, np.asarray(which))],
             stimuli=[self.stimuli[s] for s in which],
             directions=self.directions,
             bin_s=self.bin_s,
@@ -262,7 +262,7 @@ class ResponseTensor:
         )
         for name in ("relative_rates", "bandwidths_s"):
             extra = getattr(self, name)
-            setattr(made, name, None if extra is None else extra[np.ix_(rows, which)])
+            setattr(made, name, None if extra is None else extra[np.ix_(rows, np.asarray(which))])
         return made
 
     def drop_silent(self) -> ResponseTensor:

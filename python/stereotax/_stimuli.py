@@ -196,7 +196,7 @@ class StimulusSet(Result):
     def frames(self, clip: int) -> Array:
         """The frames (uint8, frames × height × width) of the clip in row `clip` of the table."""
         row = self.table[whole(clip, "clip", len(self.table) - 1)]
-        common = {
+        common: dict[str, Any] = {
             "size": self.size,
             "n_frames": self.n_frames,
             "direction": float(row["direction"]),
@@ -314,11 +314,11 @@ def stimulus_set(
         (f"grating_{as_number(period, 'periods_px'):g}", "grating", float(period), 1, None)
         for period in periods_px
     ]
-    for polarity in ("negative", "positive"):
+    for sign in ("negative", "positive"):
         for diameter in diameters_px:
             for group in (1, 3):
-                name = f"{polarity[:3]}{group}dot_{as_number(diameter, 'diameters_px'):g}"
-                classes.append((name, "dots", float(diameter), group, polarity))
+                name = f"{sign[:3]}{group}dot_{as_number(diameter, 'diameters_px'):g}"
+                classes.append((name, "dots", float(diameter), group, sign))
     rows: list[dict[str, Any]] = []
     for name, kind, scale, group, polarity in classes:
         for direction in directions:
