@@ -19,7 +19,15 @@ from ._ridge import _choice
 
 @dataclasses.dataclass(frozen=True, repr=False, eq=False)
 class Searchlight(Result):
-    """What was found around every centre."""
+    """What was found around every centre; made by `searchlight`.
+
+    >>> import numpy as np
+    >>> import stereotax as sx
+    >>> X = np.random.default_rng(0).normal(size=(6, 27))  # 6 conditions, a cube of 27 voxels
+    >>> light = sx.searchlight(X, sx.rdm(X), radius=1, mask=np.ones((3, 3, 3), bool))
+    >>> light.map().shape
+    (27,)
+    """
 
     #: Centres: columns of the data.
     centres: Array

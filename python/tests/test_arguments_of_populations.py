@@ -67,6 +67,7 @@ FUNCTIONS = {
         "n_permutations": (9, 19),
         "block": (5, 3),
         "seed": (0, 5),
+        "delays": ((), [1, 2]),
     },
     "assign_layers": {
         "hierarchy": ({"a": 0, "b": 1}, {"a": 1, "b": 0}),

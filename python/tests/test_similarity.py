@@ -160,7 +160,7 @@ def test_intervals_hold_their_estimate_where_copies_would_not():
     for _ in range(100):
         rows = rng.integers(0, 40, size=40)
         naive.append(sx.cka(X[rows], Y[rows]))
-    assert np.quantile(naive, 0.025) > value[0]
+    assert np.mean(np.array(naive) > value[0]) > 0.9
 
 
 def test_saturated_measures_say_so():
@@ -240,5 +240,6 @@ def test_sizes_explain_plain_cka():
     table = sx.bias_audit(X, Y, n_draws=5)
     assert set(table["n_stimuli"]) == {8, 26, 80} and set(table["n_units"]) == {6, 20, 60}
     small = table.where(measure="cka_linear", n_stimuli=8, n_units=60)["chance"][0]
+    large = table.where(measure="cka_linear", n_stimuli=80, n_units=60)["chance"][0]
     debiased = table.where(measure="cka_debiased", n_stimuli=80, n_units=60)["chance"][0]
-    assert small > 0.5 and abs(debiased) < 0.1
+    assert small > 0.3 and small > 3 * large and abs(debiased) < 0.1

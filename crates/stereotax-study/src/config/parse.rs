@@ -51,8 +51,8 @@ const BRAIN: &[&str] = &[
     "by_order",
     "nuisance",
     "voxels",
-    "roi_summary",
     "resample_labels",
+    "roi_summary",
 ];
 const SUBJECT: &[&str] = &["id", "responses", "key", "ids", "axes", "repeats", "confounds"];
 const SURFACE: &[&str] = &["hemisphere", "vertices", "faces", "labels"];
