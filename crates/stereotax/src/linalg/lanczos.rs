@@ -3,8 +3,8 @@
 //! Block Lanczos with full reorthogonalisation and thick restart: the basis V grows by blocks of four vectors, each
 //! what A makes of the last one, without its parts in V. Eigenpairs of VᵀAV approach those of A from inside; where the
 //! basis is full it is cut down to the best of them. A block of four finds eigenvalues that are repeated up to four
-//! times in one go. Where A adds nothing more, random blocks follow, so that an eigenvalue repeated more often comes
-//! in; three that bring nothing end the search.
+//! times in one go. What has converged is doubted once: a random block and what A makes of it follow, so that an
+//! eigenvalue repeated more often comes in, and the search ends when the eigenvalues stay as they were.
 //!
 //! Source: Golub & Underwood 1977; Wu & Simon 2000 (thick restart). Cost: per block four products with A, and O(n m)
 //! for a basis of m = 2 count + 40 vectors.
@@ -17,8 +17,8 @@ use crate::stats::rng::Stream;
 
 /// Vectors in a block.
 const BLOCK: usize = 4;
-/// Random blocks that may bring nothing.
-const MAX_IDLE: usize = 3;
+/// Blocks that follow a random one before the eigenvalues are believed.
+const BLOCKS_OF_DOUBT: usize = 3;
 
 /// The `count` largest eigenvalues (descending) of a symmetric n × n matrix, with eigenvectors of which the entry of
 /// largest modulus is positive.
@@ -38,7 +38,7 @@ pub fn eigh_largest(
     let mut block = thin_qr(Mat::from_fn(n, BLOCK.min(n), |_, _| stream.normal()).as_ref()).0;
     let mut basis: Mat<f64> = Mat::zeros(n, 0);
     let mut projected: Mat<f64> = Mat::zeros(0, 0);
-    let mut idle = 0;
+    let (mut believed, mut since): (Option<Vec<f64>>, usize) = (None, 0);
     for _ in 0..3000 {
         let width = block.ncols();
         let size = basis.ncols();
@@ -64,12 +64,16 @@ pub fn eigh_largest(
         let last = ritz.vectors.get(size.., ..);
         let open = product(upper.as_ref(), last);
         let residual = |k: usize| open.col(k).norm_l2();
-        // The space that A makes of the blocks so far is spent, whatever the residuals say.
-        let spent = upper.norm_max() <= 1e-9 * largest;
-        idle = if spent { idle + 1 } else { 0 };
-        let settled =
-            || (!spent || idle > MAX_IDLE) && (0..count).all(|k| residual(k) <= tolerance * largest);
-        let converged = basis.ncols() >= count && (full || settled());
+        let settled = basis.ncols() >= count && (0..count).all(|k| residual(k) <= tolerance * largest);
+        let same = believed.as_ref().is_some_and(|before| {
+            before.iter().zip(&ritz.values).all(|(a, b)| (a - b).abs() <= 1e-8 * largest)
+        });
+        since += 1;
+        let converged = full || (settled && same && since > BLOCKS_OF_DOUBT);
+        let doubt = settled && !same;
+        if doubt {
+            (believed, since) = (Some(ritz.values[..count].to_vec()), 0);
+        }
         if converged {
             let mut vectors = product(basis.as_ref(), ritz.vectors.get(.., ..count));
             for j in 0..count {
@@ -89,7 +93,7 @@ pub fn eigh_largest(
         let scale = largest.max(f64::MIN_POSITIVE);
         let width = fresh.ncols().min(n - basis.ncols());
         for j in 0..width {
-            if !spent && upper[(j, j)].abs() > 1e-13 * scale {
+            if !doubt && upper[(j, j)].abs() > 1e-13 * scale {
                 continue;
             }
             for i in 0..n {
