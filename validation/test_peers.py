@@ -215,7 +215,7 @@ def test_intrinsic_dimension_of_scikit_dimension():
     points = np.random.default_rng(9).normal(size=(600, 4)) @ np.random.default_rng(10).normal(size=(4, 9))
     ours = sx.intrinsic_dimension(points, k=20)
     assert ours.two_nn == pytest.approx(skdim.id.TwoNN().fit(points).dimension_, rel=0.01)
-    peer = skdim.id.MLE().fit(points, n_neighbors=20, comb="hmean")
+    peer = skdim.id.MLE().fit(points, n_neighbors=20, comb="mle")
     assert ours.levina_bickel == pytest.approx(peer.dimension_, rel=0.06)
 
 
