@@ -38,12 +38,16 @@ python: $(VENV)/.ready
 	$(BIN)/maturin develop --quiet --release
 
 # Live peers, side by side with us.
-oracles: $(VENV)/.oracles
+oracles: $(VENV)/.oracles $(VENV)/.torch
 	$(BIN)/maturin develop --quiet --release
 	$(BIN)/python -m pytest -q validation
 
 $(VENV)/.oracles: $(VENV)/.ready python/requirements/oracles.txt
 	$(BIN)/python -m pip install --quiet -r python/requirements/oracles.txt
+	touch $@
+
+$(VENV)/.torch: $(VENV)/.ready python/requirements/torch.txt
+	$(BIN)/python -m pip install --quiet -r python/requirements/torch.txt
 	touch $@
 
 # Many seeds: p-values uniform under the null, intervals covering at their rate.

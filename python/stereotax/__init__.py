@@ -64,6 +64,7 @@ shallow to deep. Time is in seconds.
   how many;
   `neuron_matrix`: units as points by their components.
 - `sample_units`: some units of a model's feature maps.
+- `tap`: the blocks of a torch model, recorded into the file of activations that a study reads.
 - `Table`: what results come as.
 
 Where to begin: one network and one brain are ``nfas = sx.NFAS().fit(layers, responses)``, with
@@ -161,6 +162,7 @@ from ._stats import (
 from ._stimuli import gratings, moving_dots, stimulus_set
 from ._study import Study
 from ._table import Table
+from ._tap import tap
 from ._transfer import transfer_matrix
 from ._tubularity import tubularity
 from ._uncertainty import gaussian_uncertainty, predictive_uncertainty
@@ -209,6 +211,7 @@ __all__ = [
     "Searchlight",
     "SparseRandomProjection",
     "StereotaxError",
+    "tap",
     "StackedRidgeCV",
     "Study",
     "Table",
