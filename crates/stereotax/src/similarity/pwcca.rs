@@ -43,9 +43,9 @@ pub fn weighted_by(side: &Representation<'_>, pair: &FactorPair<'_>, first: bool
     let variates = product(left.as_ref(), turned.as_ref()); // (n, min(r_x, r_y))
     let projected = cross(side.centred().as_ref(), variates.as_ref()); // (p, min(r_x, r_y))
     let (mut sum, mut total) = (0.0, 0.0);
-    for (k, rho) in pair.correlations()?.iter().enumerate() {
+    for (k, rho) in found.s.iter().enumerate() {
         let alpha: f64 = projected.col_as_slice(k).iter().map(|v| v.abs()).sum();
-        sum += alpha * rho;
+        sum += alpha * rho.min(1.0);
         total += alpha;
     }
     Ok((sum / total).min(1.0))
