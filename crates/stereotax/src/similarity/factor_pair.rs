@@ -62,7 +62,7 @@ impl<'a> FactorPair<'a> {
     /// Canonical correlations, descending, in [0, 1]; as many as the lower rank.
     pub fn correlations(&self) -> Result<&[f64]> {
         let made = self.correlations.get_or_init(|| {
-            // Never those of `directions`, whose last bits differ: a value must not depend on what else was asked.
+            // Not those of `directions`, whose last bits differ: a value must not depend on what else was asked.
             let mut values = singular_values(self.between())?;
             values.iter_mut().for_each(|rho| *rho = rho.min(1.0));
             Ok(values)
