@@ -52,6 +52,8 @@ shallow to deep. Time is in seconds.
 - `participation_ratio`, `cv_pca`, `intrinsic_dimension`, `noise_matched`: how many dimensions a
   representation has, with noise and sample size taken care of.
 - `DiffusionMap`, `IAN`: representations as graphs of neighbours, and maps of them.
+- `persistent_homology`, `diagram_distance`, `betti_curve`, `persistence_entropy`: clusters and loops of a
+  representation at all scales, and how far apart two of these descriptions are.
 - `spectral_entropy`: how spread out a representation is, and what labels say of that.
 - `manifold_capacity`: how many classes a linear readout can tell apart, and why.
 - `tubularity`: how thin bundles of neural trajectories are, and how much their curves cross.
@@ -100,6 +102,7 @@ from ._dynamical import DelayDMD, dsa, input_dsa, pairwise_dsa
 from ._embedding import embed
 from ._entropy import spectral_entropy
 from ._explained import extrapolated_ceiling, feve
+from ._homology import betti_curve, diagram_distance, persistence_entropy, persistent_homology
 from ._in_context import InContextEncoder
 from ._kernel import KernelRidgeCV
 from ._latent import LatentFactors, ZeroInflatedGamma
@@ -227,6 +230,7 @@ __all__ = [
     "cross_temporal_rdms",
     "crossnobis",
     "compare_rdms",
+    "diagram_distance",
     "distances",
     "dsa",
     "embed",
@@ -263,6 +267,8 @@ __all__ = [
     "participation_ratio",
     "permanova",
     "permdisp",
+    "persistence_entropy",
+    "persistent_homology",
     "prediction_score",
     "predictive_uncertainty",
     "product_measure",
@@ -290,6 +296,7 @@ __all__ = [
     "tubularity",
     "two_vs_two",
     "bias_audit",
+    "betti_curve",
     "compare",
     "frechet_mean",
     "measures",

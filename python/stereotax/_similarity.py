@@ -426,6 +426,8 @@ class NeighbourOverlap(Result):
     overlap: float
     #: Mean of common over all neighbours, in [0, 1].
     jaccard: float
+    #: Agreement of the places of common neighbours, near ones first, in [0, 1].
+    ranks: float
     #: Overlap of unrelated representations: k / (n − 1).
     chance: float
 
@@ -434,7 +436,8 @@ def knn_overlap(X: Any, Y: Any, *, n_neighbours: int = 10) -> NeighbourOverlap:
     """Whether stimuli have the same nearest neighbours.
 
     Formula: ``mean_i |N_x(i) ∩ N_y(i)| / k`` with N(i) the k stimuli nearest to i by Euclidean distance; and
-    the same over ``|N_x(i) ∪ N_y(i)|`` (Jaccard).
+    the same over ``|N_x(i) ∪ N_y(i)|`` (Jaccard); and over common neighbours at places r and s of the two
+    lists ``Σ 2/((1 + |r − s|)(r + s)) / Σ_m 1/m``, m = 1 … their number (ranks; 0 without a common one).
 
     Parameters
     ----------
@@ -445,7 +448,7 @@ def knn_overlap(X: Any, Y: Any, *, n_neighbours: int = 10) -> NeighbourOverlap:
     Returns
     -------
     NeighbourOverlap
-        ``overlap``, ``jaccard``, ``chance``.
+        ``overlap``, ``jaccard``, ``ranks``, ``chance``.
 
     Errors: `ValueError` for rows that differ, NaN.
     Undefined: NaN where a side does not vary, or k is no less than n − 1.
@@ -456,8 +459,8 @@ def knn_overlap(X: Any, Y: Any, *, n_neighbours: int = 10) -> NeighbourOverlap:
     --------
     >>> import stereotax as sx
     >>> found = sx.knn_overlap([0.0, 1, 3, 7], [0.0, 5, 6, 1], n_neighbours=2)
-    >>> found.overlap, round(found.jaccard, 4), round(found.chance, 4)
-    (0.5, 0.3333, 0.6667)
+    >>> found.overlap, round(found.jaccard, 4), round(found.ranks, 4), round(found.chance, 4)
+    (0.5, 0.3333, 0.5417, 0.6667)
     """
     k = whole(n_neighbours, "n_neighbours", COUNT, least=1)
     return NeighbourOverlap(**_core.neighbour_overlap(*_pair(X, Y), k))

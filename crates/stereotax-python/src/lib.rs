@@ -15,6 +15,7 @@ mod convert;
 mod depth;
 mod dynamical;
 mod error;
+mod homology;
 mod in_context;
 mod kernel;
 mod latent;
@@ -75,6 +76,10 @@ mod _core {
     use crate::dynamical::{dsa_compare, dsa_inference, dsa_inputs, dsa_operator, dsa_pairs, dsa_select};
     #[pymodule_export]
     use crate::error::StereotaxError;
+    #[pymodule_export]
+    use crate::homology::{
+        betti_curve, diagram_distance, homology_of_distances, homology_of_points, persistence_entropy,
+    };
     #[pymodule_export]
     use crate::in_context::{context_curve, decode_in_context, encode_in_context, weight_prior};
     #[pymodule_export]

@@ -8,7 +8,7 @@ use stereotax::data::Labels;
 use stereotax::graph::Sparse;
 use stereotax::manifold::{
     self, Bandwidth, CvPcaParams, DiffusionMap, DiffusionParams, EntropyParams, FiniteParams, Ian, IanParams,
-    IntrinsicParams, ManifoldGeometry, MeanFieldParams, NeighbourKernel, Norm, Population, Ratio, Smoothing,
+    IntrinsicParams, ManifoldGeometry, MeanFieldParams, NeighbourKernel, Norm, Population, Ratio, Removal, Smoothing,
     Time, TubularityParams, TubularityScores, Width,
 };
 
@@ -473,7 +473,7 @@ pub fn manifold_capacity<'py>(
     finite: bool,
     margin: f64,
     n_draws: usize,
-    n_removed: usize,
+    n_removed: Option<usize>,
     centred: bool,
     seed: u64,
 ) -> Result<Bound<'py, PyDict>> {
@@ -495,7 +495,12 @@ pub fn manifold_capacity<'py>(
             "share_inactive": found.share_inactive,
         }));
     }
-    let params = MeanFieldParams { margin, n_draws, n_removed, centred, seed };
+    let removal = match n_removed {
+        None => Removal::Search,
+        Some(0) => Removal::None,
+        Some(count) => Removal::Directions(count),
+    };
+    let params = MeanFieldParams { margin, n_draws, removal, centred, seed };
     let found = watch::run(py, |monitor| manifold::mean_field_capacity(x, &labels, &params, monitor))?;
     let per = |of: fn(&ManifoldGeometry) -> f64| found.manifolds.iter().map(of).collect::<Vec<_>>();
     Ok(dict!(py, {
@@ -503,6 +508,8 @@ pub fn manifold_capacity<'py>(
         "radius": found.radius,
         "dimension": found.dimension,
         "center_correlation": found.centre_correlation,
+        "n_removed": found.n_removed,
+        "center_correlations": PyArray1::from_vec(py, found.correlations.clone()),
         "participation_ratio": found.participation_ratio,
         "n_components_90": found.n_components_90,
         "classes": labels.names().to_vec(),

@@ -74,6 +74,7 @@ fn reduction(of: Reduction) -> &'static str {
         Reduction::Factors => "factors",
         Reduction::Distances => "distances",
         Reduction::Units => "units",
+        Reduction::Triangles => "triangles",
     }
 }
 
@@ -225,7 +226,12 @@ pub fn neighbour_overlap<'py>(
     n_neighbours: usize,
 ) -> Result<Bound<'py, PyDict>> {
     let found = with_pair(py, x, y, |pair| Ok(similarity::neighbour_overlap(pair.x, pair.y, n_neighbours)))?;
-    Ok(dict!(py, { "overlap": found.overlap, "jaccard": found.jaccard, "chance": found.chance }))
+    Ok(dict!(py, {
+        "overlap": found.overlap,
+        "jaccard": found.jaccard,
+        "ranks": found.ranks,
+        "chance": found.chance,
+    }))
 }
 
 /// GULP at any λ.
@@ -265,7 +271,7 @@ pub fn compare_pair<'py>(
     let params = CompareParams { n_permutations, n_bootstraps, level, seed, blocks };
     let found = watch::run(py, |monitor| {
         let (x, y) = (x.representation("X")?, y.representation("Y")?);
-        let measures = similarity::select(&words, x.n_units().max(y.n_units()))?;
+        let measures = similarity::select(&words, x.n_stimuli(), x.n_units().max(y.n_units()))?;
         similarity::compare(&x, &y, &measures, &params, monitor)
     })?;
     let rows = PyList::empty(py);
@@ -358,7 +364,7 @@ pub fn audit_bias<'py>(
     let params = BiasAuditParams { n_stimuli, n_units, n_draws, seed };
     let found = watch::run(py, |monitor| {
         let (x, y) = (x.representation("X")?, y.representation("Y")?);
-        let measures = similarity::select(&words, x.n_units().max(y.n_units()))?;
+        let measures = similarity::select(&words, x.n_stimuli(), x.n_units().max(y.n_units()))?;
         similarity::bias_audit::bias_audit(&x, &y, &measures, &params, monitor)
     })?;
     let rows = PyList::empty(py);

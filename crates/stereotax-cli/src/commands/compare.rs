@@ -33,8 +33,8 @@ pub(crate) fn run(args: &CompareArgs) -> Result<(), Failure> {
     for (i, x) in arrays.iter().enumerate() {
         for y in &arrays[i + 1..] {
             let n_units = x.n_units().max(y.n_units());
-            let measures = select(&args.measures, n_units).map_err(core)?;
-            tell_what_is_left_out(args, &measures, n_units);
+            let measures = select(&args.measures, x.n_stimuli(), n_units).map_err(core)?;
+            tell_what_is_left_out(args, &measures, x.n_stimuli(), n_units);
             let params = CompareParams {
                 n_permutations: args.n_permutations,
                 n_bootstraps: args.n_bootstraps,
@@ -132,9 +132,18 @@ fn as_row(names: (&str, &str), several: bool, found: &Comparison, compared: &Com
     )
 }
 
-fn tell_what_is_left_out(args: &CompareArgs, measures: &[&'static Measure], n_units: usize) {
-    let all = args.measures.iter().any(|word| word == "all");
-    if all && n_units > stereotax::similarity::measures::MOST_UNITS && !measures.is_empty() {
+fn tell_what_is_left_out(
+    args: &CompareArgs,
+    measures: &[&'static Measure],
+    n_stimuli: usize,
+    n_units: usize,
+) {
+    use stereotax::similarity::measures::{MOST_STIMULI, MOST_UNITS};
+    let all = args.measures.iter().any(|word| word == "all") && !measures.is_empty();
+    if all && n_stimuli > MOST_STIMULI {
+        eprintln!("note: with {n_stimuli} stimuli, `rtd_1` is left out of `all`; name it to have it");
+    }
+    if all && n_units > MOST_UNITS {
         eprintln!(
             "note: with {n_units} units, measures that pair units are left out of `all`; name them to have them"
         );

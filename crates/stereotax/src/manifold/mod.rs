@@ -10,8 +10,8 @@ mod participation;
 mod tubularity;
 
 pub use capacity::{
-    FiniteCapacity, FiniteParams, ManifoldGeometry, MeanFieldCapacity, MeanFieldParams, finite_capacity,
-    mean_field_capacity,
+    FiniteCapacity, FiniteParams, ManifoldGeometry, MeanFieldCapacity, MeanFieldParams, Removal,
+    finite_capacity, mean_field_capacity,
 };
 pub use cv_pca::{CvPca, CvPcaParams, PowerLaw, cv_pca, noise_matched, power_law};
 pub use diffusion::{

@@ -22,7 +22,7 @@ use super::procrustes::{
 use super::pwcca::weighted_by;
 use super::rank_correlation::{midranks, rank_correlation};
 use super::representation::{Representation, check_pair};
-use super::topology::topology_divergence;
+use super::topology::{cluster_divergence, topology_divergence};
 use super::unit_matching::{permutation_match, soft_match};
 use crate::data::{Error, Result};
 use crate::stats::summary::pearson;
@@ -53,6 +53,8 @@ pub enum Reduction {
     Distances,
     /// Single units: cost grows with the cube of their number.
     Units,
+    /// Triangles of stimuli: cost grows faster than the square of their number.
+    Triangles,
 }
 
 /// What an interval rests on.
@@ -186,17 +188,24 @@ pub fn measure(id: &str) -> Result<&'static Measure> {
 
 /// With more units than this on a side, `all` leaves out measures that pair units: their cost grows with its cube.
 pub const MOST_UNITS: usize = 1000;
+/// With more stimuli than this, `all` leaves out measures of triangles of stimuli.
+pub const MOST_STIMULI: usize = 500;
 
 /// The measures that words stand for, each once, in the order of the words: ids, `all`, or the beginning of ids before a
-/// star (`cka_*`). `n_units` is the larger number of units of a pair; see [`MOST_UNITS`].
+/// star (`cka_*`). `n_units` is the larger number of units of a pair; see [`MOST_UNITS`] and [`MOST_STIMULI`].
 ///
 /// Errors: no word; one that stands for nothing.
-pub fn select<S: AsRef<str>>(words: &[S], n_units: usize) -> Result<Vec<&'static Measure>> {
+pub fn select<S: AsRef<str>>(words: &[S], n_stimuli: usize, n_units: usize) -> Result<Vec<&'static Measure>> {
     let mut chosen: Vec<&'static Measure> = Vec::new();
     for word in words {
         let word = word.as_ref().trim();
         let matching: Vec<&'static Measure> = if word == "all" {
-            MEASURES.iter().filter(|m| m.reduction != Reduction::Units || n_units <= MOST_UNITS).collect()
+            let affordable = |m: &&Measure| match m.reduction {
+                Reduction::Units => n_units <= MOST_UNITS,
+                Reduction::Triangles => n_stimuli <= MOST_STIMULI,
+                _ => true,
+            };
+            MEASURES.iter().filter(affordable).collect()
         } else if let Some(beginning) = word.strip_suffix('*') {
             MEASURES.iter().filter(|m| m.id.starts_with(beginning)).collect()
         } else {
@@ -463,12 +472,30 @@ pub const MEASURES: &[Measure] = &[
         ..BASE
     },
     Measure {
+        id: "knn_ranks",
+        summary: "agreement of the order of common nearest neighbours (10 of them), near ones first",
+        reduction: Reduction::Distances,
+        evaluate: |p| Ok(p.neighbours().ranks),
+        source: "klabunde2025",
+        ..BASE
+    },
+    Measure {
         id: "rtd_0",
         summary: "topology divergence of dimension 0: how differently stimuli connect as the scale grows",
         highest: f64::INFINITY,
         metric: false,
         reduction: Reduction::Distances,
-        evaluate: |p| Ok(topology_divergence(p.x.n_stimuli(), p.x.distances(), p.y.distances())),
+        evaluate: |p| Ok(cluster_divergence(p.x.n_stimuli(), p.x.distances(), p.y.distances())),
+        source: "barannikov2022",
+        ..DISTANCE
+    },
+    Measure {
+        id: "rtd_1",
+        summary: "topology divergence: how differently stimuli connect and make loops as the scale grows",
+        highest: f64::INFINITY,
+        metric: false,
+        reduction: Reduction::Triangles,
+        evaluate: |p| topology_divergence(p.x.n_stimuli(), p.x.distances(), p.y.distances()),
         source: "barannikov2022",
         ..DISTANCE
     },
@@ -551,12 +578,15 @@ mod tests {
 
     #[test]
     fn words_stand_for_measures() {
-        let ids = |words: &[&str], n| select(words, n).unwrap().iter().map(|m| m.id).collect::<Vec<_>>();
+        let ids = |words: &[&str], n| select(words, 20, n).unwrap().iter().map(|m| m.id).collect::<Vec<_>>();
         assert_eq!(ids(&["svcca", "cka_r*", "svcca"], 9), ["svcca", "cka_rbf", "cka_rbf_debiased"]);
         assert_eq!(ids(&["all"], 10).len(), MEASURES.len());
         assert!(!ids(&["all"], 1001).contains(&"permutation_angular"));
         assert!(ids(&["permutation_*"], 1001).contains(&"permutation_angular"));
-        assert!(select(&["nothing*"], 9).is_err() && select::<&str>(&[], 9).is_err());
+        let many = select(&["all"], 501, 9).unwrap();
+        assert!(many.len() == MEASURES.len() - 1 && many.iter().all(|m| m.id != "rtd_1"));
+        assert_eq!(select(&["rtd_*"], 501, 9).unwrap().len(), 2);
+        assert!(select(&["nothing*"], 9, 9).is_err() && select::<&str>(&[], 9, 9).is_err());
     }
 
     #[test]

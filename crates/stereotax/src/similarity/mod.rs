@@ -53,5 +53,5 @@ pub use pwcca::{Pwcca, pwcca};
 pub use rank_correlation::rank_correlation;
 pub use representation::{CentredGram, Factors, Representation};
 pub use stochastic::{Gaussians, StochasticParams, StochasticShape, stochastic_shape};
-pub use topology::topology_divergence;
+pub use topology::{cluster_divergence, topology_divergence};
 pub use unit_matching::{PermutationMatch, SoftMatch, permutation_match, soft_match};

@@ -5,11 +5,13 @@
 //! ```text
 //! overlap   mean_i |N_x(i) ∩ N_y(i)| / k
 //! Jaccard   mean_i |N_x(i) ∩ N_y(i)| / |N_x(i) ∪ N_y(i)|
+//! ranks     mean_i Σ_j 2 / ((1 + |r − s|)(r + s)) / Σ_m 1/m      j common, r and s its places (1 … k) on either side,
+//!                                                               m = 1 … number of common ones; 0 without one
 //! ```
 //!
-//! Both in [0, 1]; chance of the overlap is k/(n − 1). Invariant to whatever keeps the order of distances. Ties go to
+//! All in [0, 1]; chance of the overlap is k/(n − 1). Invariant to whatever keeps the order of distances. Ties go to
 //! the earlier stimulus on both sides, so that duplicates of stimuli may agree by their order.
-//! Source: specs: peers 1.8 (ReSi: kNN and Jaccard). Undefined (NaN): a constant side; k of 0 or n − 1 and more.
+//! Source: specs: peers 1.8 (ReSi: kNN, Jaccard and rank similarity, of which its default distance is the cosine). Undefined (NaN): a constant side; k of 0 or n − 1 and more.
 //! Cost: O(n² log n) once per representation, O(n k) per pair.
 
 use super::representation::Representation;
@@ -21,6 +23,8 @@ pub struct NeighbourOverlap {
     pub overlap: f64,
     /// Mean of common over all neighbours.
     pub jaccard: f64,
+    /// Agreement of the places of common neighbours, the near ones first.
+    pub ranks: f64,
     /// Neighbours per stimulus.
     pub n_neighbours: usize,
     /// k/(n − 1), the overlap of unrelated representations.
@@ -43,17 +47,31 @@ pub fn neighbour_overlap(
     let chance = k as f64 / (n as f64 - 1.0);
     if k == 0 || k + 1 >= n || !x.varies() || !y.varies() {
         let none = f64::NAN;
-        return NeighbourOverlap { overlap: none, jaccard: none, n_neighbours: k, chance };
+        return NeighbourOverlap { overlap: none, jaccard: none, ranks: none, n_neighbours: k, chance };
     }
-    let (mut overlap, mut jaccard) = (0.0, 0.0);
+    let (mut overlap, mut jaccard, mut ranks) = (0.0, 0.0, 0.0);
     let mut near = vec![usize::MAX; n];
+    let mut place = vec![0; n];
     for (i, (of_x, of_y)) in x.neighbours().iter().zip(y.neighbours()).enumerate() {
-        of_x[..k].iter().for_each(|&j| near[j as usize] = i);
-        let common = of_y[..k].iter().filter(|&&j| near[j as usize] == i).count() as f64;
+        for (at, &j) in of_x[..k].iter().enumerate() {
+            (near[j as usize], place[j as usize]) = (i, at + 1);
+        }
+        let (mut common, mut agreement, mut most) = (0.0, 0.0, 0.0);
+        for (at, &j) in of_y[..k].iter().enumerate() {
+            if near[j as usize] == i {
+                let (r, s) = (place[j as usize], at + 1);
+                common += 1.0;
+                agreement += 2.0 / ((1 + r.abs_diff(s)) * (r + s)) as f64;
+                most += 1.0 / common;
+            }
+        }
+        ranks += if common > 0.0 { agreement / most } else { 0.0 };
         overlap += common / k as f64;
         jaccard += common / (2.0 * k as f64 - common);
     }
-    NeighbourOverlap { overlap: overlap / n as f64, jaccard: jaccard / n as f64, n_neighbours: k, chance }
+    let mean = |sum: f64| sum / n as f64;
+    let (overlap, jaccard, ranks) = (mean(overlap), mean(jaccard), mean(ranks));
+    NeighbourOverlap { overlap, jaccard, ranks, n_neighbours: k, chance }
 }
 
 #[cfg(test)]
@@ -73,7 +91,11 @@ mod tests {
         // Two nearest: {1,2} {0,2} {1,0} {2,1} and {3,1} {2,3} {1,3} {0,1}: one each.
         let found = neighbour_overlap(&a, &b, 2);
         assert_eq!((found.overlap, found.jaccard), (0.5, 1.0 / 3.0));
-        assert_eq!(neighbour_overlap(&a, &a, 2).overlap, 1.0);
+        // Places of the common one: of 0: 1 (1st, 2nd); of 1: 2 (2nd, 1st); of 3: 1 (1st, 1st); of 7: 1 (2nd, 2nd):
+        // 2/(2·3), 2/(2·3), 2/(1·2), 2/(1·4), each over 1.
+        assert!((found.ranks - (1.0 / 3.0 + 1.0 / 3.0 + 1.0 + 0.5) / 4.0).abs() < 1e-15, "{}", found.ranks);
+        let same = neighbour_overlap(&a, &a, 2);
+        assert!(same.overlap == 1.0 && (same.ranks - 1.0).abs() < 1e-15);
         assert!(
             neighbour_overlap(&a, &b, 3).overlap.is_nan() && neighbour_overlap(&a, &b, 0).overlap.is_nan()
         );

@@ -9,9 +9,8 @@
 //! ```
 //!
 //! α is 2 for points and falls with radius and dimension; of all manifolds it is the harmonic mean. Centres that are
-//! correlated lower the true capacity: their mean |cosine| is returned, and `n_removed` of their leading principal
-//! directions can be projected out. (The reference searches for the directions that leave the least correlation, by
-//! gradients on a Stiefel manifold; ours are an approximation, so that only results without removal agree.)
+//! correlated lower the true capacity: their mean |correlation| is returned, and the directions that they share can be
+//! searched for and projected out first, as the reference does ([`Removal`]).
 //!
 //! Source: Chung, Lee & Sompolinsky 2018; Cohen et al. 2020; specs: alignment-methods B8.1. Cost: per manifold M² N for
 //! its products, and per draw one active-set solution of at most M points.
@@ -19,10 +18,22 @@
 use faer::{Mat, MatRef};
 use rayon::prelude::*;
 
-use super::{manifolds, mean_cosine};
+use super::centres::shared_directions;
+use super::manifolds;
 use crate::data::{Error, Labels, Monitor, Result};
-use crate::linalg::{centre_columns, column_means, cone_weights, dot, eigh, product, svd};
+use crate::linalg::{centre_columns, column_means, cone_weights, dot, eigh, product};
 use crate::stats::rng::Stream;
+
+/// Directions that all centres share, to be projected out of all points.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Removal {
+    /// None.
+    None,
+    /// That many; fewer where the centres span no more.
+    Directions(usize),
+    /// As many as leave the centres least correlated.
+    Search,
+}
 
 /// Choices of the mean-field capacity.
 #[derive(Debug, Clone, PartialEq)]
@@ -31,8 +42,8 @@ pub struct MeanFieldParams {
     pub margin: f64,
     /// Gaussian vectors for each manifold. Default 200.
     pub n_draws: usize,
-    /// Leading principal directions of the centres to project out. Default 0.
-    pub n_removed: usize,
+    /// Default none; the reference searches.
+    pub removal: Removal,
     /// Subtract the mean of all points. Default yes.
     pub centred: bool,
     /// Default 0.
@@ -41,7 +52,7 @@ pub struct MeanFieldParams {
 
 impl Default for MeanFieldParams {
     fn default() -> Self {
-        MeanFieldParams { margin: 0.0, n_draws: 200, n_removed: 0, centred: true, seed: 0 }
+        MeanFieldParams { margin: 0.0, n_draws: 200, removal: Removal::None, centred: true, seed: 0 }
     }
 }
 
@@ -69,6 +80,10 @@ pub struct MeanFieldCapacity {
     pub dimension: f64,
     /// Mean |cosine| between the centres, less their mean, before anything is projected out.
     pub centre_correlation: f64,
+    /// Directions projected out.
+    pub n_removed: usize,
+    /// Mean |cosine| that 0, 1, … directions leave, up to the last that was tried.
+    pub correlations: Vec<f64>,
     /// Participation ratio of all points.
     pub participation_ratio: f64,
     /// Components that hold 90 % of the variance of all points.
@@ -114,13 +129,16 @@ pub fn mean_field_capacity(
         centre_columns(m.as_mut(), &means);
         m
     };
-    let rows: Vec<Vec<f64>> = (0..count).map(|i| apart.row(i).iter().copied().collect()).collect();
-    if params.n_removed > 0 {
-        let v = svd(apart.as_ref())?.v;
-        let directions = v.get(.., ..params.n_removed.min(count - 1).min(v.ncols()));
+    let wanted = match params.removal {
+        Removal::None => Some(0),
+        Removal::Directions(count) => Some(count),
+        Removal::Search => None,
+    };
+    let shared = shared_directions(apart.as_ref(), wanted, params.seed, monitor)?;
+    if shared.directions.ncols() > 0 {
         for x in &mut sets {
-            let inside = product(x.as_ref(), directions);
-            *x = &*x - product(inside.as_ref(), directions.transpose());
+            let inside = product(x.as_ref(), shared.directions.as_ref());
+            *x = &*x - product(inside.as_ref(), shared.directions.transpose());
         }
     }
     let found: Vec<ManifoldGeometry> = sets
@@ -146,7 +164,9 @@ pub fn mean_field_capacity(
         capacity: 1.0 / over(|m| 1.0 / m.capacity),
         radius: over(|m| m.radius),
         dimension: over(|m| m.dimension),
-        centre_correlation: mean_cosine(&rows),
+        centre_correlation: shared.correlations[0],
+        n_removed: shared.directions.ncols(),
+        correlations: shared.correlations,
         participation_ratio: total * total / squares,
         n_components_90,
         manifolds: found,
@@ -305,13 +325,19 @@ mod tests {
         let x = Mat::from_fn(80, 60, |i, j| signs[i / 10] * shared[j] + own[(i / 10, j)] + stream.normal());
         let names: Vec<String> = (0..80).map(|i| (i / 10).to_string()).collect();
         let labels = Labels::new(&names);
-        let with = |n_removed| {
-            let params = MeanFieldParams { n_removed, ..MeanFieldParams::default() };
+        let with = |removal| {
+            let params = MeanFieldParams { removal, ..MeanFieldParams::default() };
             mean_field_capacity(x.as_ref(), &labels, &params, &Monitor::silent()).unwrap()
         };
-        let (before, after) = (with(0), with(1));
+        let (before, after) = (with(Removal::None), with(Removal::Directions(1)));
         assert!(before.centre_correlation > 0.5, "{}", before.centre_correlation);
         assert!(after.radius > before.radius && after.capacity < before.capacity);
+        assert_eq!((before.n_removed, after.n_removed), (0, 1));
+        assert_eq!(before.correlations[0], after.correlations[0]);
+        assert!(after.correlations[1] < 0.5 * after.correlations[0], "{:?}", after.correlations);
+        let searched = with(Removal::Search);
+        let least = searched.correlations[1..].iter().copied().fold(f64::INFINITY, f64::min);
+        assert_eq!(searched.correlations[searched.n_removed], least);
         assert_eq!(before.manifolds.len(), 8);
         assert!(before.n_components_90 >= 1 && before.participation_ratio < 8.0);
     }

@@ -7,11 +7,12 @@
 //!
 //! Both rest on projections of Gaussian vectors onto cones of points, which are non-negative least squares.
 
+mod centres;
 mod finite;
 mod mean_field;
 
 pub use finite::{FiniteCapacity, FiniteParams, finite_capacity};
-pub use mean_field::{ManifoldGeometry, MeanFieldCapacity, MeanFieldParams, mean_field_capacity};
+pub use mean_field::{ManifoldGeometry, MeanFieldCapacity, MeanFieldParams, Removal, mean_field_capacity};
 
 use faer::{Mat, MatRef};
 
