@@ -1,4 +1,4 @@
-"""Persistent homology against ripser, distances of diagrams against persim, RTD against its definition on ripser."""
+"""Persistent homology against ripser, distances of diagrams against persim, RTD on ripser."""
 
 import warnings
 
@@ -18,7 +18,10 @@ def clouds():
     yield "torus", np.column_stack([np.cos(turns), np.sin(turns)])
     yield "gauss", RNG.normal(size=(120, 20))
     yield "grid", np.argwhere(np.ones((9, 9))).astype(float)
-    yield "ring", np.column_stack([np.cos(turns[:, 0]), np.sin(turns[:, 0])]) + 0.1 * RNG.normal(size=(150, 2))
+    yield (
+        "ring",
+        np.column_stack([np.cos(turns[:, 0]), np.sin(turns[:, 0])]) + 0.1 * RNG.normal(size=(150, 2)),
+    )
 
 
 def ordered(bars):

@@ -59,7 +59,7 @@ def persistent_homology(
         With a lower threshold, what is alive there has no end.
 
     Errors: `ValueError` for NaN, distances below 0 (cross-validated ones may be), no point.
-    Cost: n² numbers of memory; 1,000 points take about a tenth of a second, and long loops of many points some.
+    Cost: n² numbers of memory; 1,000 points take some tenths of a second, seconds where long loops last.
     Source: Bauer 2021; Edelsbrunner & Harer 2010. Agrees with ripser, which rounds to single precision.
 
     Examples
@@ -101,7 +101,8 @@ def _condensed(X: Any) -> tuple[int, Array]:
     finite = np.abs(upper[np.isfinite(upper)])
     if not np.allclose(upper, lower, rtol=0, atol=1e-9 * finite.max(initial=0.0), equal_nan=True):
         raise ValueError(
-            "`X` is not symmetric, but distances expected\nhint: pass (X + X.T) / 2 if the order has no meaning"
+            "`X` is not symmetric, but distances expected\n"
+            "hint: pass (X + X.T) / 2 if the order has no meaning"
         )
     return len(array), upper
 

@@ -8,8 +8,8 @@ use stereotax::data::Labels;
 use stereotax::graph::Sparse;
 use stereotax::manifold::{
     self, Bandwidth, CvPcaParams, DiffusionMap, DiffusionParams, EntropyParams, FiniteParams, Ian, IanParams,
-    IntrinsicParams, ManifoldGeometry, MeanFieldParams, NeighbourKernel, Norm, Population, Ratio, Removal, Smoothing,
-    Time, TubularityParams, TubularityScores, Width,
+    IntrinsicParams, ManifoldGeometry, MeanFieldParams, NeighbourKernel, Norm, Population, Ratio, Removal,
+    Smoothing, Time, TubularityParams, TubularityScores, Width,
 };
 
 use crate::arrays::{Matrix, to_array, to_mat};

@@ -62,7 +62,8 @@ fn split(name: &str, diagram: &[Bar]) -> Result<(Vec<Bar>, Vec<f64>)> {
             hint: "give bars as (birth, death); infinity for what has no end".into(),
         });
     }
-    let mut endless: Vec<f64> = diagram.iter().filter(|bar| bar.death.is_infinite()).map(|b| b.birth).collect();
+    let mut endless: Vec<f64> =
+        diagram.iter().filter(|bar| bar.death.is_infinite()).map(|b| b.birth).collect();
     endless.sort_by(f64::total_cmp);
     let finite = diagram.iter().filter(|bar| bar.death.is_finite() && bar.death > bar.birth);
     Ok((finite.copied().collect(), endless))
@@ -190,9 +191,8 @@ pub fn wasserstein_distance(a: &[Bar], b: &[Bar], order: f64, ground: Ground) ->
     let (off_a, off_b) = (off(&a), off(&b));
     let size = a.len().max(b.len());
     let saving = |i: usize, j: usize| power(ground.between(a[i], b[j])) - off_a[i] - off_b[j];
-    let cost = Mat::from_fn(size, size, |i, j| {
-        if i < a.len() && j < b.len() { saving(i, j).min(0.0) } else { 0.0 }
-    });
+    let cost =
+        Mat::from_fn(size, size, |i, j| if i < a.len() && j < b.len() { saving(i, j).min(0.0) } else { 0.0 });
     let partner = assignment(cost.as_ref());
     let mut total: f64 = apart.map(power).sum();
     let mut alone = vec![true; b.len()];

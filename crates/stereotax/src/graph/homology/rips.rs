@@ -100,9 +100,7 @@ pub fn persistent_homology(
     }
     for diagram in &mut diagrams {
         diagram.retain(|bar| bar.death > bar.birth);
-        diagram.sort_by(|a, b| {
-            b.persistence().total_cmp(&a.persistence()).then(a.birth.total_cmp(&b.birth))
-        });
+        diagram.sort_by(|a, b| b.persistence().total_cmp(&a.persistence()).then(a.birth.total_cmp(&b.birth)));
     }
     Ok(Homology { diagrams, threshold: complex.threshold, n_edges: complex.edges.len() })
 }
@@ -146,7 +144,8 @@ fn check(n: usize, distances: &[f64], params: &HomologyParams) -> Result<()> {
             row: 0,
             column: at,
             count: distances.iter().filter(|d| d.is_nan()).count(),
-            hint: "leave out points without a distance, or give infinity for pairs that are never joined".into(),
+            hint: "leave out points without a distance, or give infinity for pairs that are never joined"
+                .into(),
         });
     }
     if let Some(negative) = distances.iter().find(|d| **d < 0.0) {
@@ -409,7 +408,8 @@ mod tests {
     use crate::stats::rng::Stream;
 
     fn distances(points: &[Vec<f64>]) -> Vec<f64> {
-        let between = |a: &[f64], b: &[f64]| a.iter().zip(b).map(|(x, y)| (x - y).powi(2)).sum::<f64>().sqrt();
+        let between =
+            |a: &[f64], b: &[f64]| a.iter().zip(b).map(|(x, y)| (x - y).powi(2)).sum::<f64>().sqrt();
         let n = points.len();
         (0..n).flat_map(|i| (i + 1..n).map(move |j| between(&points[i], &points[j]))).collect()
     }
@@ -620,7 +620,8 @@ mod tests {
             let most = d.iter().zip(&moved).map(|(a, b)| (a - b).abs()).fold(0.0, f64::max);
             let after = homology(n, &moved, None);
             for dimension in 0..2 {
-                let apart = bottleneck_distance(&before.diagrams[dimension], &after.diagrams[dimension]).unwrap();
+                let apart =
+                    bottleneck_distance(&before.diagrams[dimension], &after.diagrams[dimension]).unwrap();
                 assert!(apart <= most + 1e-12 && apart > 0.0, "{dimension} {size}: {apart} {most}");
             }
         }
