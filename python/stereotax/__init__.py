@@ -67,6 +67,10 @@ shallow to deep. Time is in seconds.
   `neuron_matrix`: units as points by their components.
 - `sample_units`: some units of a model's feature maps.
 - `tap`: the blocks of a torch model, recorded into the file of activations that a study reads.
+- `align`: arrays brought to the same stimuli by id, every dropped row counted and named.
+- `read_features`: what THINGSvision, Net2Brain and Brain-Score have written; `bids_runs`, `read_confounds`,
+  `read_glmsingle`: fMRI; `read_nwb`, `read_spikes`: neurons; `read_epochs`, `read_bids_eeg`: EEG and MEG.
+- `read_onsets`: words, phonemes and clips in time.
 - `Table`: what results come as.
 
 Where to begin: one network and one brain are ``nfas = sx.NFAS().fit(layers, responses)``, with
@@ -79,6 +83,7 @@ from good input is NaN, with the reason in the column `status`. Long work stops 
 Settings that are words are those of the study file, docs/reference/study-file.md.
 """
 
+from ._align import align
 from ._areas import (
     area_layers,
     assign_layers,
@@ -88,6 +93,7 @@ from ._areas import (
     rotation_invariance,
 )
 from ._banded import BandedRidgeCV
+from ._bids import bids_runs, read_confounds
 from ._capacity import manifold_capacity
 from ._ceiling import half_corrected, noise_ceiling, trial_ceiling
 from ._cluster import cluster_test
@@ -102,6 +108,7 @@ from ._dynamical import DelayDMD, dsa, input_dsa, pairwise_dsa
 from ._embedding import embed
 from ._entropy import spectral_entropy
 from ._explained import extrapolated_ceiling, feve
+from ._features import read_features
 from ._homology import betti_curve, diagram_distance, persistence_entropy, persistent_homology
 from ._in_context import InContextEncoder
 from ._kernel import KernelRidgeCV
@@ -121,6 +128,7 @@ from ._nonlinearity import (
     mlp_jacobians,
     numerical_jacobians,
 )
+from ._onsets import read_onsets
 from ._partition import product_measure, variance_partition
 from ._placement import pseudo_depth
 from ._pls import PLSRegression
@@ -167,6 +175,7 @@ from ._study import Study
 from ._table import Table
 from ._tap import tap
 from ._transfer import transfer_matrix
+from ._trials import read_bids_eeg, read_epochs, read_glmsingle, read_nwb, read_spikes
 from ._tubularity import tubularity
 from ._uncertainty import gaussian_uncertainty, predictive_uncertainty
 from ._units import sample_units
@@ -214,6 +223,16 @@ __all__ = [
     "Searchlight",
     "SparseRandomProjection",
     "StereotaxError",
+    "align",
+    "bids_runs",
+    "read_bids_eeg",
+    "read_confounds",
+    "read_epochs",
+    "read_features",
+    "read_glmsingle",
+    "read_nwb",
+    "read_onsets",
+    "read_spikes",
     "tap",
     "StackedRidgeCV",
     "Study",

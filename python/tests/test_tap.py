@@ -79,7 +79,7 @@ def test_blocks_are_found_before_the_last_norm_and_parts_of_blocks_are_not():
             a=kind("ConvNeXtStage")(blocks=Module(**{k: Block(norm=Norm()) for k in "01"})),
             b=kind("ConvNeXtStage")(blocks=Module(**{"0": Block(norm=Norm())})),
         ),
-        pooler=kind("PoolerLayer")(dense=Linear()),  # ends like a block, and is none
+        pooler=kind("ClassifierLayer")(dense=Linear()),  # ends like a block, and is none
     )
     assert sx.tap(staged).layers == ["stages.a.blocks.0", "stages.a.blocks.1", "stages.b.blocks.0"]
 
