@@ -457,14 +457,115 @@ def diffusion(np, sx):
     return about | {"difference_is": "1 − |r| of the first coordinate"}, ours, peers, difference
 
 
-def neighbourhoods(np, sx):
+def neighbourhoods(np, sx, n=2000):
     """IAN has no light peer: the seconds alone."""
     rng = np.random.default_rng(8)
-    t = 1.5 * np.pi * (1 + 2 * rng.uniform(size=2000))
-    roll = np.column_stack([t * np.cos(t), 21 * rng.uniform(size=2000), t * np.sin(t)])
+    t = 1.5 * np.pi * (1 + 2 * rng.uniform(size=n))
+    roll = np.column_stack([t * np.cos(t), 21 * rng.uniform(size=n), t * np.sin(t)])
     ours, found = timed(lambda: sx.IAN().fit(roll), 1)
-    about = {"workload": "IAN/2000 points of a rolled sheet", "peer": "none", "steps": len(found.history_)}
+    about = {"workload": f"IAN/{n} points of a rolled sheet", "peer": "none", "steps": len(found.history_)}
     return about, ours, float("nan"), float(found.n_parts_)
+
+
+def neighbourhoods_5000(np, sx):
+    return neighbourhoods(np, sx, 5000)
+
+
+def homology(np, sx):
+    """Loops of three clouds of 1,000 points, the seconds added up; ripser works in single precision."""
+    from ripser import ripser
+    from scipy.spatial.distance import pdist, squareform
+
+    rng = np.random.default_rng(10)
+    turns = rng.uniform(0, 2 * np.pi, size=(1000, 2))
+    sphere = rng.normal(size=(1000, 3))
+    ring = 2 + 0.7 * np.cos(turns[:, 1])
+    clouds = {
+        "sphere": sphere / np.linalg.norm(sphere, axis=1, keepdims=True),
+        "torus": np.column_stack(
+            [ring * np.cos(turns[:, 0]), ring * np.sin(turns[:, 0]), 0.7 * np.sin(turns[:, 1])]
+        ),
+        "50 dimensions": rng.normal(size=(1000, 50)),
+    }
+    seconds, off = {}, 0.0
+    for name, points in clouds.items():
+        condensed = pdist(points)
+        square = squareform(condensed)
+        ours, found = timed(lambda d=condensed: sx.persistent_homology(d, metric="precomputed"), 3)
+        theirs, peer = timed(lambda d=square: ripser(d, distance_matrix=True, maxdim=1)["dgms"], 1)
+        seconds[name] = round(ours, 3), round(theirs, 3)
+        off = max(off, sx.diagram_distance(found.diagrams[1], peer[1]))
+    about = {"workload": "persistent homology/3 x 1000 points/H1", "peer": "ripser", "seconds": seconds}
+    about |= {"difference_is": "bottleneck distance of the loops"}
+    return about, sum(s[0] for s in seconds.values()), sum(s[1] for s in seconds.values()), off
+
+
+def capacity(np, sx):
+    """The peer as the reference solves it, one quadratic program per draw by cvxopt at its tolerance: 100 of
+    the 10,000, scaled up. Directions that centres share are left in by both."""
+    from cvxopt import matrix, solvers
+
+    solvers.options.update(show_progress=False, abstol=1e-12, reltol=1e-12, feastol=1e-12)
+    rng = np.random.default_rng(11)
+    centers, labels = rng.normal(size=(50, 2000)), np.repeat(np.arange(50), 50)
+    points = centers[labels] + rng.normal(size=(2500, 2000))
+    ours, found = timed(lambda: sx.manifold_capacity(points, labels), 3)
+    searched, _ = timed(lambda: sx.manifold_capacity(points, labels, n_removed="search"), 1)
+
+    def theirs(classes=range(5), draws=20):
+        centred, inverse = points - points.mean(axis=0), []
+        for c in classes:
+            x = centred[labels == c]
+            center = x.mean(axis=0)
+            spread = (x - center) / np.linalg.norm(center)
+            s = np.vstack([np.linalg.qr(spread.T)[0].T @ spread.T, np.ones(len(x))])
+            for t in rng.normal(size=(draws, len(s))):
+                if (t @ s).max() > 0:
+                    told = matrix(np.eye(len(t))), matrix(-t), matrix(s.T.copy()), matrix(np.zeros(len(x)))
+                    inverse.append(((np.array(solvers.qp(*told)["x"]).ravel() - t) ** 2).sum())
+                else:
+                    inverse.append(0.0)
+        return 1 / np.mean(inverse)
+
+    peers, peer = timed(theirs, 1)
+    about = {"workload": "capacity/50 classes x 50 x 2000/200 draws", "with_search_s": round(searched, 3)}
+    about |= {"peer": "cvxopt's quadratic program, 100 of 10,000 scaled up"}
+    about |= {"difference_is": "relative, of other draws"}
+    return about, ours, peers * 100, abs(found.capacity / peer - 1)
+
+
+def plain_cp(np, sx):
+    import tensortools
+
+    rng = np.random.default_rng(12)
+    factors = [rng.exponential(size=(n, 20)) for n in (1000, 88, 33)]
+    x = np.einsum("ir,jr,kr->ijk", *factors)
+    x += 0.1 * x.std() * np.abs(rng.normal(size=x.shape))
+    settings = {"max_iter": 100, "tol": 0.0}
+    small = x[:50, :20, :10].copy()
+    tensortools.ncp_hals(small, rank=3, max_iter=2, verbose=False)  # compiles its loops
+    ours, found = timed(lambda: sx.NonNegativeCP(20, **settings).fit(x), 3)
+    peers, peer = timed(
+        lambda: tensortools.ncp_hals(x, rank=20, random_state=0, verbose=False, min_iter=100, **settings), 1
+    )
+    about = {"workload": "non-negative CP/1000x88x33/rank 20/100 iterations", "peer": "tensortools ncp_hals"}
+    about |= {"difference_is": "relative error (root), other starts"}
+    return about, ours, peers, abs(np.sqrt(found.error_) - peer.obj)
+
+
+def shift_invariant(np, sx):
+    """Seconds of a sweep over ranks 2 to 30, 30 starts of 100 iterations, from iterations of three ranks."""
+    rng = np.random.default_rng(13)
+    x = rng.exponential(size=(2000, 6, 8, 37))
+    per = {}
+    for rank in (2, 16, 30):
+        few, _ = timed(lambda r=rank: sx.ShiftInvariantCP(r, max_iter=5, tol=0.0).fit(x), 1)
+        many, _ = timed(lambda r=rank: sx.ShiftInvariantCP(r, max_iter=25, tol=0.0).fit(x), 1)
+        per[rank] = (many - few) / 20
+    mean = np.mean([np.interp(rank, list(per), list(per.values())) for rank in range(2, 31)])
+    about = {"workload": "shift-invariant sweep/2000x6x8x37/ranks 2-30 x 30 starts x 100 iterations"}
+    about |= {"peer": "none", "per_iteration": {rank: round(s, 4) for rank, s in per.items()}}
+    return about, mean * 29 * 30 * 100, float("nan"), float("nan")
 
 
 def correlation_rdm(np, sx, n=4000, p=2048, name="correlation_rdm"):
@@ -703,6 +804,11 @@ BENCHES = (
     intrinsic,
     diffusion,
     neighbourhoods,
+    neighbourhoods_5000,
+    homology,
+    capacity,
+    plain_cp,
+    shift_invariant,
     correlation_rdm,
     correlation_rdm_wide,
     crossnobis,

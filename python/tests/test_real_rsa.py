@@ -69,19 +69,37 @@ def test_78_images_have_the_ceilings_of_the_challenge_and_the_scores_of_the_peer
             [float(sx.compare_rdms(o, p, "spearman")) ** 2 for o, p in zip(others, people, strict=True)]
         )
         assert lower == pytest.approx(peer["lnc"], abs=1e-12)
+
+    def squared(rdm, region):
+        return sx.compare_rdms(rdm, list(fmri[region]), "spearman").values[0] ** 2
+
+    files = {
+        "ResNet18 (0) layer3.1.conv2": ("rdms_resnet18", "layer3.1.conv2"),
+        "ResNet18 (1) layer4.1.bn2": ("rdms_resnet18", "layer4.1.bn2"),
+        "RN50 (0) visual.layer4": ("rdms_clip_rn50", "visual.layer4"),
+    }
+    assert len(expected["peer_resnet18_and_clip_rn50"]) == 6
+    for name, theirs in expected["peer_resnet18_and_clip_rn50"].items():
+        source, layer = files[name.split(".npz")[0]]
+        found = squared(np.load(data / f"{source}.npz")[layer], "EVC" if "EVC" in name else "IT")
+        np.testing.assert_allclose(found, theirs["R2_array"], atol=1e-10)
+        assert found.mean() == pytest.approx(theirs["R2"], abs=1e-10)
+
+    # The peer's table of AlexNet holds more layers than there are RDMs of. Its features.6 and features.8 came
+    # from an earlier run of the RDMs than those that are here (README of the data): 3 to 5 digits agree.
+    alexnet = np.load(data / "rdms_alexnet.npz")
     checked = 0
-    for source in ("rdms_resnet18", "rdms_clip_rn50"):
-        file = np.load(data / f"{source}.npz")
-        for name, theirs in expected["peer_resnet18_and_clip_rn50"].items():
-            layers = [layer for layer in file.files if layer in name or f"{layer}.npz" in name]
-            if ("ResNet18" in name) != (source == "rdms_resnet18") or len(layers) != 1:
-                continue
-            region = "EVC" if "EVC" in name else "IT"
-            found = sx.compare_rdms(file[layers[0]], list(fmri[region]), "spearman").values[0] ** 2
-            np.testing.assert_allclose(found, theirs["R2_array"], atol=1e-10)
-            assert found.mean() == pytest.approx(theirs["R2"], abs=1e-10)
+    for row in expected["peer_alexnet"]:
+        layer = row["layer"].removesuffix(".npz")
+        if layer in alexnet.files:
+            found = squared(alexnet[layer], "EVC" if "EVC" in row["roi"] else "IT")
+            earlier = layer in ("features.6", "features.8")
+            assert found.mean() == pytest.approx(row["R2"], rel=5e-5 if earlier else 1e-12), layer
+            assert found.std(ddof=1) / np.sqrt(15) == pytest.approx(
+                row["sem"], rel=1e-4 if earlier else 1e-12
+            )
             checked += 1
-    assert checked >= 4, (checked, list(file.files))
+    assert checked == 10
 
 
 def test_objects_are_alike_in_brain_and_networks_as_computed_elsewhere():
