@@ -71,6 +71,9 @@ shallow to deep. Time is in seconds.
 - `read_features`: what THINGSvision, Net2Brain and Brain-Score have written; `bids_runs`, `read_confounds`,
   `read_glmsingle`: fMRI; `read_nwb`, `read_spikes`: neurons; `read_epochs`, `read_bids_eeg`: EEG and MEG.
 - `read_onsets`: words, phonemes and clips in time.
+- `adaptive_pooling`, `multi_scale`, `group_by_parcel`, `quantise`, `softmax_projection`, `region_gradient`,
+  `knock_out`, `compare_generated`, `topography`, `asymmetry_index`, `abx_sensitivity`: components of trained
+  brain models, docs/components.md.
 - `Table`: what results come as.
 
 Where to begin: one network and one brain are ``nfas = sx.NFAS().fit(layers, responses)``, with
@@ -172,6 +175,19 @@ from ._stats import (
 )
 from ._stimuli import gratings, moving_dots, stimulus_set
 from ._study import Study
+from ._systems import (
+    abx_sensitivity,
+    adaptive_pooling,
+    asymmetry_index,
+    compare_generated,
+    group_by_parcel,
+    knock_out,
+    multi_scale,
+    quantise,
+    region_gradient,
+    softmax_projection,
+    topography,
+)
 from ._table import Table
 from ._tap import tap
 from ._transfer import transfer_matrix
@@ -233,6 +249,17 @@ __all__ = [
     "read_nwb",
     "read_onsets",
     "read_spikes",
+    "abx_sensitivity",
+    "adaptive_pooling",
+    "asymmetry_index",
+    "compare_generated",
+    "group_by_parcel",
+    "knock_out",
+    "multi_scale",
+    "quantise",
+    "region_gradient",
+    "softmax_projection",
+    "topography",
     "tap",
     "StackedRidgeCV",
     "Study",
