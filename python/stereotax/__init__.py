@@ -59,7 +59,8 @@ shallow to deep. Time is in seconds.
 - `tubularity`: how thin bundles of neural trajectories are, and how much their curves cross.
 - `LatentFactors`, `ZeroInflatedGamma`: what stimuli leave unexplained, and how responses are distributed.
 - `roi_means`: series of regions from NIfTI files and a label volume.
-- `Study`: a whole study file, planned, computed and kept; the same as the command `stereotax`.
+- `Study`: a whole study file, planned, computed and kept; the same as the command `stereotax`;
+  `write_study`: its folder, from recorded networks and an array of responses.
 - `ResponseTensor`: responses of units to stimuli in directions over time, from spikes or activations; `psth`,
   `significant_stimuli`, `tuning`; `stimulus_set`, `gratings`, `moving_dots`: what to show.
 - `NonNegativeCP`, `ShiftInvariantCP`, `cp_sweep`, `match_components`: few components of such a tensor, and
@@ -196,6 +197,7 @@ from ._tubularity import tubularity
 from ._uncertainty import gaussian_uncertainty, predictive_uncertainty
 from ._units import sample_units
 from ._volumes import roi_means
+from ._write_study import write_study
 
 __all__ = [
     "NonNegativeCP",
@@ -261,6 +263,7 @@ __all__ = [
     "softmax_projection",
     "topography",
     "tap",
+    "write_study",
     "StackedRidgeCV",
     "Study",
     "Table",

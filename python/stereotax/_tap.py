@@ -33,6 +33,8 @@ class Recording(Result):
     file: str
     #: CSV with the column stimulus_id: one line per row of the arrays.
     ids_file: str
+    #: Stimuli, one per row.
+    ids: list[str]
     #: Names of the layers in the order in which the model computed them.
     layers: list[str]
     #: Shape of one stimulus in each layer.
@@ -176,7 +178,14 @@ class Tap:
                 self._fill(store, stimuli, names, stack, done, size, scale, dtype)
                 store.finish()
         return Recording(
-            str(path), str(store.ids_path), list(layers), list(layers.values()), len(names), done, unused
+            str(path),
+            str(store.ids_path),
+            names,
+            list(layers),
+            list(layers.values()),
+            len(names),
+            done,
+            unused,
         )
 
     def model_device(self) -> Any:
