@@ -37,7 +37,7 @@ $(VENV)/.ready: python/requirements/test.txt
 python: $(VENV)/.ready
 	$(BIN)/maturin develop --quiet --release
 
-# Live peers, side by side with us.
+# Live peers, side by side with us. Networks need torch, which brings 6 GB of libraries on Linux.
 oracles: $(VENV)/.oracles $(VENV)/.torch
 	$(BIN)/maturin develop --quiet --release
 	$(BIN)/python -m pytest -q validation
