@@ -143,6 +143,16 @@ impl Sparse {
         out.par_chunks_mut(ROWS * m.max(1)).enumerate().for_each(|(chunk, out)| {
             for (at, line) in out.chunks_mut(m.max(1)).enumerate() {
                 let (columns, values) = self.row(chunk * ROWS + at);
+                if let Ok(line) = <&mut [f64; 4]>::try_from(&mut *line) {
+                    // A width that is known keeps the sums in registers; they are the same sums.
+                    let mut sums = [0.0; 4];
+                    let (lines, _) = lines.as_chunks::<4>();
+                    for (&j, &value) in columns.iter().zip(values) {
+                        sums.iter_mut().zip(&lines[j]).for_each(|(to, from)| *to += value * from);
+                    }
+                    *line = sums;
+                    continue;
+                }
                 for (&j, &value) in columns.iter().zip(values) {
                     for (to, from) in line.iter_mut().zip(&lines[j * m..(j + 1) * m]) {
                         *to += value * from;

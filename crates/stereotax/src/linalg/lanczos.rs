@@ -36,15 +36,17 @@ pub fn eigh_largest(
     let most = (2 * count + 40).min(n);
     let mut stream = Stream::new(seed, "Lanczos", 0);
     let mut block = thin_qr(Mat::from_fn(n, BLOCK.min(n), |_, _| stream.normal()).as_ref()).0;
-    let mut basis: Mat<f64> = Mat::zeros(n, 0);
+    // Room for the whole basis; the first `size` columns are in use.
+    let mut room: Mat<f64> = Mat::zeros(n, most.max(BLOCK.min(n)));
+    let mut size = 0;
     let mut projected: Mat<f64> = Mat::zeros(0, 0);
     let (mut believed, mut since): (Option<Vec<f64>>, usize) = (None, 0);
     for _ in 0..3000 {
         let width = block.ncols();
-        let size = basis.ncols();
         let mut next = apply(block.as_ref())?;
-        basis = beside(basis.as_ref(), block.as_ref());
-        let coupling = cross(basis.as_ref(), next.as_ref());
+        room.get_mut(.., size..size + width).copy_from(block.as_ref());
+        let basis = room.get(.., ..size + width);
+        let coupling = cross(basis, next.as_ref());
         projected = Mat::from_fn(size + width, size + width, |i, j| match (i < size, j < size) {
             (true, true) => projected[(i, j)],
             (_, false) if i >= size => 0.5 * (coupling[(i, j - size)] + coupling[(j, i - size)]),
@@ -52,19 +54,19 @@ pub fn eigh_largest(
             (false, _) => coupling[(j, i - size)],
         });
         // What A made of the block, without its parts in the basis, twice because the first time rounds.
-        add_product(next.as_mut(), basis.as_ref(), coupling.as_ref(), -1.0);
-        let again = cross(basis.as_ref(), next.as_ref());
-        add_product(next.as_mut(), basis.as_ref(), again.as_ref(), -1.0);
+        add_product(next.as_mut(), basis, coupling.as_ref(), -1.0);
+        let again = cross(basis, next.as_ref());
+        add_product(next.as_mut(), basis, again.as_ref(), -1.0);
         let (mut fresh, upper) = thin_qr(next.as_ref());
 
         let ritz = eigh(projected.as_ref())?;
         let largest = ritz.values.iter().fold(0.0f64, |most, value| most.max(value.abs()));
-        let full = basis.ncols() >= n;
+        let full = size + width >= n;
         // |A v − λ v| = |R y_last| for v = V y, with y_last the entries of the last block.
         let last = ritz.vectors.get(size.., ..);
         let open = product(upper.as_ref(), last);
         let residual = |k: usize| open.col(k).norm_l2();
-        let settled = basis.ncols() >= count && (0..count).all(|k| residual(k) <= tolerance * largest);
+        let settled = size + width >= count && (0..count).all(|k| residual(k) <= tolerance * largest);
         let same = believed.as_ref().is_some_and(|before| {
             before.iter().zip(&ritz.values).all(|(a, b)| (a - b).abs() <= 1e-8 * largest)
         });
@@ -75,7 +77,7 @@ pub fn eigh_largest(
             (believed, since) = (Some(ritz.values[..count].to_vec()), 0);
         }
         if converged {
-            let mut vectors = product(basis.as_ref(), ritz.vectors.get(.., ..count));
+            let mut vectors = product(basis, ritz.vectors.get(.., ..count));
             for j in 0..count {
                 let entry = vectors.col(j).iter().fold(0.0f64, |b, &x| if x.abs() > b.abs() { x } else { b });
                 if entry < 0.0 {
@@ -84,15 +86,22 @@ pub fn eigh_largest(
             }
             return Ok(Eigh { values: ritz.values[..count].to_vec(), vectors });
         }
-        if basis.ncols() + width > most && !full {
+        size += width;
+        if size + width > most && !full {
             let kept = (count + BLOCK).min(most.saturating_sub(width)).max(1);
-            basis = product(basis.as_ref(), ritz.vectors.get(.., ..kept));
+            let best = product(basis, ritz.vectors.get(.., ..kept));
+            room.get_mut(.., ..kept).copy_from(best.as_ref());
             projected = Mat::from_fn(kept, kept, |i, j| if i == j { ritz.values[i] } else { 0.0 });
+            size = kept;
         }
         // Directions that A did not add (an invariant subspace) are replaced by random ones.
         let scale = largest.max(f64::MIN_POSITIVE);
-        let width = fresh.ncols().min(n - basis.ncols());
+        let basis = room.get(.., ..size);
+        let width = fresh.ncols().min(n - size);
+        // Short rests and random ones are not orthogonal to the basis yet.
+        let mut loose = false;
         for j in 0..width {
+            loose |= doubt || upper[(j, j)].abs() <= 1e-4 * scale;
             if !doubt && upper[(j, j)].abs() > 1e-13 * scale {
                 continue;
             }
@@ -101,21 +110,15 @@ pub fn eigh_largest(
             }
         }
         block = fresh.get(.., ..width).to_owned();
-        for _ in 0..2 {
-            let inside = cross(basis.as_ref(), block.as_ref());
-            add_product(block.as_mut(), basis.as_ref(), inside.as_ref(), -1.0);
+        for _ in 0..if loose { 2 } else { 0 } {
+            let inside = cross(basis, block.as_ref());
+            add_product(block.as_mut(), basis, inside.as_ref(), -1.0);
             block = thin_qr(block.as_ref()).0;
         }
     }
     Err(Error::NoConvergence {
         what: "Lanczos iteration".into(),
         detail: format!("{count} eigenvalues of a {n} × {n} matrix; ask for fewer"),
-    })
-}
-
-fn beside(a: MatRef<f64>, b: MatRef<f64>) -> Mat<f64> {
-    Mat::from_fn(b.nrows(), a.ncols() + b.ncols(), |i, j| {
-        if j < a.ncols() { a[(i, j)] } else { b[(i, j - a.ncols())] }
     })
 }
 

@@ -24,7 +24,6 @@
 use faer::{Mat, MatRef};
 
 use super::ascent::{Climb, Goal};
-use super::curvature::Curvature;
 use super::starts::{Spectrum, haar, matched, reflected};
 use crate::data::{Error, Monitor, Result};
 use crate::linalg::{cross, product, schur};
@@ -116,7 +115,6 @@ pub struct Prepared {
     /// Q.
     basis: Mat<f64>,
     spectrum: Spectrum,
-    curvature: Curvature,
 }
 
 impl Prepared {
@@ -136,9 +134,8 @@ impl Prepared {
         let norm = operator.norm_l2();
         let unit = &operator * (if norm > 0.0 { 1.0 / norm } else { 1.0 });
         let form = schur(unit.as_ref())?;
-        let curvature = Curvature::new(&form);
         let spectrum = Spectrum::new(form.t.as_ref())?;
-        Ok(Prepared { operator, norm, unit: form.t, basis: form.q, spectrum, curvature })
+        Ok(Prepared { operator, norm, unit: form.t, basis: form.q, spectrum })
     }
 
     /// The operator.
@@ -207,8 +204,7 @@ pub fn align_prepared(
             converged: true,
         });
     }
-    let curvature = Some(&a.curvature);
-    let goal = Goal { a: a.unit.as_ref(), b: b.unit.as_ref(), linear: None, curvature };
+    let goal = Goal { a: a.unit.as_ref(), b: b.unit.as_ref(), linear: None };
     let bound = a.spectrum.bound(&b.spectrum).min(1.0);
     let search = Search { goal: &goal, bound, params, monitor };
     // The identity, in the coordinates of both forms, and what the systems suggest.

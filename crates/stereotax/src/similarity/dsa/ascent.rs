@@ -7,8 +7,7 @@
 //! ```
 //!
 //! The direction Ω is that of L-BFGS in the moving frame: slopes are taken at C itself, so vectors of earlier
-//! steps are used as they are; slopes are divided by the curvature that [`super::curvature`] expects, without which
-//! nearly equal eigenvalues would take a thousand steps. Step lengths meet the weak Wolfe conditions. The value never falls. Neither step
+//! steps are used as they are. Step lengths meet the weak Wolfe conditions. The value never falls. Neither step
 //! leaves the component of O(n), +1 or −1, in which it begins.
 //!
 //! Source: Edelman, Arias & Smith 1998 (the geometry); Wen & Yin 2013 (Cayley steps); specs: encoding-manifolds
@@ -18,7 +17,6 @@ use std::collections::VecDeque;
 
 use faer::{Mat, MatRef};
 
-use super::curvature::Curvature;
 use crate::data::{Monitor, Result};
 use crate::linalg::{cross, dot, product, solve};
 
@@ -42,8 +40,6 @@ pub(super) struct Goal<'a> {
     pub b: MatRef<'a, f64>,
     /// n × n, or none.
     pub linear: Option<MatRef<'a, f64>>,
-    /// What slopes are divided by; nothing without.
-    pub curvature: Option<&'a Curvature>,
 }
 
 impl Goal<'_> {
@@ -165,7 +161,7 @@ impl Climb {
                 self.converged = true;
                 break;
             }
-            let mut direction = self.direction(goal);
+            let mut direction = self.direction();
             let mut rise = dot(&self.slope, &direction);
             if !(rise > 0.0) {
                 self.pairs.clear();
@@ -214,8 +210,8 @@ impl Climb {
         orthonormalised(self.c.as_ref())
     }
 
-    /// H times the slope, H from the pairs (two loops) around the inverse curvature.
-    fn direction(&self, goal: &Goal<'_>) -> Vec<f64> {
+    /// H times the slope, H from the pairs (two loops).
+    fn direction(&self) -> Vec<f64> {
         let mut q = self.slope.clone();
         let mut shares = Vec::with_capacity(self.pairs.len());
         for (step, change) in self.pairs.iter().rev() {
@@ -223,16 +219,8 @@ impl Climb {
             q.iter_mut().zip(change).for_each(|(q, y)| *q -= share * y);
             shares.push(share);
         }
-        let divide = |x: &mut [f64]| {
-            if let Some(curvature) = goal.curvature {
-                curvature.divide(x);
-            }
-        };
-        divide(&mut q);
         if let Some((step, change)) = self.pairs.back() {
-            let mut divided = change.clone();
-            divide(&mut divided);
-            let scale = dot(step, change) / dot(change, &divided);
+            let scale = dot(step, change) / dot(change, change);
             q.iter_mut().for_each(|q| *q *= scale);
         }
         for ((step, change), share) in self.pairs.iter().zip(shares.iter().rev()) {
@@ -289,7 +277,7 @@ mod tests {
     #[test]
     fn slopes_are_differences_of_the_value() {
         let (a, b, l) = (noise(5, 0), noise(5, 1), noise(5, 2));
-        let goal = Goal { a: a.as_ref(), b: b.as_ref(), linear: Some(l.as_ref()), curvature: None };
+        let goal = Goal { a: a.as_ref(), b: b.as_ref(), linear: Some(l.as_ref()) };
         let c = thin_qr(noise(5, 3).as_ref()).0;
         let (value, slope) = goal.at(c.as_ref());
         assert!((value - goal.value(c.as_ref())).abs() < 1e-12);
@@ -306,7 +294,7 @@ mod tests {
     fn a_climb_never_falls_and_stays_orthogonal_in_its_component() {
         let (a, b) = (noise(8, 4), noise(8, 5));
         let (a, b) = (&a * (1.0 / a.norm_l2()), &b * (1.0 / b.norm_l2()));
-        let goal = Goal { a: a.as_ref(), b: b.as_ref(), linear: None, curvature: None };
+        let goal = Goal { a: a.as_ref(), b: b.as_ref(), linear: None };
         let c = thin_qr(noise(8, 6).as_ref()).0;
         let side = c.determinant().signum();
         let mut climb = Climb::new(&goal, c);

@@ -7,7 +7,6 @@
 
 pub mod align;
 mod ascent;
-mod curvature;
 pub mod delay;
 pub mod inference;
 pub mod input;

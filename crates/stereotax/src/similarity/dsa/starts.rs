@@ -282,7 +282,7 @@ mod tests {
                 let a = noise(n, index);
                 let q = haar(n, positive, 9, index);
                 let b = product(product(q.as_ref(), a.as_ref()).as_ref(), q.transpose());
-                let goal = Goal { a: a.as_ref(), b: b.as_ref(), linear: None, curvature: None };
+                let goal = Goal { a: a.as_ref(), b: b.as_ref(), linear: None };
                 let (sa, sb) = (Spectrum::new(a.as_ref()).unwrap(), Spectrum::new(b.as_ref()).unwrap());
                 let best = matched(&goal, &sa, &sb, 0)
                     .unwrap()
@@ -311,7 +311,7 @@ mod tests {
     #[test]
     fn a_reflection_is_in_the_other_component_and_costs_little() {
         let a = Mat::from_fn(4, 4, |i, j| if i == j { [2.0, 1.0, 0.5, 0.0][i] } else { 0.0 });
-        let goal = Goal { a: a.as_ref(), b: a.as_ref(), linear: None, curvature: None };
+        let goal = Goal { a: a.as_ref(), b: a.as_ref(), linear: None };
         let c = Mat::<f64>::identity(4, 4);
         let twin = reflected(&goal, c.as_ref()).unwrap();
         assert!((twin.determinant() + 1.0).abs() < 1e-12);
