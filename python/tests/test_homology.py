@@ -84,3 +84,15 @@ def test_the_registry_knows_topology_and_ranks():
     found = dict(zip(table["measure"], table["value"], strict=True))
     assert 0 < found["rtd_0"] <= found["rtd_1"] and 0 < found["knn_ranks"] < 1
     assert sx.knn_overlap(x, y).ranks == pytest.approx(found["knn_ranks"])
+
+
+def test_every_argument_changes_the_result():
+    points = circle(30, 0.1)
+    square = np.linalg.norm(points[:, None] - points[None], axis=-1)
+    plain = sx.persistent_homology(square).diagrams[1]
+    assert sx.diagram_distance(sx.persistent_homology(square, metric="precomputed").diagrams[1], plain) > 0.1
+    a, b = (sx.persistent_homology(circle(30, noise)).diagrams[0] for noise in (0.05, 0.2))
+    calls = ({}, {"kind": "wasserstein"}, {"kind": "wasserstein", "order": 3.0})
+    values = [sx.diagram_distance(a, b, **call) for call in calls]
+    values.append(sx.diagram_distance(a, b, kind="wasserstein", ground="euclidean"))
+    assert len(set(np.round(values, 9))) == 4
