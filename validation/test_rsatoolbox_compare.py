@@ -75,14 +75,14 @@ def test_ceilings():
 
 @pytest.mark.parametrize("theirs", ["corr", "rho-a"])
 def test_the_dual_bootstrap(theirs):
-    """Other random draws: standard errors agree as two estimates from 500 and 1,500 draws do."""
+    """Other random draws: standard errors agree as two estimates from 250 and 1,500 draws do."""
     from rsatoolbox.inference import eval_dual_bootstrap, eval_fixed
     from rsatoolbox.model import ModelFixed
 
     models, data = study(n=20)
     named = [ModelFixed(f"m{k}", model) for k, model in enumerate(models)]
     np.random.seed(0)  # noqa: NPY002 (the peer draws from it)
-    peer = eval_dual_bootstrap(named, rdms_of(data), method=theirs, N=500)
+    peer = eval_dual_bootstrap(named, rdms_of(data), method=theirs, N=250)
     ours = sx.rsa(models, data, theirs, n_bootstraps=1500)
     np.testing.assert_allclose(ours.standard_errors, peer.get_sem(), rtol=0.2)
     assert ours.dof == peer.dof

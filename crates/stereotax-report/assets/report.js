@@ -927,6 +927,149 @@
     return { map, unit, rows: inOrder(list).map((m) => ({ name: m.model, modality: m.modality, sub: "", values: new Map(list.filter((r) => r.model === m.model).map((r) => [r.roi, of(r)])) })) };
   });
 
+  // ---- layers beside areas ------------------------------------------------------------------------
+  /** Rows of one benchmark, measure and subject. */
+  function compared(figure, name) {
+    const list = narrow(figure, rows(name), [["benchmark", "Benchmark"], ["measure", "Measure"]]);
+    const subjects = distinct(list.map((r) => r.subject));
+    const subject = subjects.length ? choose(figure, "subject", "Subject", subjects, "(mean)") : null;
+    return list.filter((r) => r.subject === subject);
+  }
+  const modelNames = (list) => modelOrder.map((m) => m.model).filter((m, i, all) => all.indexOf(m) === i && list.some((r) => r.model === m || r.model_a === m || r.model_b === m));
+  figures["similarity-profiles"] = (figure, plot, legend) => {
+    let list = compared(figure, "similarity").filter((r) => isNumber(r.value));
+    if (!list.length) return absent(plot, "No layer has a value.");
+    const names = modelNames(list), most = 7;
+    let shown = names;
+    if (names.length > most) {
+      const model = choose(figure, "model", "Models", ["the first " + most, ...names], "the first " + most);
+      shown = names.includes(model) ? [model] : names.slice(0, most);
+    }
+    list = list.filter((r) => shown.includes(r.model));
+    shown.forEach((m, i) => legendItem(legend, SYMBOLS[i % SYMBOLS.length], "c" + (i % 7), clip(m, 30)));
+    legendItem(legend, "line", "cink", "other subjects", { "stroke-dasharray": "5 3" });
+    legendItem(legend, "line", "csoft", "chance", { "stroke-dasharray": "1.5 2.5" });
+    let low = 0, high = 0;
+    for (const r of list) for (const v of [r.value, r.lower, r.upper, r.ceiling, r.chance]) if (isNumber(v)) { low = Math.min(low, v); high = Math.max(high, v); }
+    const cell = multiples(plot);
+    for (const [area, rs] of groupBy(list, (r) => r.area)) {
+      const ceiling = rs.find((r) => isNumber(r.ceiling));
+      const p = panel(cell(area, ceiling ? `other subjects ${show(ceiling.ceiling)}` : `${rs[0].n_columns} columns`), "layer profiles in " + area, low, high, ["first layer", "last layer"]);
+      svg("path", { d: `M30 ${p.y(0)}H194`, class: "axis" }, p.box);
+      if (ceiling) titled(svg("path", { d: `M30 ${p.y(ceiling.ceiling)}H194`, class: "one", "stroke-dasharray": "5 3" }, p.box), `other subjects: ${show(ceiling.ceiling)}`);
+      shown.forEach((model, i) => {
+        const mine = rs.filter((r) => r.model === model).sort((a, b) => a.position - b.position);
+        if (!mine.length) return;
+        const g = svg("g", { class: "c" + (i % 7) }, p.box);
+        // Models side by side, so that bars at one depth do not cover one another.
+        const x = (r) => p.x(0.02 + 0.96 * r.position) + (i - (shown.length - 1) / 2) * Math.min(2.2, 12 / shown.length);
+        const chance = mine.filter((r) => isNumber(r.chance));
+        svg("path", { d: line(chance.map((r) => [x(r), p.y(r.chance)])), fill: "none", stroke: "currentColor", "stroke-width": 0.9, "stroke-dasharray": "1.5 2.5" }, g);
+        svg("path", { d: line(mine.map((r) => [x(r), p.y(r.value)])), fill: "none", stroke: "currentColor", "stroke-width": 1.6 }, g);
+        for (const r of mine) {
+          if (isNumber(r.lower) && isNumber(r.upper)) svg("path", { d: `M${x(r)} ${p.y(r.lower)}V${p.y(r.upper)}`, stroke: "currentColor", "stroke-width": 1, opacity: 0.65 }, g);
+          titled(mark(g, SYMBOLS[i % SYMBOLS.length], x(r), p.y(r.value), 2.6), `${model}, ${r.layer}: ${show(r.value)}${interval(r)}; chance ${show(r.chance)}; p adj. ${show(r.p_adj, 4)}${r.status === "ok" ? "" : "; " + r.status}`);
+        }
+      });
+    }
+  };
+  /** A grid of values with words in its cells; hatched where there is none. */
+  function matrix(plot, across, down, of, unit, signed) {
+    const cells = [], holes = [];
+    let low = Infinity, high = -Infinity;
+    down.forEach((d, j) => across.forEach((a, i) => {
+      const found = of(a, d);
+      if (!found) return;
+      if (isNumber(found.value)) { cells.push(Object.assign({}, found, { value: [i, j, found.value] })); low = Math.min(low, found.value); high = Math.max(high, found.value); }
+      else holes.push({ value: [i, j], why: found.words });
+    }));
+    if (!cells.length) return absent(plot, "No value is defined here.");
+    if (signed) { high = Math.max(Math.abs(low), Math.abs(high), 1e-12); low = -high; }
+    const span = high - low || 1, height = 44, left = 170, top = 54;
+    for (const c of cells) c.label = { color: (c.value[2] - low) / span > 0.55 ? "#000000" : "#ffffff", fontWeight: c.strong ? 700 : 400 };
+    const names = { axisTick: { show: false }, axisLine: { show: false } };
+    chart(plot, top + height * down.length + 16, {
+      grid: { left, right: 12, top, bottom: 12 },
+      xAxis: Object.assign({ type: "category", position: "top", data: across, axisLabel: { interval: 0, color: css("--ink"), fontFamily: css("--sans"), fontSize: 12, formatter: (n) => clip(n, Math.max(6, Math.floor(90 / across.length))) } }, names),
+      yAxis: Object.assign({ type: "category", inverse: true, data: down, axisLabel: { interval: 0, color: css("--ink"), fontFamily: css("--sans"), fontSize: 12, formatter: (n) => clip(n, 24) } }, names),
+      visualMap: { type: "continuous", min: low, max: high, seriesIndex: 0, calculable: false, orient: "horizontal", right: 12, top: 0, itemWidth: 10, itemHeight: 130, text: [show(high, 2) + " " + unit, show(low, 2)], textStyle: text(11), inRange: { color: CIVIDIS } },
+      tooltip: tooltip((t) => esc((t.data && (t.data.words || t.data.why)) || "").replace(/\n/g, "<br>")),
+      series: [
+        { type: "heatmap", data: cells, itemStyle: { borderWidth: 1, borderColor: css("--paper") }, label: { show: across.length <= 14, fontSize: 11, lineHeight: 15, fontFamily: css("--sans"), formatter: (t) => t.data.short } },
+        { type: "custom", data: holes, renderItem: (_, api) => {
+          const c = api.coord([api.value(0), api.value(1)]), s = api.size([1, 1]), x = c[0] - s[0] / 2, y = c[1] - s[1] / 2;
+          return { type: "group", children: [
+            { type: "rect", shape: { x: x, y: y, width: s[0], height: s[1] }, style: { fill: css("--undefined") } },
+            { type: "line", shape: { x1: x + 2, y1: y + s[1] - 2, x2: x + s[0] - 2, y2: y + 2 }, style: { stroke: css("--zero"), lineWidth: 0.8 } } ] };
+        } },
+      ],
+      // On a canvas: the page colours all text of drawings alike, and these words lie on dark cells and on light ones.
+    }, true);
+  }
+  const sure = (r) => isNumber(r.p_adj) && r.p_adj <= 0.05;
+  figures["similarity-best"] = (figure, plot) => {
+    const list = compared(figure, "similarity_best");
+    const areas = distinct(list.map((r) => r.area));
+    matrix(plot, areas, modelNames(list), (area, model) => {
+      const r = list.find((o) => o.area === area && o.model === model);
+      if (!r) return null;
+      const value = isNumber(r.corrected) ? r.corrected : r.value;
+      return { value, strong: sure(r), short: `${show(value, 2)}${sure(r) ? " *" : ""}\n${clip(r.best_layer || "", Math.max(4, Math.floor(80 / areas.length)))}`,
+        words: `${model} · ${area}\n` + (isNumber(value) ? `best layer ${r.best_layer}: ${show(r.value)}, corrected ${show(r.corrected)}${interval(r)}\nwins ${show(100 * r.win_share, 0)} % of draws; chance ${show(r.chance)}; other subjects ${show(r.ceiling)}\np ${show(r.p, 4)}, adjusted ${show(r.p_adj, 4)}` : r.status) };
+    }, list.length && list[0].measure ? list[0].measure : "", false);
+  };
+  figures["similarity-differences"] = (figure, plot) => {
+    let list = compared(figure, "similarity_differences");
+    const areas = distinct(list.map((r) => r.area));
+    const area = areas.length ? choose(figure, "area", "Area", areas, areas[0]) : null;
+    list = list.filter((r) => r.area === area);
+    const names = modelNames(list);
+    matrix(plot, names, names, (b, a) => {
+      const direct = list.find((r) => r.model_a === a && r.model_b === b), r = direct || list.find((o) => o.model_a === b && o.model_b === a);
+      if (!r) return null;
+      const value = isNumber(r.difference) ? (direct ? 1 : -1) * r.difference : null;
+      const ends = isNumber(r.lower) ? (direct ? [r.lower, r.upper] : [-r.upper, -r.lower]) : null;
+      return { value, strong: sure(r), short: `${show(value, 2)}${sure(r) ? " *" : ""}`,
+        words: `${a} less ${b}\n` + (isNumber(value) ? `${show(value)}${ends ? ` (${show(ends[0])} to ${show(ends[1])})` : ""}\np ${show(r.p, 4)}, adjusted ${show(r.p_adj, 4)}` + (isNumber(r.p_subjects) ? `; over ${r.n_subjects} subjects ${show(r.p_subjects, 4)}` : "") : r.status) };
+    }, "row more alike", true);
+  };
+  figures["similarity-map"] = (figure, plot, legend) => {
+    const list = narrow(figure, rows("similarity_map"), [["benchmark", "Benchmark"]]).filter((r) => isNumber(r.x) && isNumber(r.y));
+    if (!list.length) return absent(plot, "No place is defined here.");
+    const layers = list.filter((r) => r.kind === "layer"), areas = list.filter((r) => r.kind === "area");
+    const names = modelNames(layers);
+    names.slice(0, 14).forEach((m, i) => legendItem(legend, SYMBOLS[i % SYMBOLS.length], "c" + (i % 7), clip(m, 30)));
+    legendItem(legend, "diamond", "cink", "areas of subjects", { fill: "none", stroke: "currentColor", "stroke-width": 1.4 });
+    const width = plot.clientWidth || 900, height = 560, w = width - 40, h = height - 40;
+    const xs = list.map((r) => r.x), ys = list.map((r) => r.y);
+    const cx = (Math.min(...xs) + Math.max(...xs)) / 2, cy = (Math.min(...ys) + Math.max(...ys)) / 2;
+    const unit = 1.12 * Math.max((Math.max(...xs) - Math.min(...xs)) / w, (Math.max(...ys) - Math.min(...ys)) / h, 1e-12);
+    const round = (v) => Number(v.toPrecision(6));
+    const bare = (low, high) => ({ type: "value", min: round(low), max: round(high), axisLabel: { show: false }, axisTick: { show: false }, axisLine: { show: false }, splitLine: { show: false } });
+    const label = (words) => ({ show: true, position: "right", distance: 6, formatter: () => words, color: css("--ink"), fontSize: 11, fontFamily: css("--sans") });
+    const series = names.map((model, i) => {
+      const mine = layers.filter((r) => r.model === model).sort((a, b) => a.position - b.position);
+      return { type: "line", z: 3, silent: false, symbol: SYMBOLS[i % SYMBOLS.length], symbolSize: 8, showSymbol: true, lineStyle: { color: css("--m" + (i % 7)), width: 1.4 }, itemStyle: { color: css("--m" + (i % 7)), opacity: 1 },
+        data: mine.map((r, k) => ({ value: [r.x, r.y], row: r, symbolSize: k === 0 ? 6 : k === mine.length - 1 ? 11 : 8, label: k === mine.length - 1 ? Object.assign(label(clip(model, 24)), { fontWeight: 600 }) : { show: false } })) };
+    });
+    // One name per area, at the subject in the middle of its marks.
+    const named = new Set();
+    for (const rs of groupBy(areas, (r) => r.area).values()) {
+      const mx = rs.reduce((s, r) => s + r.x, 0) / rs.length, my = rs.reduce((s, r) => s + r.y, 0) / rs.length;
+      named.add(rs.reduce((best, r) => (Math.hypot(r.x - mx, r.y - my) < Math.hypot(best.x - mx, best.y - my) ? r : best)));
+    }
+    series.push({ type: "scatter", z: 2, symbol: "emptyDiamond", symbolSize: 12, itemStyle: { color: css("--ink"), opacity: 0.85 },
+      data: areas.map((r) => ({ value: [r.x, r.y], row: r, label: named.has(r) ? Object.assign(label(clip(r.area, 24)), { fontStyle: "italic" }) : { show: false } })), labelLayout: { hideOverlap: true } });
+    chart(plot, height, {
+      grid: { left: 20, right: 20, top: 20, bottom: 20 }, xAxis: bare(cx - (unit * w) / 2, cx + (unit * w) / 2), yAxis: bare(cy - (unit * h) / 2, cy + (unit * h) / 2),
+      tooltip: tooltip((t) => { const r = t.data.row; return r.kind === "layer" ? `<b>${esc(r.model)}</b><br>${esc(r.layer)}` : `<b>${esc(r.area)}</b><br>subject ${esc(r.subject)}`; }), series,
+    }, list.length > 2000);
+    const note = document.createElement("p");
+    note.className = "note";
+    note.textContent = `${list[0].distance}; stress ${show(list[0].stress)}`;
+    plot.append(note);
+  };
+
   figures.multiverse = (figure, plot, legend) => {
     let list = rows("multiverse").filter((r) => isNumber(r.versus_layer_mean));
     if (!list.length) return absent(plot, "No cell of the multiverse is defined.");

@@ -74,7 +74,7 @@ fn kept_rows(name: &str, table: &Table) -> (Vec<usize>, String) {
             note = "only the averages over subjects are in this page".into();
         }
     }
-    if rows.len() > MAX_ROWS && name == "encoding" {
+    if rows.len() > MAX_ROWS && (name == "encoding" || name == "similarity_distances") {
         // Layer after layer: the first rows would be the first layers of the first model.
         rows.clear();
         note = "too many rows for a page".into();

@@ -17,6 +17,7 @@ mod methods;
 mod page;
 mod references;
 mod schema;
+mod similarity;
 mod surface;
 mod verdict;
 mod warnings;

@@ -39,15 +39,17 @@ pub(crate) fn words(value: &Value) -> String {
 pub(crate) fn write(input: &ReportInput) -> Vec<Paragraph> {
     let all = input.manifest.get("settings").cloned().unwrap_or(Value::Null);
     let encoding = all.get("encoding").filter(|e| e.is_object()).cloned();
-    // Where only layers were encoded, nothing is said of dynamics.
-    let settings = match (all.get("nfas"), &encoding) {
-        (Some(nfas), _) => nfas.clone(),
-        (None, Some(_)) => Value::Null,
-        (None, None) => all,
+    let similarity = all.get("similarity").filter(|s| s.is_object()).cloned();
+    // Where only layers were encoded or compared, nothing is said of dynamics.
+    let alone = encoding.is_some() || similarity.is_some();
+    let settings = match all.get("nfas") {
+        Some(nfas) => nfas.clone(),
+        None if alone => Value::Null,
+        None => all,
     };
     let get = |keys: &[&str]| keys.iter().find_map(|k| find(&settings, k)).map(words);
     let mut paragraphs = Vec::new();
-    if !settings.is_null() || encoding.is_none() {
+    if !settings.is_null() || !alone {
         paragraphs.push(Paragraph { title: "Idea", sentences: idea(input) });
     }
     let parts: [(&'static str, Vec<Option<Sentence>>); 4] = [
@@ -126,6 +128,9 @@ pub(crate) fn write(input: &ReportInput) -> Vec<Paragraph> {
     }
     if let Some(encoding) = &encoding {
         paragraphs.push(Paragraph { title: "Encoding layer by layer", sentences: encoded(encoding) });
+    }
+    if let Some(similarity) = &similarity {
+        paragraphs.push(Paragraph { title: "Layers beside brain areas", sentences: compared(similarity) });
     }
     let mut about = vec![say(
         "Figures are drawn with Apache ECharts and own code; the colour map of scores is cividis.",
@@ -221,6 +226,35 @@ fn encoded(settings: &Value) -> Vec<Sentence> {
         Some("max_t") => sentences.push(say("They are adjusted over all models, layers and targets of a benchmark and subject by step-down max-T; where a benchmark has more than 2,000 targets, in steps of 0.01 of the correlation, which never makes a p-value smaller", &["westfall1993", "nichols2002"])),
         Some("none") | None => {}
         Some(other) => sentences.extend(adjustment(other)),
+    }
+    sentences
+}
+
+/// Every layer beside every area.
+fn compared(settings: &Value) -> Vec<Sentence> {
+    let get = |key: &str| settings.get(key).map(words);
+    let mut sentences = vec![say(
+        format!(
+            "Every layer was compared with the response pattern of every area by {}; rows are stimuli, centred over stimuli",
+            get("measures").unwrap_or_default()
+        ),
+        &["kornblith2019"],
+    )];
+    if let Some(permutations) = get("permutations").filter(|n| n != "0") {
+        sentences.push(say(format!("Chance levels and one-sided p-values come from {permutations} permutations of the stimuli, the same for all comparisons"), &["phipson2010"]));
+    }
+    if let Some(bootstraps) = get("bootstraps") {
+        sentences.push(say(format!("Intervals come from {bootstraps} draws of stimuli: with replacement where copies of a stimulus can be left out as pairs, else by leaving a fifth of the stimuli out"), &["efron1987", "shao1989"]));
+    }
+    sentences.push(say("The best layer of an area was chosen anew in every draw; its value is reported less the optimism of that choice, and its p-value compares with the best layer of every permutation. Models are compared by these corrected values, two-sided, on the same draws; such tests speak of other stimuli and the same subjects", &[]));
+    sentences.push(say("The ceiling of an area is the mean value of the same area of the other subjects in the model’s place", &[]));
+    match get("multiplicity").as_deref() {
+        Some("max_t") => sentences.push(say("p-values are adjusted by step-down max-T: over all models, layers, areas and measures of a benchmark and subject in units of the spread of each null, and over all pairs of models, areas and measures", &["westfall1993", "nichols2002"])),
+        Some("none") | None => {}
+        Some(other) => sentences.extend(adjustment(other)),
+    }
+    if let Some(map) = get("map").filter(|m| !m.is_empty()) {
+        sentences.push(say(format!("Layers and areas are drawn in a plane by multidimensional scaling of least stress, from {map} of their 128 leading directions"), &["deleeuw1977", "williams2021"]));
     }
     sentences
 }

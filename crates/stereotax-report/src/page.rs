@@ -13,6 +13,7 @@ use crate::error::ReportError;
 use crate::input::{ReportInput, Row, find};
 use crate::methods;
 use crate::references;
+use crate::similarity;
 use crate::surface;
 use crate::verdict::{self, Outcome, control_name};
 use crate::warnings;
@@ -31,7 +32,7 @@ const fn section(id: &'static str, title: &'static str) -> Section {
 }
 
 /// Every section, in the order of the page. One without results says so; the sections of NFAS are left out of a
-/// page that holds encoding alone.
+/// page that holds other analyses alone.
 pub const SECTIONS: &[Section] = &[
     section("headline", "What was asked, and what came out"),
     section("warnings", "Warnings"),
@@ -42,6 +43,7 @@ pub const SECTIONS: &[Section] = &[
     section("spectra", "Spectra and gates"),
     section("layer-profiles", "Layer profiles"),
     section("encoding", "Encoding layer by layer"),
+    section("similarity", "Layers beside brain areas"),
     section("controls", "Controls"),
     section("multiverse", "Multiverse of choices"),
     section("methods", "Methods"),
@@ -85,7 +87,8 @@ pub fn render(input: &ReportInput) -> Result<String, ReportError> {
     let surfaces = surface::surfaces(input);
     let has_surface = surfaces.is_some();
     let encoding = encoding::summary(input);
-    let nfas = input.tables.contains_key("scores") || encoding.is_none();
+    let similarity = similarity::summary(input);
+    let nfas = input.tables.contains_key("scores") || (encoding.is_none() && similarity.is_none());
     let shown: Vec<&Section> = SECTIONS.iter().filter(|s| nfas || !OF_NFAS.contains(&s.id)).collect();
     let data = json!({
         "tables": embedded.json,
@@ -105,6 +108,7 @@ pub fn render(input: &ReportInput) -> Result<String, ReportError> {
         shown_sections => shown,
         nfas,
         encoding,
+        similarity,
         name => name(input),
         question => input.manifest.get("question").or(input.manifest.get("description")).and_then(Value::as_str),
         asked => asked(input),
@@ -176,13 +180,18 @@ fn asked(input: &ReportInput) -> Vec<(String, String)> {
         let note = if masked > 0 { format!(" ({masked} masked)") } else { String::new() };
         asked.push(("ROIs".into(), format!("{rois}{note}")));
     }
-    let scored = if input.tables.contains_key("scores") { "scores" } else { "encoding_models" };
+    let scored = ["scores", "encoding_models", "similarity_best"];
+    let scored = scored.into_iter().find(|name| input.tables.contains_key(*name)).unwrap_or("scores");
     let subjects = input.distinct(scored, "subject").iter().filter(|s| *s != "(mean)").count();
     if subjects > 0 {
         asked.push(("subjects".into(), subjects.to_string()));
     }
-    let mut samples: Vec<i64> =
-        input.rows("scores").filter_map(|r| r.number("n")).map(|n| n as i64).collect();
+    let mut samples: Vec<i64> = input
+        .rows("scores")
+        .chain(input.rows("similarity"))
+        .filter_map(|r| r.number("n"))
+        .map(|n| n as i64)
+        .collect();
     samples.sort_unstable();
     samples.dedup();
     let stimuli = match samples.as_slice() {

@@ -77,7 +77,9 @@ pub(crate) fn collect(input: &ReportInput) -> Vec<Warning> {
     if !known(&["permdisp", "dispersion"], &warnings) {
         warnings.extend(dispersion(input));
     }
-    let about_modes = input.tables.contains_key("scores") || !input.tables.contains_key("encoding_models");
+    let others = ["encoding_models", "similarity_best"];
+    let about_modes =
+        input.tables.contains_key("scores") || !others.iter().any(|name| input.tables.contains_key(*name));
     let without_controls = input.rows("controls").next().is_none() && about_modes;
     if !known(&["no control", "controls_missing"], &warnings) && without_controls {
         warnings.push(warning(

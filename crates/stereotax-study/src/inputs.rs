@@ -76,8 +76,19 @@ pub struct SubjectInput {
     pub repeats: Vec<Mat<f64>>,
     /// ROIs whose responses are not finite somewhere, ascending; they are 0 throughout and have no score.
     pub not_finite: Vec<usize>,
+    /// The voxels behind the ROIs, where labels say which they are and similarity is asked for.
+    pub voxels: Option<VoxelInput>,
     /// Digest of the file and of how it was read.
     pub digest: String,
+}
+
+/// The voxels of one subject, cleaned.
+#[derive(Debug)]
+pub struct VoxelInput {
+    /// Samples × voxels, mean over repeats.
+    pub responses: Mat<f64>,
+    /// ROI of each voxel, by position in the benchmark's list.
+    pub roi_of: Vec<usize>,
 }
 
 /// Low-level features of the stimuli.
@@ -310,7 +321,7 @@ fn load_benchmark(
             Some(_) => {}
         }
         let roi_of = voxels.map(|(roi_of, _)| roi_of);
-        subjects.push(load_subject(
+        let mut read = load_subject(
             study,
             benchmark,
             subject,
@@ -320,7 +331,17 @@ fn load_benchmark(
             &design,
             digests,
             findings,
-        )?);
+        )?;
+        if study.file.similarity.is_some() && matches!(benchmark.voxels, Voxels::Labels(_)) {
+            let LoadedVoxels { voxels, roi_of, .. } = load_voxels(&path, &params)?;
+            // What is to be told of the rows was told above.
+            let mut told = Vec::new();
+            let single = load_subject(
+                study, benchmark, subject, &voxels, None, timeline, &design, digests, &mut told,
+            )?;
+            read.voxels = Some(VoxelInput { responses: single.responses, roi_of });
+        }
+        subjects.push(read);
     }
     let rois = rois.map(|(_, rois)| rois).unwrap_or_default();
     if analysis.subjects == SubjectMode::GroupMean && subjects.len() > 1 {
@@ -659,7 +680,7 @@ fn load_subject(
         known["roi_summary"] = serde_json::json!(benchmark.roi_summary);
     }
     let digest = crate::node::digest_of_json(&known);
-    Ok(SubjectInput { id: subject.id.clone(), responses, repeats, not_finite, digest })
+    Ok(SubjectInput { id: subject.id.clone(), responses, repeats, not_finite, voxels: None, digest })
 }
 
 /// Confounds in the order of the samples: one row per row of the response file.
@@ -724,7 +745,7 @@ fn group_mean(subjects: Vec<SubjectInput>, design: &SampleDesign) -> stereotax::
     not_finite.dedup();
     let mut responses = responses;
     not_finite.iter().for_each(|&j| responses.col_mut(j).fill(0.0));
-    Ok(SubjectInput { id: "group".into(), responses, repeats: Vec::new(), not_finite, digest })
+    Ok(SubjectInput { id: "group".into(), responses, repeats: Vec::new(), not_finite, voxels: None, digest })
 }
 
 fn load_model(

@@ -14,6 +14,7 @@ mod plan;
 pub mod results;
 mod run;
 pub mod settings;
+mod similarity;
 mod store;
 mod summary;
 mod tables;

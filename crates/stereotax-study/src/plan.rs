@@ -3,7 +3,8 @@
 //! Per model and benchmark: `moments` (where layers share their state) → `depth` → one `cell` per
 //! representation and subject → `selected` cells (best layer, adaptive), chosen by the inner scores of the
 //! other cells. Where layers are encoded: one `encoding` node per layer (or combination of feature sets) and
-//! subject, then `encoding_best`. Per benchmark: `ceiling` and `nuisance` cells. Group statistics are not nodes: they are
+//! subject, then `encoding_best`. Where layers are compared with areas: one `similarity` node per layer and subject,
+//! `similarity_between` and `similarity_map` per benchmark. Per benchmark: `ceiling` and `nuisance` cells. Group statistics are not nodes: they are
 //! always rerun from the cells.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -23,6 +24,7 @@ use crate::digests::Digests;
 use crate::encoding::{self, PairEncoding};
 use crate::inputs::{self, BenchmarkInput, Inputs, ModelInput, OnClock};
 use crate::node::{NodeSpec, digest_of_json};
+use crate::similarity::{self, BenchmarkSimilarity, PairSimilarity};
 use crate::store::Store;
 use crate::{Options, Study, StudyError, settings};
 
@@ -51,6 +53,8 @@ pub struct Grid {
     pub depth_params: DepthParams,
     /// What layers are reduced to before they are encoded.
     pub reduce: LayerReduction,
+    /// Areas of every benchmark, and what is compared between them; empty where similarity is not asked for.
+    pub similarity: Vec<BenchmarkSimilarity>,
 }
 
 /// What is computed once per benchmark.
@@ -93,6 +97,8 @@ pub struct Pair {
     pub selected: Vec<(Representation, Vec<Representation>, Vec<NodeSpec>)>,
     /// Every layer against every target, where that is asked for.
     pub encoding: Option<PairEncoding>,
+    /// Every layer beside every area, where that is asked for.
+    pub similarity: Option<PairSimilarity>,
 }
 
 impl Pair {
@@ -109,6 +115,7 @@ impl Pair {
             cells: Vec::new(),
             selected: Vec::new(),
             encoding: None,
+            similarity: None,
         }
     }
 
@@ -128,6 +135,12 @@ impl Grid {
         let depth_params = settings::depth(analysis, study.file.seed);
         let benchmarks: Vec<BenchmarkWork> =
             inputs.benchmarks.iter().map(|b| benchmark_work(study, b)).collect();
+        let mut areas: Vec<BenchmarkSimilarity> = match &study.file.similarity {
+            Some(settings) => {
+                inputs.benchmarks.iter().map(|b| similarity::plan_benchmark(settings, b)).collect()
+            }
+            None => Vec::new(),
+        };
         let mut pairs = Vec::new();
         for (benchmark_idx, benchmark) in inputs.benchmarks.iter().enumerate() {
             let allowed = &study.file.brain[benchmark_idx].model_modalities;
@@ -148,13 +161,24 @@ impl Grid {
                             encoding::plan_pair(settings, params, benchmark, model, activation, on_clock);
                         pair.encoding = Some(layers);
                     }
+                    if let Some(settings) = &study.file.similarity {
+                        let areas = &areas[benchmark_idx];
+                        let layers =
+                            similarity::plan_pair(study, settings, benchmark, areas, model, activation);
+                        pair.similarity = Some(layers);
+                    }
                     pair.model = model_idx;
                     pair.benchmark = benchmark_idx;
                     pairs.push(pair);
                 }
             }
         }
-        Grid { pairs, benchmarks, depth_params, reduce: encoding::reduction(study) }
+        if let Some(settings) = &study.file.similarity {
+            for (benchmark_idx, work) in areas.iter_mut().enumerate() {
+                similarity::plan_map(study, settings, inputs, benchmark_idx, &pairs, work);
+            }
+        }
+        Grid { pairs, benchmarks, depth_params, reduce: encoding::reduction(study), similarity: areas }
     }
 
     /// Every node, in the order of work.
@@ -167,9 +191,10 @@ impl Grid {
             let cells = pair.cells.iter().flat_map(|(_, specs)| specs);
             let selected = pair.selected.iter().flat_map(|(_, _, specs)| specs);
             let layers = pair.encoding.iter().flat_map(PairEncoding::specs);
-            pair.moments.iter().chain(&pair.depth).chain(cells).chain(selected).chain(layers)
+            let compared = pair.similarity.iter().flat_map(|s| &s.layers).flat_map(|(_, specs)| specs);
+            pair.moments.iter().chain(&pair.depth).chain(cells).chain(selected).chain(layers).chain(compared)
         });
-        benchmarks.chain(pairs)
+        benchmarks.chain(pairs).chain(self.similarity.iter().flat_map(similarity::specs))
     }
 
     /// One fit of all samples' trajectories; nothing for the stacked one, which needs moments alone.
@@ -537,12 +562,17 @@ pub fn plan(study: &Study, out: &Path, options: &Options) -> Result<Plan, StudyE
         options.threads.unwrap_or_else(|| std::thread::available_parallelism().map_or(1, usize::from));
     // Small decompositions and copies run below the rate of large products.
     let rate = 0.35 * product_rate() * threads as f64;
-    let mut forecast =
-        Forecast { seconds: 0.0, memory_bytes: memory(&grid, &inputs, options), disk_bytes: 0, flops: 0.0 };
+    let mut forecast = Forecast {
+        seconds: 0.0,
+        memory_bytes: memory(study, &grid, &inputs, options),
+        disk_bytes: 0,
+        flops: 0.0,
+    };
     let mut nodes = Vec::new();
     // Models that share their inputs share nodes.
     let mut counted = BTreeSet::new();
-    for (spec, cost) in grid.nodes(&inputs) {
+    let all = grid.nodes(&inputs).into_iter().chain(similarity::costs(study, &inputs, &grid));
+    for (spec, cost) in all {
         let done = store.holds(spec);
         let seconds = cost.flops / rate + 2e-3;
         if !done && counted.insert(spec.key()) {
@@ -562,7 +592,7 @@ pub fn plan(study: &Study, out: &Path, options: &Options) -> Result<Plan, StudyE
 }
 
 /// Peak memory: the responses, and one model's working set.
-pub fn memory(grid: &Grid, inputs: &Inputs, options: &Options) -> u64 {
+pub fn memory(study: &Study, grid: &Grid, inputs: &Inputs, options: &Options) -> u64 {
     let responses: f64 = inputs
         .benchmarks
         .iter()
@@ -588,7 +618,10 @@ pub fn memory(grid: &Grid, inputs: &Inputs, options: &Options) -> u64 {
             nfas.max(encoding)
         })
         .fold(0.0, f64::max);
-    (responses + working.max(encoding::table_bytes(grid, inputs)) + 64e6) as u64
+    let compared = (0..inputs.benchmarks.len())
+        .map(|b| similarity::memory(b, inputs, grid, study, options))
+        .fold(similarity::table_bytes(grid, study), f64::max);
+    (responses + working.max(encoding::table_bytes(grid, inputs)).max(compared) + 64e6) as u64
 }
 
 /// Bytes that scoring one pair takes.

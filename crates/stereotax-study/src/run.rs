@@ -25,6 +25,7 @@ use crate::encoding;
 use crate::inputs::{self, BenchmarkInput, Inputs, OnClock};
 use crate::node::NodeSpec;
 use crate::plan::{self, Grid, Pair};
+use crate::similarity;
 use crate::store::{Payload, Store};
 use crate::summary::{Summary, average_predictions, read_ceilings, summarise};
 use crate::tables::{self, Scored};
@@ -65,8 +66,8 @@ fn run_inside(
         inputs::verify(&inputs, monitor)?;
     }
     let grid = Grid::new(study, &inputs);
-    preflight(&inputs, &grid)?;
-    refuse_small_memory(&grid, &inputs, options)?;
+    preflight(study, &inputs, &grid)?;
+    refuse_small_memory(study, &grid, &inputs, options)?;
 
     // From here on things are written.
     std::fs::create_dir_all(out).map_err(|e| StudyError::write(out, &e))?;
@@ -87,6 +88,9 @@ fn run_inside(
         }
         worker.encode(pair)?;
     }
+    for benchmark_idx in 0..inputs.benchmarks.len() {
+        worker.similarity(benchmark_idx)?;
+    }
     monitor.tell(Event::Finished { task: study.file.name.clone() });
     let scored = worker.collect()?;
     let made = tables::make(&worker, &scored)?;
@@ -97,13 +101,14 @@ fn run_inside(
 
 /// Find before anything is written what would fail later: runs too short, folds too small, widths that
 /// have no common state.
-fn preflight(inputs: &Inputs, grid: &Grid) -> Result<(), StudyError> {
+fn preflight(study: &Study, inputs: &Inputs, grid: &Grid) -> Result<(), StudyError> {
     for (benchmark, work) in inputs.benchmarks.iter().zip(&grid.benchmarks) {
         let context = format!("benchmark `{}`", benchmark.id);
         let n = benchmark.design.n_samples();
         let probe = Mat::<f64>::from_fn(n, 1, |i, _| (i as f64 * 0.7).sin() + (i as f64 * 0.13).cos());
         let features = Features::from_matrix(probe.as_ref());
-        for params in std::iter::once(&work.evaluate).chain(&work.encode) {
+        let evaluated = study.file.wants_nfas.then_some(&work.evaluate);
+        for params in evaluated.into_iter().chain(&work.encode) {
             let mut params = params.clone();
             params.encoding.reduce = None;
             params.encoding.solver = Solver::Ridge;
@@ -111,6 +116,13 @@ fn preflight(inputs: &Inputs, grid: &Grid) -> Result<(), StudyError> {
                 predict(&features, &[], fold, &benchmark.design, &[probe.as_ref()], &params)
                     .map_err(StudyError::in_context(&context))?;
             }
+        }
+    }
+    if let Some(settings) = study.file.similarity.as_ref().filter(|s| s.permutations > 0) {
+        for benchmark in &inputs.benchmarks {
+            similarity::blocks_of(settings, benchmark, study.file.seed)
+                .and_then(|blocks| blocks.check_sizes())
+                .map_err(StudyError::in_context(&format!("benchmark `{}`", benchmark.id)))?;
         }
     }
     for pair in &grid.pairs {
@@ -130,7 +142,22 @@ fn preflight(inputs: &Inputs, grid: &Grid) -> Result<(), StudyError> {
     Ok(())
 }
 
-fn refuse_small_memory(grid: &Grid, inputs: &Inputs, options: &Options) -> Result<(), StudyError> {
+fn refuse_small_memory(
+    study: &Study,
+    grid: &Grid,
+    inputs: &Inputs,
+    options: &Options,
+) -> Result<(), StudyError> {
+    for (at, benchmark) in inputs.benchmarks.iter().enumerate() {
+        let least = similarity::memory(at, inputs, grid, study, options);
+        if least > options.max_memory as f64 {
+            return Err(StudyError::Memory {
+                what: format!("similarity on benchmark `{}`", benchmark.id),
+                needed_mb: (least / 1e6).ceil() as u64,
+                allowed_mb: options.max_memory / 1_000_000,
+            });
+        }
+    }
     for pair in &grid.pairs {
         let mut least = encoding::least_memory(pair, inputs, grid, options);
         if !pair.cells.is_empty() {

@@ -7,10 +7,11 @@ use toml::de::{DeTable, DeValue};
 use super::encoding::{ENCODING, read_encoding};
 use super::parse::read_numbers;
 use super::reader::{Reader, Sink, StudyErrors};
+use super::similarity::{SIMILARITY, read_similarity};
 use super::study::{
     Alphas, Benchmark, Centring, Controls, Derivatives, Distance, Embedding, Encoder, EncodingSettings,
     Gates, Hrf, HrfParity, LanczosWeights, LayerMap, Model, NfasSettings, Preset, Resample, Scale, Score,
-    SecondsRange, SnciKind, Trajectory,
+    SecondsRange, SimilaritySettings, SnciKind, Trajectory,
 };
 use super::words::{
     AMPLITUDE, BENCHMARKS, CEILING, CENTRING, CONVERGENCE_SCALE, DERIVATIVES, DISPERSION_AXES,
@@ -104,7 +105,7 @@ pub(super) const CONTROLS: &[&str] = &[
 ];
 const RANGE: &[&str] = &["from", "to"];
 const GRID: &[&str] = &["from", "to", "count"];
-pub(super) const ANALYSIS: &[&str] = &["nfas", "encoding"];
+pub(super) const ANALYSIS: &[&str] = &["nfas", "encoding", "similarity"];
 
 /// Read the keys of `[analysis.nfas]` alone, over the defaults of `robust`: how other fronts take the same
 /// words as a study file and refuse the same ones.
@@ -136,6 +137,7 @@ pub(super) struct Analyses {
     /// Whether NFAS is asked for: outright, or because nothing else is.
     pub(super) wants_nfas: bool,
     pub(super) encoding: Option<EncodingSettings>,
+    pub(super) similarity: Option<SimilaritySettings>,
 }
 
 pub(super) fn read_analysis(
@@ -155,9 +157,14 @@ pub(super) fn read_analysis(
         let bare = brain.iter().find(|b| b.nuisance.is_empty()).map(|b| format!("benchmark `{}`", b.id));
         check_combinations(t, &s, preset, bare.as_deref());
     }
-    let encoding = of("encoding", "[analysis.encoding]", ENCODING)
-        .map(|t| read_encoding(&t, nfas.as_ref(), &mut s, preset, brain, models));
-    Analyses { nfas: s, wants_nfas: nfas.is_some() || encoding.is_none(), encoding }
+    let of_encoding = of("encoding", "[analysis.encoding]", ENCODING);
+    let encoding =
+        of_encoding.as_ref().map(|t| read_encoding(t, nfas.as_ref(), &mut s, preset, brain, models));
+    let others: Vec<&Reader<'_>> = nfas.iter().chain(&of_encoding).collect();
+    let similarity = of("similarity", "[analysis.similarity]", SIMILARITY)
+        .map(|t| read_similarity(&t, &others, &mut s, brain, models));
+    let wants_nfas = nfas.is_some() || (encoding.is_none() && similarity.is_none());
+    Analyses { nfas: s, wants_nfas, encoding, similarity }
 }
 
 fn read_choices(t: &Reader<'_>, s: &mut NfasSettings, place: &str) {

@@ -109,29 +109,7 @@ pub(super) fn read_encoding(
     }
     read_design(t, shared);
     check_design(t, shared, preset);
-    if let Some(value) = t.get("layers")
-        && let Some(names) = value.texts()
-    {
-        let known: Vec<&str> = models
-            .iter()
-            .flat_map(|m| m.activations.iter().flat_map(|a| &a.layers))
-            .map(String::as_str)
-            .collect();
-        for name in names.iter().filter(|name| !known.contains(&name.as_str())) {
-            let hint = nearest(name, known.iter().copied()).map_or_else(
-                || "name layers as the models name them".into(),
-                |near| format!("did you mean `{near}`?"),
-            );
-            t.problem("layers", format!("`layers` names `{name}`, but no model has such a layer"), &hint);
-        }
-        for model in models {
-            if !model.activations.iter().any(|a| a.layers.iter().any(|layer| names.contains(layer))) {
-                let message = format!("`layers` names no layer of model `{}`", model.name);
-                t.problem("layers", message, "name at least one of its layers, or leave `layers` out");
-            }
-        }
-        e.layers = Some(names);
-    }
+    e.layers = read_layers(t, models);
     t.form("reduce", &mut e.reduce, REDUCE);
     t.form("encoder", &mut e.encoder, ENCODER);
     read_alphas(t, &mut e.alphas);
@@ -158,6 +136,37 @@ pub(super) fn read_encoding(
     e
 }
 
+/// The layers that are looked at; `None`: all.
+pub(super) fn read_layers(t: &Reader<'_>, models: &[Model]) -> Option<Vec<String>> {
+    let names = t.get("layers")?.texts()?;
+    for name in unknown_layers(&names, models) {
+        let message = format!("`layers` names `{name}`, but no model has such a layer");
+        t.problem("layers", message, &near_layer(name, models));
+    }
+    for model in models {
+        if !model.activations.iter().any(|a| a.layers.iter().any(|layer| names.contains(layer))) {
+            let message = format!("`layers` names no layer of model `{}`", model.name);
+            t.problem("layers", message, "name at least one of its layers, or leave `layers` out");
+        }
+    }
+    Some(names)
+}
+
+fn layers_of(models: &[Model]) -> impl Iterator<Item = &str> {
+    models.iter().flat_map(|m| m.activations.iter().flat_map(|a| &a.layers)).map(String::as_str)
+}
+
+fn unknown_layers<'a>(names: &'a [String], models: &[Model]) -> impl Iterator<Item = &'a String> {
+    names.iter().filter(|name| !layers_of(models).any(|known| known == *name))
+}
+
+fn near_layer(name: &str, models: &[Model]) -> String {
+    nearest(name, layers_of(models)).map_or_else(
+        || "name layers as the models name them".into(),
+        |near| format!("did you mean `{near}`?"),
+    )
+}
+
 fn check_partition(t: &Reader<'_>, sets: &[FeatureSet], brain: &[Benchmark], models: &[Model]) {
     let wrong = |message: String, hint: &str| t.problem("partition", message, hint);
     if !(2..=MOST_SETS).contains(&sets.len()) {
@@ -172,17 +181,9 @@ fn check_partition(t: &Reader<'_>, sets: &[FeatureSet], brain: &[Benchmark], mod
             let message = format!("set `{}` of `partition` needs either `layers` or `nuisance`", set.name);
             wrong(message, "as in `{ name = \"early\", layers = [\"block1\"] }`");
         }
-        let known: Vec<&str> = models
-            .iter()
-            .flat_map(|m| m.activations.iter().flat_map(|a| &a.layers))
-            .map(String::as_str)
-            .collect();
-        for name in set.layers.iter().filter(|name| !known.contains(&name.as_str())) {
-            let hint = nearest(name, known.iter().copied()).map_or_else(
-                || "name layers as the models name them".into(),
-                |near| format!("did you mean `{near}`?"),
-            );
-            wrong(format!("`partition` names `{name}`, but no model has such a layer"), &hint);
+        for name in unknown_layers(&set.layers, models) {
+            let message = format!("`partition` names `{name}`, but no model has such a layer");
+            wrong(message, &near_layer(name, models));
         }
         if let Some(name) = &set.nuisance
             && let Some(bare) = brain.iter().find(|b| b.nuisance.iter().all(|n| n.name != *name))

@@ -9,6 +9,7 @@ mod encoding;
 mod parse;
 mod presets;
 mod reader;
+mod similarity;
 mod study;
 mod template;
 mod words;
@@ -17,14 +18,15 @@ pub use choices::parse_choices;
 pub(crate) use encoding::SHARED;
 pub use parse::{KNOWN_KEYS, parse};
 pub use reader::{Problem, SHORT_NAMES, StudyErrors, long_word};
+pub(crate) use similarity::SHARED_WITH_SIMILARITY;
 pub use study::{
     ActivationSource, Activations, Alphas, ArraySource, Axis, Benchmark, Benchmarks, Blocks, Centring, Clock,
     Controls, ConvergenceScale, Derivatives, DispersionAxes, DispersionBias, DispersionCentre, Distance,
     DmdClock, Drift, Embedding, Encoder, EncodingEncoder, EncodingSettings, FeatureSet, FitOn, Folds,
     GateAction, Gates, Hemisphere, Hrf, HrfParity, InnerChoice, InnerLoss, IntervalKind, LanczosWeights,
     LayerMap, LayerReduction, Model, Multiplicity, NfasSettings, Nuisance, Pooling, Preset, Repeats,
-    Resample, Restricted, RoiSummary, Scale, Score, SecondsRange, SignPolicy, SnciKind, StimulusSet, Study,
-    Subject, SubjectMode, Surface, Trajectory, Voxels,
+    Resample, Restricted, RoiSummary, Scale, Score, SecondsRange, SignPolicy, SimilaritySettings, SnciKind,
+    StimulusSet, Study, Subject, SubjectMode, Surface, Trajectory, Voxels,
 };
 pub use template::TEMPLATE;
 

@@ -8,6 +8,7 @@ use toml::de::{DeTable, DeValue};
 use super::choices::{ANALYSIS, Analyses, CONTROLS, GATES, NFAS, read_analysis};
 use super::encoding::{ENCODING, PARTITION};
 use super::reader::{Reader, Sink, StudyErrors, Value};
+use super::similarity::SIMILARITY;
 use super::study::{
     ActivationSource, Activations, ArraySource, Axis, Benchmark, Blocks, Clock, Model, Nuisance, Pooling,
     Preset, Repeats, RoiSummary, StimulusSet, Study, Subject, Surface, Voxels,
@@ -33,6 +34,7 @@ pub const KNOWN_KEYS: &[(&str, &[&str])] = &[
     ("[analysis.nfas.controls]", CONTROLS),
     ("[analysis.encoding]", ENCODING),
     ("partition", PARTITION),
+    ("[analysis.similarity]", SIMILARITY),
 ];
 
 const TOP: &[&str] = &["study", "stimuli", "brain", "model", "analysis"];
@@ -102,8 +104,20 @@ fn read_study<'a>(document: &'a Spanned<DeTable<'a>>, sink: &'a Sink<'a>) -> Stu
     let stimulus_ids: Vec<&str> = stimuli.iter().map(|s| s.id.as_str()).collect();
     let brain = read_brain(&top, &stimuli, &stimulus_ids);
     let models = read_models(&top, &stimulus_ids);
-    let Analyses { nfas, wants_nfas, encoding } = read_analysis(&top, preset, &brain, &models);
-    Study { name, seed, preset, simulated, stimuli, brain, models, analysis: nfas, wants_nfas, encoding }
+    let Analyses { nfas, wants_nfas, encoding, similarity } = read_analysis(&top, preset, &brain, &models);
+    Study {
+        name,
+        seed,
+        preset,
+        simulated,
+        stimuli,
+        brain,
+        models,
+        analysis: nfas,
+        wants_nfas,
+        encoding,
+        similarity,
+    }
 }
 
 fn read_stimuli(top: &Reader<'_>) -> Vec<StimulusSet> {

@@ -36,6 +36,9 @@ pub struct Study {
     /// How every target is encoded from every layer, if it is asked for.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub encoding: Option<EncodingSettings>,
+    /// How layers are compared with brain areas, if it is asked for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub similarity: Option<SimilaritySettings>,
 }
 
 fn yes() -> bool {
@@ -392,6 +395,38 @@ impl Default for EncodingSettings {
             shifts: 1000,
             multiplicity: Multiplicity::MaxT,
             partition: Vec::new(),
+        }
+    }
+}
+
+/// Every choice of comparing layers with areas (specs: encoding-manifolds 6); what it shares with NFAS stands in
+/// [`NfasSettings`].
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SimilaritySettings {
+    /// Names of the layers that are compared; `None`: all.
+    pub layers: Option<Vec<String>>,
+    /// Ids of the measures, in the order of tables.
+    pub measures: Vec<String>,
+    /// Draws behind intervals and tests between models.
+    pub bootstraps: usize,
+    /// Permutations behind chance levels and p-values; 0: none.
+    pub permutations: usize,
+    /// How p-values of models × layers × areas × measures are adjusted together.
+    pub multiplicity: Multiplicity,
+    /// The distance by which layers and areas are drawn as a map; `None`: no map.
+    pub map: Option<String>,
+}
+
+impl Default for SimilaritySettings {
+    fn default() -> Self {
+        let measures = ["cka_debiased", "rsa_spearman", "procrustes_angular"];
+        SimilaritySettings {
+            layers: None,
+            measures: measures.map(str::to_owned).to_vec(),
+            bootstraps: 500,
+            permutations: 999,
+            multiplicity: Multiplicity::MaxT,
+            map: Some("procrustes_angular".into()),
         }
     }
 }

@@ -117,7 +117,7 @@ fn groups_of(benchmark: &BenchmarkInput) -> Vec<(String, Vec<usize>)> {
 }
 
 /// Depth of every layer of a model, in [0, 1].
-fn positions(model: &ModelInput, activation: usize) -> Vec<f64> {
+pub(super) fn positions(model: &ModelInput, activation: usize) -> Vec<f64> {
     let known = &model.model.activations[activation];
     let n = known.layers.len();
     let raw: Vec<f64> = match &known.positions {

@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 use stereotax::pipelines::ceilings::CeilingRule;
 
-use crate::config::{self, EncodingSettings, NfasSettings};
+use crate::config::{self, EncodingSettings, NfasSettings, SimilaritySettings};
 use crate::inputs::Inputs;
 use crate::{Finding, Study};
 
@@ -56,6 +56,13 @@ fn settings(study: &Study) -> Value {
         }
         settings["encoding"] = all;
     }
+    if let Some(similarity) = &study.file.similarity {
+        let mut all = json!(similarity);
+        for key in config::SHARED_WITH_SIMILARITY {
+            all[*key] = nfas[*key].clone();
+        }
+        settings["similarity"] = all;
+    }
     if study.file.wants_nfas {
         settings["nfas"] = nfas;
     }
@@ -68,13 +75,45 @@ pub(crate) fn references(study: &Study) -> Vec<String> {
     if let Some(encoding) = &study.file.encoding {
         keys.extend(of_encoding(encoding, &study.file.analysis).into_iter().map(str::to_owned));
     }
+    if let Some(similarity) = &study.file.similarity {
+        keys.extend(of_similarity(similarity).into_iter().map(str::to_owned));
+    }
     keys.sort_unstable();
     keys.dedup();
     keys
 }
 
+fn of_similarity(s: &SimilaritySettings) -> Vec<&'static str> {
+    let chosen = crate::similarity::measures(s);
+    let mut keys: Vec<&'static str> = chosen.iter().map(|measure| measure.source).collect();
+    keys.push("efron1987");
+    if s.permutations > 0 {
+        keys.push("phipson2010");
+    }
+    if chosen.iter().any(|m| m.interval == stereotax::similarity::Interval::Jackknife) {
+        keys.push("shao1989");
+    }
+    if let Some(distance) = s.map.as_ref().and_then(|id| stereotax::similarity::measure(id).ok()) {
+        keys.extend([distance.source, "deleeuw1977"]);
+    }
+    keys.extend(of_multiplicity(s.multiplicity));
+    keys
+}
+
+/// Sources of an adjustment of p-values.
+fn of_multiplicity(multiplicity: config::Multiplicity) -> &'static [&'static str] {
+    use config::Multiplicity;
+    match multiplicity {
+        Multiplicity::MaxT => &["westfall1993", "nichols2002"],
+        Multiplicity::Holm => &["holm1979"],
+        Multiplicity::Bh => &["benjamini1995"],
+        Multiplicity::By => &["benjamini2001"],
+        Multiplicity::None => &[],
+    }
+}
+
 fn of_encoding(e: &EncodingSettings, shared: &NfasSettings) -> Vec<&'static str> {
-    use config::{InnerChoice, LayerReduction, Multiplicity};
+    use config::{InnerChoice, LayerReduction};
     let mut keys = vec!["hoerl1970", "phipson2010"];
     match e.inner {
         InnerChoice::Folds => {}
@@ -86,13 +125,7 @@ fn of_encoding(e: &EncodingSettings, shared: &NfasSettings) -> Vec<&'static str>
         LayerReduction::Sparse { .. } => keys.extend(["achlioptas2003", "li2006", "dasgupta2003"]),
         LayerReduction::Gaussian { .. } => keys.push("dasgupta2003"),
     }
-    match e.multiplicity {
-        Multiplicity::MaxT => keys.extend(["westfall1993", "nichols2002"]),
-        Multiplicity::Holm => keys.push("holm1979"),
-        Multiplicity::Bh => keys.push("benjamini1995"),
-        Multiplicity::By => keys.push("benjamini2001"),
-        Multiplicity::None => {}
-    }
+    keys.extend(of_multiplicity(e.multiplicity));
     if !e.partition.is_empty() {
         keys.push("nunezelizalde2019");
     }

@@ -7,6 +7,7 @@ mod groups;
 mod manifest;
 mod places;
 mod scores;
+mod similarity;
 mod spaces;
 
 use std::collections::BTreeMap;
@@ -30,6 +31,7 @@ use findings::edge_note;
 use manifest::manifest;
 use places::{rois_table, surface_tables};
 use scores::{bands_table, multiverse_table, scores_table};
+use similarity::similarity_tables;
 use spaces::{space_names, spaces};
 
 pub use findings::{as_finding, depth_findings, edge_finding, no_ceiling, verdict_words};
@@ -66,6 +68,7 @@ pub(crate) fn make(worker: &Worker<'_>, scored: &Scored) -> Result<Made, StudyEr
         )]),
     };
     tables.extend(encoding_tables(worker, scored, &mut findings)?);
+    tables.extend(similarity_tables(worker, &mut findings)?);
     tables.insert("rois".into(), rois_table(inputs, &scored.ceilings, &space_of));
     tables.extend(surface_tables(inputs, &space_of));
     if let Some(caveat) = study.file.preset.caveat().filter(|_| study.file.wants_nfas) {

@@ -57,6 +57,11 @@ impl<'a> Monitor<'a> {
         Monitor { watcher: None, stop: Some(stop) }
     }
 
+    /// The same stop request, with nobody told: for work that is one unit of a larger step.
+    pub fn only_stop(&self) -> Monitor<'a> {
+        Monitor { watcher: None, stop: self.stop }
+    }
+
     /// Pass an event on.
     pub fn tell(&self, event: Event) {
         if let Some(watcher) = self.watcher {

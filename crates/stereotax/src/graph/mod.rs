@@ -18,4 +18,6 @@ pub use nearest::{Nearest, Rows, distinct_rows, nearest, squared_between};
 pub use neighbourhoods::{Members, Neighbourhoods};
 pub use neighbours::{Connectivity, Neighbours};
 pub use sparse::Sparse;
+#[cfg(test)]
+pub(crate) use sphere::tests::sphere as fibonacci_sphere;
 pub use sphere::{SphereGrid, squared_distance};

@@ -145,13 +145,13 @@ impl SphereGrid {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use super::*;
     use crate::stats::rng::Stream;
     use faer::Mat;
 
     /// Nearly even places on a sphere (a Fibonacci spiral).
-    fn sphere(n: usize) -> Mat<f64> {
+    pub(crate) fn sphere(n: usize) -> Mat<f64> {
         let golden = std::f64::consts::PI * (3.0 - 5f64.sqrt());
         Mat::from_fn(n, 3, |i, j| {
             let z = 1.0 - (2.0 * i as f64 + 1.0) / n as f64;

@@ -1,33 +1,16 @@
 //! Compare two representations by many measures at once, with chance levels and intervals from one plan.
 //!
-//! Reductions are computed once and serve all measures and all draws. A permutation moves the stimuli of the second
-//! side: its Gram, singular vectors and distances are reordered, not computed again. Intervals are those that each
-//! measure declares ([`Interval`]): a bootstrap over stimuli with weights, or a jackknife that leaves a fifth of them
-//! out at a time,
+//! Draws, chance levels and intervals are those of [`super::draws`], with one partner. All are keyed by the ids of
+//! stimuli, so that every pair with the same ids sees the same ones.
 //!
-//! ```text
-//! s.e.² = m/(n − m) · mean_b (θ_b − θ̄)²,   m stimuli kept;   θ ± z s.e., held within the range of the measure
-//! ```
-//!
-//! All draws are keyed by the ids of stimuli (or blocks of them), so that every measure, and every pair with the same
-//! ids, sees the same ones.
-//!
-//! Source: specs: encoding-manifolds 6.8, peers 5 (1, 5, 7) and 7; Shao & Wu 1989 (leaving many out). Cost: that of the
-//! reductions and one evaluation per measure and permutation; jackknife draws need their own factors.
-
-use rayon::prelude::*;
+//! Source: specs: encoding-manifolds 6.8, peers 5 (1, 5, 7) and 7. Cost: that of the reductions and one evaluation per
+//! measure and permutation; jackknife draws need their own factors.
 
 use super::cca::saturates;
-use super::measures::{Direction, Interval, Measure, Pair};
+use super::draws::{Blocks, chance_level, compare_with_all, interval_of};
+use super::measures::{Interval, Measure};
 use super::representation::{Representation, check_pair};
-use crate::data::{Error, Event, Monitor, Result};
-use crate::stats::resampling::{ResamplingPlan, permute_by_id};
-use crate::stats::summary::{normal_quantile, permutation_p, quantile, tie_tolerance};
-
-/// Draws of the jackknife are orders of blocks that permutations do not use.
-const JACKKNIFE_FROM: usize = 1 << 40;
-/// One over the share that the jackknife leaves out.
-const LEFT_OUT: usize = 5;
+use crate::data::{Error, Monitor, Result};
 
 /// What to compare, and how often to draw.
 #[derive(Debug, Clone, PartialEq)]
@@ -101,41 +84,53 @@ pub fn compare(
     monitor: &Monitor<'_>,
 ) -> Result<Comparison> {
     check_pair(x, y)?;
-    let blocks = Blocks::new(x.n_stimuli(), params)?;
-    let needs_factors = measures.iter().any(|m| m.reduction == super::measures::Reduction::Factors)
-        || params.n_bootstraps > 0 && measures.iter().any(|m| m.interval == Interval::Jackknife);
-    let needs_grams = measures.iter().any(|m| m.reduction == super::measures::Reduction::Gram);
-    let reduce = |side: &Representation<'_>| {
-        if needs_grams {
-            side.gram();
-        }
-        if needs_factors { side.rank() } else { Ok(0) }
-    };
-    let (rank_x, rank_y) = rayon::join(|| reduce(x), || reduce(y));
-    let (rank_x, rank_y) = (rank_x?, rank_y?);
-    let pair = Pair::new(x, y)?;
-    let values: Vec<Result<f64>> =
-        measures.par_iter().map(|measure| monitor.check().and_then(|()| measure.of(&pair))).collect();
-    let mut found = Vec::with_capacity(measures.len());
-    for (measure, value) in measures.iter().zip(values) {
-        found.push(Compared {
-            measure: measure.id,
-            value: value?,
-            lower: f64::NAN,
-            upper: f64::NAN,
-            interval: None,
-            chance: f64::NAN,
-            p_value: f64::NAN,
-            n_draws: 0,
-            warnings: warnings(measure, rank_x, rank_y, x.n_stimuli()),
+    if !(params.level > 0.0 && params.level < 1.0) {
+        return Err(Error::Invalid {
+            what: "level".into(),
+            expected: "a number between 0 and 1".into(),
+            found: params.level.to_string(),
+            hint: "0.95 is customary".into(),
         });
     }
-    if params.n_permutations > 0 {
-        add_chance(&mut found, x, y, measures, &blocks, params, monitor)?;
-    }
-    if params.n_bootstraps > 0 {
-        add_intervals(&mut found, x, y, measures, &blocks, params, monitor)?;
-    }
+    let ids = params.blocks.as_deref();
+    let blocks = Blocks::new(x.n_stimuli(), ids, params.seed, params.n_bootstraps, params.n_permutations)?;
+    let mut drawn = compare_with_all(x, &[y], measures, &blocks, monitor)?;
+    let drawn = drawn.remove(0);
+    let (rank_x, rank_y) = match drawn.rank {
+        Some(rank) => (x.rank()?, rank),
+        None => (0, 0),
+    };
+    let found = measures
+        .iter()
+        .enumerate()
+        .map(|(at, measure)| {
+            let value = drawn.values[at];
+            let level = chance_level(value, drawn.null.col(at).iter().copied(), measure.direction);
+            let mut warnings = warnings(measure, rank_x, rank_y, x.n_stimuli());
+            let draws = || drawn.draws.col(at).iter().copied();
+            // Where ranks force the value up, its spread tells nothing.
+            let interval = match warnings.is_empty() {
+                true => interval_of(value, draws(), measure, &blocks, params.level),
+                false => None,
+            };
+            if interval.is_some_and(|[lower, upper]| !(lower <= value && value <= upper)) {
+                // Said, not hidden: it happens near the ends of a range.
+                let told = "the draws do not surround the value; read the interval with care".to_owned();
+                warnings.push(told);
+            }
+            Compared {
+                measure: measure.id,
+                value,
+                lower: interval.map_or(f64::NAN, |ends| ends[0]),
+                upper: interval.map_or(f64::NAN, |ends| ends[1]),
+                interval: interval.map(|_| measure.interval),
+                chance: level.chance,
+                p_value: level.p_value,
+                n_draws: draws().filter(|v| !v.is_nan()).count(),
+                warnings,
+            }
+        })
+        .collect();
     Ok(Comparison {
         measures: found,
         n_stimuli: x.n_stimuli(),
@@ -157,227 +152,9 @@ fn warnings(measure: &Measure, rank_x: usize, rank_y: usize, n: usize) -> Vec<St
     vec![]
 }
 
-fn add_chance(
-    found: &mut [Compared],
-    x: &Representation<'_>,
-    y: &Representation<'_>,
-    measures: &[&'static Measure],
-    blocks: &Blocks,
-    params: &CompareParams,
-    monitor: &Monitor<'_>,
-) -> Result<()> {
-    blocks.check_sizes()?;
-    let task = "permutations".to_owned();
-    monitor.tell(Event::Started { task: task.clone(), total: params.n_permutations as u64 });
-    let null: Vec<Vec<f64>> = (0..params.n_permutations)
-        .into_par_iter()
-        .map(|draw| {
-            monitor.check()?;
-            let moved = y.permuted(&blocks.permutation(draw));
-            let values = evaluate(x, &moved, measures)?;
-            monitor.tell(Event::Advanced { done: 1 });
-            Ok(values)
-        })
-        .collect::<Result<_>>()?;
-    monitor.tell(Event::Finished { task });
-    for (at, (compared, measure)) in found.iter_mut().zip(measures).enumerate() {
-        let draws: Vec<f64> = null.iter().map(|values| values[at]).filter(|v| !v.is_nan()).collect();
-        if compared.value.is_nan() || draws.is_empty() {
-            continue;
-        }
-        compared.chance = draws.iter().sum::<f64>() / draws.len() as f64;
-        let tie = tie_tolerance(compared.value);
-        let reaching = draws.iter().filter(|&&v| match measure.direction {
-            Direction::Similarity => v >= compared.value - tie,
-            Direction::Distance => v <= compared.value + tie,
-        });
-        compared.p_value = permutation_p(reaching.count(), draws.len());
-    }
-    Ok(())
-}
-
-fn evaluate(
-    x: &Representation<'_>,
-    y: &Representation<'_>,
-    measures: &[&'static Measure],
-) -> Result<Vec<f64>> {
-    let pair = Pair::new(x, y)?;
-    measures.iter().map(|measure| measure.of(&pair)).collect()
-}
-
-fn add_intervals(
-    found: &mut [Compared],
-    x: &Representation<'_>,
-    y: &Representation<'_>,
-    measures: &[&'static Measure],
-    blocks: &Blocks,
-    params: &CompareParams,
-    monitor: &Monitor<'_>,
-) -> Result<()> {
-    let of_kind = |kind: Interval| -> Vec<usize> {
-        (0..measures.len()).filter(|&at| measures[at].interval == kind).collect()
-    };
-    let (weighted, kept) = (of_kind(Interval::Bootstrap), of_kind(Interval::Jackknife));
-    let pair = Pair::new(x, y)?;
-    let chosen: Vec<&'static Measure> = kept.iter().map(|&at| measures[at]).collect();
-    let task = "intervals".to_owned();
-    monitor.tell(Event::Started { task: task.clone(), total: params.n_bootstraps as u64 });
-    let draws: Vec<(Vec<f64>, Vec<f64>)> = (0..params.n_bootstraps)
-        .into_par_iter()
-        .map(|draw| {
-            monitor.check()?;
-            let mut by_weight = Vec::new();
-            if !weighted.is_empty() {
-                let weights = blocks.weights(draw);
-                by_weight = weighted
-                    .iter()
-                    .map(|&at| measures[at].weighted(&pair, &weights).unwrap_or(f64::NAN))
-                    .collect();
-            }
-            let mut by_subset = Vec::new();
-            if !chosen.is_empty() && blocks.n() > 1 {
-                let rows = blocks.kept(draw);
-                if rows.len() >= 2 {
-                    by_subset = evaluate(&x.subset(&rows)?, &y.subset(&rows)?, &chosen)?;
-                }
-            }
-            monitor.tell(Event::Advanced { done: 1 });
-            Ok((by_weight, by_subset))
-        })
-        .collect::<Result<_>>()?;
-    monitor.tell(Event::Finished { task });
-    let tail = 0.5 * (1.0 - params.level);
-    for (place, &at) in weighted.iter().enumerate() {
-        let draws: Vec<f64> = draws.iter().map(|(w, _)| w[place]).filter(|v| !v.is_nan()).collect();
-        let compared = &mut found[at];
-        compared.n_draws = draws.len();
-        if compared.value.is_nan() || draws.is_empty() {
-            continue;
-        }
-        (compared.lower, compared.upper) = (quantile(&draws, tail), quantile(&draws, 1.0 - tail));
-        compared.interval = Some(Interval::Bootstrap);
-        if !(compared.lower <= compared.value && compared.value <= compared.upper) {
-            // Said, not hidden: it happens near the ends of a range.
-            let told = "the draws do not surround the value; read the interval with care".to_owned();
-            compared.warnings.push(told);
-        }
-    }
-    for (place, &at) in kept.iter().enumerate() {
-        let draws: Vec<f64> =
-            draws.iter().filter_map(|(_, s)| s.get(place).copied()).filter(|v| !v.is_nan()).collect();
-        let compared = &mut found[at];
-        compared.n_draws = draws.len();
-        // Where ranks force the value up, its spread tells nothing.
-        if compared.value.is_nan() || draws.len() < 2 || !compared.warnings.is_empty() {
-            continue;
-        }
-        let mean = draws.iter().sum::<f64>() / draws.len() as f64;
-        let spread = draws.iter().map(|v| (v - mean).powi(2)).sum::<f64>() / draws.len() as f64;
-        let (kept, left) = (blocks.n_kept() as f64, (blocks.n() - blocks.n_kept()) as f64);
-        let half = normal_quantile(1.0 - tail) * (spread * kept / left).sqrt();
-        compared.lower = (compared.value - half).max(measures[at].lowest);
-        compared.upper = (compared.value + half).min(measures[at].highest);
-        compared.interval = Some(Interval::Jackknife);
-    }
-    Ok(())
-}
-
-/// Which rows move together.
-struct Blocks {
-    plan: ResamplingPlan,
-    rows: Vec<Vec<usize>>,
-    n_rows: usize,
-}
-
-impl Blocks {
-    fn new(n: usize, params: &CompareParams) -> Result<Self> {
-        if !(params.level > 0.0 && params.level < 1.0) {
-            return Err(Error::Invalid {
-                what: "level".into(),
-                expected: "a number between 0 and 1".into(),
-                found: params.level.to_string(),
-                hint: "0.95 is customary".into(),
-            });
-        }
-        let ids: Vec<String> = match &params.blocks {
-            Some(ids) => ids.clone(),
-            None => (0..n).map(|row| format!("{row:09}")).collect(),
-        };
-        if ids.len() != n {
-            return Err(Error::Shape {
-                what: "blocks".into(),
-                expected: format!("{n} ids (one per stimulus)"),
-                found: ids.len().to_string(),
-                hint: "rows that move together share an id".into(),
-            });
-        }
-        let mut names: Vec<String> = Vec::new();
-        let mut at = std::collections::HashMap::new();
-        let mut rows: Vec<Vec<usize>> = Vec::new();
-        for (row, id) in ids.iter().enumerate() {
-            let place = *at.entry(id.as_str()).or_insert_with(|| {
-                names.push(id.clone());
-                rows.push(Vec::new());
-                names.len() - 1
-            });
-            rows[place].push(row);
-        }
-        let plan = ResamplingPlan::new(params.seed, &names, params.n_bootstraps, params.n_permutations)?;
-        Ok(Blocks { plan, rows, n_rows: n })
-    }
-
-    fn n(&self) -> usize {
-        self.rows.len()
-    }
-
-    fn n_kept(&self) -> usize {
-        self.n() - self.n().div_ceil(LEFT_OUT)
-    }
-
-    fn check_sizes(&self) -> Result<()> {
-        let size = self.rows[0].len();
-        let Some(other) = self.rows.iter().position(|rows| rows.len() != size) else { return Ok(()) };
-        Err(Error::Invalid {
-            what: "blocks".into(),
-            expected: format!("blocks of one size to permute (`{}` has {size})", self.plan.block_ids[0]),
-            found: format!("`{}` of {}", self.plan.block_ids[other], self.rows[other].len()),
-            hint: "cut blocks of equal length, or ask for no permutations".into(),
-        })
-    }
-
-    fn permutation(&self, draw: usize) -> Vec<usize> {
-        let mut order = vec![0; self.n_rows];
-        for (to, from) in self.plan.permutation(draw).into_iter().enumerate() {
-            self.rows[to].iter().zip(&self.rows[from]).for_each(|(&to, &from)| order[to] = from);
-        }
-        order
-    }
-
-    fn weights(&self, draw: usize) -> Vec<f64> {
-        let mut weights = vec![0.0; self.n_rows];
-        for (rows, count) in self.rows.iter().zip(self.plan.bootstrap(draw).blocks) {
-            rows.iter().for_each(|&row| weights[row] = f64::from(count));
-        }
-        weights
-    }
-
-    /// Rows of all but a fifth of the blocks, in order.
-    fn kept(&self, draw: usize) -> Vec<usize> {
-        let ids = &self.plan.block_ids;
-        let order = permute_by_id(ids, self.plan.seed, JACKKNIFE_FROM + draw);
-        // By the order of ids, not of rows: what is left out must not depend on how rows are sorted.
-        let mut places: Vec<usize> = (0..self.n()).collect();
-        places.sort_by(|&a, &b| ids[a].cmp(&ids[b]));
-        let kept = places[..self.n_kept()].iter().map(|&place| order[place]);
-        let mut rows: Vec<usize> = kept.flat_map(|block| self.rows[block].clone()).collect();
-        rows.sort_unstable();
-        rows
-    }
-}
-
 #[cfg(test)]
 mod tests {
-    use super::super::measures::{MEASURES, measure};
+    use super::super::measures::{Direction, MEASURES, measure};
     use super::*;
     use crate::stats::rng::Stream;
     use faer::Mat;
@@ -493,16 +270,9 @@ mod tests {
     }
 
     #[test]
-    fn blocks_move_as_wholes_and_wrong_ones_are_refused() {
+    fn wrong_blocks_are_refused() {
         let (x, y) = signal(24, 5, 6);
         let ids = |size: usize| Some((0..24).map(|i| format!("run {}", i / size)).collect::<Vec<_>>());
-        let params = CompareParams { blocks: ids(4), n_permutations: 5, ..CompareParams::default() };
-        let blocks = Blocks::new(24, &params).unwrap();
-        for draw in 0..5 {
-            let order = blocks.permutation(draw);
-            assert!(order.chunks(4).all(|c| c[0] % 4 == 0 && c.windows(2).all(|w| w[1] == w[0] + 1)));
-            assert_eq!(blocks.kept(draw).len(), 16, "two blocks of six are left out");
-        }
         let [a, b] = [&x, &y].map(|x| Representation::new("x", x.as_ref()).unwrap());
         let refused = |params: CompareParams| {
             let cka = [measure("cka_linear").unwrap()];

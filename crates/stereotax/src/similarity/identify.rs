@@ -12,10 +12,10 @@
 use faer::Mat;
 use rayon::prelude::*;
 
-use super::rdm_compare::ranks::midranks;
 use super::rdm_transform::{Cuts, RdmTransform, min_max, transform};
 use crate::data::{Error, Monitor, Rdm, Result};
 use crate::linalg::cross;
+use crate::stats::ranks::midranks;
 
 /// How near two transformed RDMs are.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, serde::Serialize, serde::Deserialize)]

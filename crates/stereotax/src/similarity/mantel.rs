@@ -14,9 +14,10 @@
 use rayon::prelude::*;
 
 use super::rdm_compare::whitened::pairs;
-use super::rdm_compare::{Comparison, Undefined, linear, ranks};
+use super::rdm_compare::{Comparison, Undefined, linear};
 use crate::data::rdm::pair_index;
 use crate::data::{Error, Monitor, Rdm, Result};
+use crate::stats::ranks::midranks;
 use crate::stats::resampling::permute_by_id;
 use crate::stats::summary::{permutation_p, tie_tolerance};
 
@@ -112,7 +113,7 @@ pub fn mantel(a: &Rdm, b: &Rdm, params: &MantelParams, monitor: &Monitor<'_>) ->
     }
     let unit = |rdm: &Rdm| match params.comparison {
         Comparison::Pearson => Ok(linear::unit(rdm.values(), true)),
-        Comparison::Spearman => Ok(linear::unit(&ranks::midranks(rdm.values()), true)),
+        Comparison::Spearman => Ok(linear::unit(&midranks(rdm.values()), true)),
         other => Err(Error::Invalid {
             what: "comparison".into(),
             expected: "pearson or spearman".into(),

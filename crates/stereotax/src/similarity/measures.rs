@@ -20,12 +20,11 @@ use super::procrustes::{
     bures_similarity, procrustes_angular, procrustes_euclidean, procrustes_r2, shape_angular,
 };
 use super::pwcca::weighted_by;
-use super::rank_correlation::{midranks, rank_correlation};
+use super::rank_correlation::{rank_correlation, rank_correlation_of_levels};
 use super::representation::{Representation, check_pair};
 use super::topology::{cluster_divergence, topology_divergence};
 use super::unit_matching::{permutation_match, soft_match};
 use crate::data::{Error, Result};
-use crate::stats::summary::pearson;
 
 /// Penalty of `cca_regularised`, in units of the mean squared singular value.
 pub const CCA_RIDGE: f64 = 0.1;
@@ -437,10 +436,8 @@ pub const MEASURES: &[Measure] = &[
         invariances: Invariances { orthogonal: false, translation: false, ..ROTATION },
         reduction: Reduction::Distances,
         interval: Interval::Bootstrap,
-        evaluate: |p| Ok(rank_correlation(p.x.correlation_distances(), p.y.correlation_distances(), None)),
-        weighted: Some(|p, w| {
-            rank_correlation(p.x.correlation_distances(), p.y.correlation_distances(), Some(w))
-        }),
+        evaluate: |p| Ok(correlation_distances_agree(p, None)),
+        weighted: Some(|p, w| correlation_distances_agree(p, Some(w))),
         source: "kriegeskorte2008",
         ..BASE
     },
@@ -450,8 +447,8 @@ pub const MEASURES: &[Measure] = &[
         lowest: -1.0,
         reduction: Reduction::Distances,
         interval: Interval::Bootstrap,
-        evaluate: |p| Ok(pearson(&midranks(p.x.distances()), &midranks(p.y.distances()))),
-        weighted: Some(|p, w| rank_correlation(p.x.distances(), p.y.distances(), Some(w))),
+        evaluate: |p| Ok(distances_agree(p, None)),
+        weighted: Some(|p, w| distances_agree(p, Some(w))),
         source: "kriegeskorte2008",
         ..BASE
     },
@@ -530,6 +527,22 @@ pub const MEASURES: &[Measure] = &[
         ..BASE
     },
 ];
+
+/// Rank correlation of Euclidean distances, sorted once for all draws.
+fn distances_agree(p: &Pair<'_>, weights: Option<&[f64]>) -> f64 {
+    match (p.x.distance_levels(), p.y.distance_levels()) {
+        (Some(x), Some(y)) => rank_correlation_of_levels(x, y, weights),
+        _ => rank_correlation(p.x.distances(), p.y.distances(), weights),
+    }
+}
+
+/// Rank correlation of correlation distances, likewise; pairs that a side leaves undefined are left out.
+fn correlation_distances_agree(p: &Pair<'_>, weights: Option<&[f64]>) -> f64 {
+    match (p.x.correlation_levels(), p.y.correlation_levels()) {
+        (Some(x), Some(y)) => rank_correlation_of_levels(x, y, weights),
+        _ => rank_correlation(p.x.correlation_distances(), p.y.correlation_distances(), weights),
+    }
+}
 
 #[cfg(test)]
 mod tests {

@@ -3,10 +3,13 @@
 //! Rows are conditions (stimuli) everywhere, columns are units. What compares two representations lives
 //! here; what predicts one from the other lives in `encoding`.
 
+pub mod best_layer;
+pub mod between_subjects;
 pub mod bias_audit;
 pub mod cca;
 pub mod cka;
 pub mod compare;
+pub mod draws;
 pub mod dsa;
 pub mod factor_pair;
 pub mod frechet;
@@ -33,10 +36,15 @@ pub mod stochastic;
 pub mod topology;
 pub mod unit_matching;
 
+pub use best_layer::{
+    BestLayer, LayerDraws, ModelDifference, adjusted_together, best_layer, model_difference,
+};
+pub use between_subjects::between_subjects;
 pub use bias_audit::{BiasAuditParams, BiasCell, bias_audit};
 pub use cca::{Share, Svcca, SvccaParams, mean_cca, r2_cca, regularised_cca, svcca};
 pub use cka::{angular_cka, cka, debiased_cka};
 pub use compare::{CompareParams, Compared, Comparison, compare};
+pub use draws::{Blocks, ChanceLevel, PairDraws, chance_level, compare_with_all, interval_of};
 pub use factor_pair::FactorPair;
 pub use frechet::{FrechetMean, FrechetParams, frechet_mean};
 pub use gulp::gulp;
@@ -45,7 +53,7 @@ pub use held_out::{
 };
 pub use measures::{Direction, Interval, Invariances, MEASURES, Measure, Pair, Reduction, measure, select};
 pub use neighbours::{NeighbourOverlap, neighbour_overlap};
-pub use pairwise::{PairwiseParams, pairwise, pairwise_factors};
+pub use pairwise::{PairwiseParams, needs_factors_alone, pairwise, pairwise_factors};
 pub use procrustes::{
     bures_similarity, procrustes_angular, procrustes_euclidean, procrustes_r2, shape_angular, shape_euclidean,
 };

@@ -11,6 +11,7 @@
 
 use crate::data::{Error, Rdm, Result};
 use crate::linalg::dot;
+use crate::stats::ranks::{SortMemory, midranks_into};
 use crate::stats::summary::{is_constant, pearson};
 
 /// How a data RDM is compared with a model RDM.
@@ -45,8 +46,7 @@ struct Model {
 /// Memory that scoring reuses.
 #[derive(Debug, Clone, Default)]
 pub struct Scratch {
-    keys: Vec<(u64, u32)>,
-    other: Vec<(u64, u32)>,
+    sort: SortMemory,
     values: Vec<f64>,
 }
 
@@ -122,7 +122,7 @@ impl ModelRdms {
             ModelScore::Spearman => {
                 let mut ranks = |x: &[f64]| {
                     let mut out = vec![];
-                    midranks(x, scratch, &mut out);
+                    midranks_into(x, &mut scratch.sort, &mut out);
                     out
                 };
                 pearson(&ranks(&a), &ranks(&b))
@@ -139,7 +139,7 @@ impl ModelRdms {
 fn direction(values: &[f64], score: ModelScore, scratch: &mut Scratch) -> Option<Vec<f64>> {
     let mut out = std::mem::take(&mut scratch.values);
     if score == ModelScore::Spearman {
-        midranks(values, scratch, &mut out);
+        midranks_into(values, &mut scratch.sort, &mut out);
     } else {
         out.clear();
         out.extend_from_slice(values);
@@ -159,89 +159,9 @@ fn direction(values: &[f64], score: ModelScore, scratch: &mut Scratch) -> Option
     Some(out)
 }
 
-/// Bits of one pass of the sort.
-const DIGIT: u32 = 11;
-
-/// Ranks from 1, the mean rank for equal values; values must not be NaN.
-pub(crate) fn midranks(values: &[f64], scratch: &mut Scratch, out: &mut Vec<f64>) {
-    // Bits in the order of the numbers; −0 counts as 0.
-    let key = |value: f64| {
-        let bits = (value + 0.0).to_bits();
-        if bits >> 63 == 1 { !bits } else { bits | 1 << 63 }
-    };
-    let keys = &mut scratch.keys;
-    keys.clear();
-    keys.extend(values.iter().enumerate().map(|(at, value)| (key(*value), at as u32)));
-    if keys.len() < 512 {
-        keys.sort_unstable();
-    } else {
-        radix_sort(keys, &mut scratch.other);
-    }
-    out.clear();
-    out.resize(values.len(), 0.0);
-    let mut begin = 0;
-    while begin < keys.len() {
-        let mut end = begin + 1;
-        while end < keys.len() && keys[end].0 == keys[begin].0 {
-            end += 1;
-        }
-        let rank = (begin + end + 1) as f64 / 2.0;
-        keys[begin..end].iter().for_each(|(_, at)| out[*at as usize] = rank);
-        begin = end;
-    }
-}
-
-/// Least significant digit first; passes over digits that all keys share are left out.
-fn radix_sort(keys: &mut Vec<(u64, u32)>, other: &mut Vec<(u64, u32)>) {
-    other.clear();
-    other.resize(keys.len(), (0, 0));
-    let (all, any) = keys.iter().fold((u64::MAX, 0), |(all, any), (key, _)| (all & key, any | key));
-    let differ = all ^ any;
-    let mask = (1u64 << DIGIT) - 1;
-    for shift in (0..64).step_by(DIGIT as usize) {
-        if differ >> shift & mask == 0 {
-            continue;
-        }
-        let mut counts = [0u32; 1 << DIGIT];
-        keys.iter().for_each(|(key, _)| counts[(key >> shift & mask) as usize] += 1);
-        let mut sum = 0;
-        for count in &mut counts {
-            sum += std::mem::replace(count, sum);
-        }
-        for &entry in keys.iter() {
-            let place = &mut counts[(entry.0 >> shift & mask) as usize];
-            other[*place as usize] = entry;
-            *place += 1;
-        }
-        std::mem::swap(keys, other);
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::stats::rng::Stream;
-
-    #[test]
-    fn ranks_share_ties_at_any_size() {
-        let ranks = |values: &[f64]| {
-            let mut out = vec![];
-            midranks(values, &mut Scratch::default(), &mut out);
-            out
-        };
-        assert_eq!(ranks(&[2.0, -1.0, 2.0, 0.0, -0.0, 7.0]), [4.5, 1.0, 4.5, 2.5, 2.5, 6.0]);
-        let mut stream = Stream::new(1, "ranks", 0);
-        let long: Vec<f64> = (0..3000).map(|_| (stream.normal() * 200.0).round() / 7.0).collect();
-        let slow: Vec<f64> = long
-            .iter()
-            .map(|x| {
-                let below = long.iter().filter(|y| *y < x).count() as f64;
-                let equal = long.iter().filter(|y| *y == x).count() as f64;
-                below + (equal + 1.0) / 2.0
-            })
-            .collect();
-        assert_eq!(ranks(&long), slow);
-    }
 
     #[test]
     fn scores_by_hand_and_with_undefined_pairs() {

@@ -119,6 +119,11 @@ pub fn pairwise_factors(
     each_pair(factors.len(), measure, monitor, |i, j| of_factors(&FactorPair::new(&factors[i], &factors[j])))
 }
 
+/// Whether [`pairwise_factors`] can compare by a measure.
+pub fn needs_factors_alone(measure: &Measure) -> bool {
+    of_factors(measure).is_some()
+}
+
 type OfFactors = fn(&FactorPair<'_>) -> Result<f64>;
 
 /// Measures that factors alone determine.

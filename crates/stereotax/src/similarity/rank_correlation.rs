@@ -8,57 +8,47 @@
 //! Source: specs: encoding-manifolds 6.2. Range [−1, 1]. Undefined (NaN): fewer than 3 pairs, or no variation of
 //! distances. Cost: O(n² log n).
 
+use crate::stats::ranks::{Levels, levels};
 use crate::stats::summary::pearson;
 
-/// Midranks, counted from 1, of numbers that are not NaN; NaN stays.
-pub fn midranks(values: &[f64]) -> Vec<f64> {
-    weighted_midranks(values, &vec![1.0; values.len()])
-}
-
-/// Ranks where a value counts `weights` times; those without weight keep the rank they would share.
-fn weighted_midranks(values: &[f64], weights: &[f64]) -> Vec<f64> {
-    let mut order: Vec<usize> = (0..values.len()).filter(|&at| !values[at].is_nan()).collect();
-    order.sort_by(|&a, &b| values[a].total_cmp(&values[b]));
-    let mut ranks = vec![f64::NAN; values.len()];
-    let (mut begin, mut below) = (0, 0.0);
-    while begin < order.len() {
-        let mut end = begin;
-        let mut weight = 0.0;
-        while end < order.len() && values[order[end]] == values[order[begin]] {
-            weight += weights[order[end]];
-            end += 1;
-        }
-        order[begin..end].iter().for_each(|&at| ranks[at] = below + 0.5 * (weight + 1.0));
-        below += weight;
-        begin = end;
-    }
-    ranks
-}
+/// Fewest pairs that a rank correlation means anything for.
+const LEAST_PAIRS: usize = 3;
 
 /// Spearman's ρ of condensed distances; `weights` of stimuli, 1 each without.
 pub fn rank_correlation(x: &[f64], y: &[f64], weights: Option<&[f64]>) -> f64 {
-    let defined = |at: &usize| !x[*at].is_nan() && !y[*at].is_nan();
-    let all = (0..x.len()).all(|at| defined(&at));
-    let Some(weights) = weights else {
-        if all {
-            return pearson(&midranks(x), &midranks(y));
-        }
-        let kept: Vec<usize> = (0..x.len()).filter(defined).collect();
-        let of = |x: &[f64]| midranks(&kept.iter().map(|&at| x[at]).collect::<Vec<_>>());
-        return if kept.len() < 3 { f64::NAN } else { pearson(&of(x), &of(y)) };
-    };
+    let kept: Vec<usize> = (0..x.len()).filter(|&at| !x[at].is_nan() && !y[at].is_nan()).collect();
+    let of = |x: &[f64]| levels(&kept.iter().map(|&at| x[at]).collect::<Vec<_>>());
+    let weights = weights.map(|w| {
+        let of_pair = of_pairs(w);
+        kept.iter().map(|&at| of_pair[at]).collect::<Vec<_>>()
+    });
+    of_sorted(&of(x), &of(y), weights.as_deref())
+}
+
+/// As [`rank_correlation`], of distances that are all defined and were sorted before.
+pub(super) fn rank_correlation_of_levels(x: &Levels, y: &Levels, weights: Option<&[f64]>) -> f64 {
+    of_sorted(x, y, weights.map(of_pairs).as_deref())
+}
+
+/// How often each pair of stimuli counts.
+fn of_pairs(weights: &[f64]) -> Vec<f64> {
     let n = weights.len();
-    let mut of_pair = Vec::with_capacity(x.len());
-    for i in 0..n {
-        of_pair.extend(weights[i + 1..].iter().map(|w| weights[i] * w));
+    let mut of_pair = Vec::with_capacity(n * n.saturating_sub(1) / 2);
+    for (i, own) in weights.iter().enumerate() {
+        of_pair.extend(weights[i + 1..].iter().map(|w| own * w));
     }
-    let kept: Vec<usize> = (0..x.len()).filter(|at| defined(at) && of_pair[*at] > 0.0).collect();
-    if kept.len() < 3 {
+    of_pair
+}
+
+fn of_sorted(x: &Levels, y: &Levels, weights: Option<&[f64]>) -> f64 {
+    let n_counted = weights.map_or(x.level.len(), |w| w.iter().filter(|&&w| w > 0.0).count());
+    if n_counted < LEAST_PAIRS {
         return f64::NAN;
     }
-    let weights: Vec<f64> = kept.iter().map(|&at| of_pair[at]).collect();
-    let of = |x: &[f64]| weighted_midranks(&kept.iter().map(|&at| x[at]).collect::<Vec<_>>(), &weights);
-    weighted_pearson(&of(x), &of(y), &weights)
+    match weights {
+        None => pearson(&x.midranks(), &y.midranks()),
+        Some(w) => weighted_pearson(&x.weighted_midranks(w), &y.weighted_midranks(w), w),
+    }
 }
 
 fn weighted_pearson(x: &[f64], y: &[f64], weights: &[f64]) -> f64 {
@@ -78,10 +68,10 @@ fn weighted_pearson(x: &[f64], y: &[f64], weights: &[f64]) -> f64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::stats::ranks::midranks;
 
     #[test]
     fn ranks_and_their_correlation_by_hand() {
-        assert_eq!(midranks(&[3.0, 1.0, 3.0, 2.0]), [3.5, 1.0, 3.5, 2.0]);
         // Three stimuli: ranks (1, 2, 3) and (2, 1, 3): ρ = 1 − 6·2/(3·8) = 0.5.
         assert!((rank_correlation(&[1.0, 2.0, 9.0], &[4.0, 3.0, 5.0], None) - 0.5).abs() < 1e-15);
         let with_gap = [1.0, f64::NAN, 2.0, 9.0, 0.0, 7.0];
@@ -109,6 +99,8 @@ mod tests {
         }
         let expected = pearson(&midranks(&left), &midranks(&right));
         assert!((rank_correlation(&x, &y, Some(&weights)) - expected).abs() < 1e-14);
+        let sorted = rank_correlation_of_levels(&levels(&x), &levels(&y), Some(&weights));
+        assert!((sorted - expected).abs() < 1e-14);
         let ones = [1.0; 5];
         let plain = rank_correlation(&x, &y, None);
         assert!((rank_correlation(&x, &y, Some(&ones)) - plain).abs() < 1e-14);

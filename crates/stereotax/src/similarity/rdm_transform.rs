@@ -20,9 +20,9 @@
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 
-use super::rdm_compare::ranks::{doubled_midranks, levels, midranks};
 use super::rdm_compare::whitened::pairs;
 use crate::data::{Error, Rdm, Result};
+use crate::stats::ranks::{doubled_midranks, levels, midranks};
 use crate::stats::summary::quantile_of_sorted;
 
 /// Which transform.

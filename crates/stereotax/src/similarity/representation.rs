@@ -22,6 +22,7 @@ use faer::{Mat, MatRef};
 
 use crate::data::{Error, Precision, Result};
 use crate::linalg::{Svd, gram, product, svd, upper_factor};
+use crate::stats::ranks::{Levels, levels};
 use crate::stats::summary::quantile;
 
 /// Values beyond this are refused: the Gram of a Gram would leave the range of numbers.
@@ -89,6 +90,8 @@ pub struct Representation<'a> {
     factors: OnceLock<Result<Factors>>,
     distances: OnceLock<Vec<f64>>,
     correlation_distances: OnceLock<Vec<f64>>,
+    distance_levels: OnceLock<Option<Levels>>,
+    correlation_levels: OnceLock<Option<Levels>>,
     neighbours: OnceLock<Vec<Vec<u32>>>,
 }
 
@@ -126,6 +129,8 @@ impl<'a> Representation<'a> {
             factors: OnceLock::new(),
             distances: OnceLock::new(),
             correlation_distances: OnceLock::new(),
+            distance_levels: OnceLock::new(),
+            correlation_levels: OnceLock::new(),
             neighbours: OnceLock::new(),
         }
     }
@@ -196,6 +201,14 @@ impl<'a> Representation<'a> {
         {
             if let Some(distances) = from.get() {
                 let _ = to.set(permuted_pairs(distances, order));
+            }
+        }
+        for (from, to) in [
+            (&self.distance_levels, &moved.distance_levels),
+            (&self.correlation_levels, &moved.correlation_levels),
+        ] {
+            if let Some(Some(Levels { level, n_levels })) = from.get() {
+                let _ = to.set(Some(Levels { level: permuted_pairs(level, order), n_levels: *n_levels }));
             }
         }
         moved
@@ -386,6 +399,16 @@ impl<'a> Representation<'a> {
         })
     }
 
+    /// [`distances`](Self::distances) sorted once for all rank correlations and their draws.
+    pub(super) fn distance_levels(&self) -> Option<&Levels> {
+        self.distance_levels.get_or_init(|| sorted(self.distances())).as_ref()
+    }
+
+    /// [`correlation_distances`](Self::correlation_distances) sorted likewise; `None` where some are undefined.
+    pub(super) fn correlation_levels(&self) -> Option<&Levels> {
+        self.correlation_levels.get_or_init(|| sorted(self.correlation_distances())).as_ref()
+    }
+
     /// For each stimulus all others, nearest first; ties go to the earlier one.
     pub fn neighbours(&self) -> &[Vec<u32>] {
         self.neighbours.get_or_init(|| {
@@ -557,8 +580,13 @@ impl CentredGram {
     }
 }
 
+/// Levels of values that are all defined.
+fn sorted(values: &[f64]) -> Option<Levels> {
+    (!values.iter().any(|v| v.is_nan())).then(|| levels(values))
+}
+
 /// Condensed values of pairs with the stimuli in another order.
-pub(super) fn permuted_pairs(values: &[f64], order: &[usize]) -> Vec<f64> {
+pub(super) fn permuted_pairs<T: Copy>(values: &[T], order: &[usize]) -> Vec<T> {
     let n = order.len();
     let mut moved = Vec::with_capacity(values.len());
     for (at, &i) in order.iter().enumerate() {

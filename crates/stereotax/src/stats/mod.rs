@@ -15,6 +15,7 @@ pub mod ordination;
 pub mod permanova;
 pub mod permdisp;
 pub mod rank_sum;
+pub mod ranks;
 pub mod resampling;
 pub mod retrieval;
 pub mod rng;

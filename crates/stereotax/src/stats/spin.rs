@@ -402,18 +402,8 @@ fn coded(map: &[f64]) -> (Vec<u32>, usize) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::graph::fibonacci_sphere as sphere;
     use crate::stats::summary::pearson;
-
-    /// Nearly even places on a sphere (a Fibonacci spiral).
-    fn sphere(n: usize) -> Mat<f64> {
-        let golden = std::f64::consts::PI * (3.0 - 5f64.sqrt());
-        Mat::from_fn(n, 3, |i, j| {
-            let z = 1.0 - (2.0 * i as f64 + 1.0) / n as f64;
-            let r = (1.0 - z * z).sqrt();
-            let angle = golden * i as f64;
-            100.0 * [r * angle.cos(), r * angle.sin(), z][j]
-        })
-    }
 
     /// A smooth random map without a preferred direction: orthonormal harmonics of degrees 1 and 2.
     fn smooth(s: &Mat<f64>, index: u64) -> Vec<f64> {

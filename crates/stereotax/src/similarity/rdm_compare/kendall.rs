@@ -10,7 +10,7 @@
 //! integers. Source: Kendall 1948; Nili et al. 2014 (τ-a for models that predict ties).
 
 use super::Undefined;
-use super::ranks::{Levels, levels};
+use crate::stats::ranks::{Levels, levels};
 
 /// Both coefficients.
 #[derive(Debug, Clone, Copy, PartialEq)]

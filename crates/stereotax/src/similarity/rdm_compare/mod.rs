@@ -28,6 +28,7 @@ use rayon::prelude::*;
 
 use crate::data::{Error, Monitor, Rdm, Result};
 use crate::linalg::dot;
+use crate::stats::ranks::midranks;
 pub use whitened::NoiseCovariance;
 
 /// How two RDMs are compared; all are similarities (larger is more alike) but `BuresDistance`.
@@ -276,7 +277,7 @@ fn prepared(rdms: &[Rdm], how: Comparison, noise: Option<&NoiseCovariance>) -> R
             Ok(match how {
                 Comparison::Pearson => unit(linear::unit(x, true)),
                 Comparison::Cosine => unit(linear::unit(x, false)),
-                Comparison::Spearman => unit(linear::unit(&ranks::midranks(x), true)),
+                Comparison::Spearman => unit(linear::unit(&midranks(x), true)),
                 Comparison::RhoA => unit(ranks::rho_a_unit(x)),
                 Comparison::TauA | Comparison::TauB => Prepared::Nothing(Undefined::FewPairs),
                 Comparison::WhitenedCosine | Comparison::WhitenedPearson => {

@@ -16,10 +16,10 @@
 use faer::Mat;
 
 use super::super::rdm_compare::kendall::{order_of, weighted_tau};
-use super::super::rdm_compare::ranks::{Levels, doubled_midranks, levels};
 use super::super::rdm_compare::{Comparison, Undefined};
 use crate::data::Rdm;
 use crate::linalg::{cholesky_solve, cross, dot};
+use crate::stats::ranks::{Levels, doubled_midranks, levels};
 use crate::stats::summary::is_constant;
 
 /// All RDMs over the pairs that all of them define: components of models first, then subjects.
@@ -690,7 +690,7 @@ mod tests {
                 for (s, copy) in copies.iter().enumerate().filter(|(s, _)| Some(*s) != left_out) {
                     let x: Vec<f64> = kept.iter().map(|&p| copy.values()[p]).collect();
                     let part = match how {
-                        _ if how.of_ranks() => crate::similarity::rdm_compare::ranks::midranks(&x),
+                        _ if how.of_ranks() => crate::stats::ranks::midranks(&x),
                         Comparison::Pearson => {
                             crate::similarity::rdm_compare::linear::unit(&x, true).unwrap()
                         }
