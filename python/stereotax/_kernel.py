@@ -40,7 +40,7 @@ class KernelRidgeCV(Estimator):
     ----------
     dual_coef_ : array, training samples × targets
         a; sums to 0 over samples with an intercept.
-    intercept_, alpha_, best_score_, cv_predictions_
+    intercept_, alpha_, best_score_, cv_predictions_, cv_route_
         As in `RidgeCV`.
     X_fit_ : array
         The training samples, unless the kernel is precomputed.
@@ -134,6 +134,7 @@ class KernelRidgeCV(Estimator):
         self.intercept_: Array = found["intercept"]
         self.alpha_: Array = found["alpha"]
         self.best_score_: Array = found["score"]
+        self.cv_route_: str | None = found["route"]
         self.n_features_in_ = features.shape[1]
         return self
 

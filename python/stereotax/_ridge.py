@@ -65,6 +65,12 @@ class RidgeCV(LinearModel):
         ``"gcv"`` from the fit without this sample). NaN for samples that no fold holds out, and where a
         sample alone decides its own fit (leverage 1). Penalties, and the deviations of `scale`, are of all
         rows: `predict_splits` holds out from these too.
+    cv_route_ : {"folds", "blocks", "loo", "gcv"} or None
+        How penalties were judged: ``"folds"`` decomposes the training rows of every fold; ``"blocks"``
+        predicts the rows of each fold from one decomposition of all rows (the leave-one-out identity for
+        many rows at once), taken for more units than rows, four folds or more and ``criterion="r2"``, unless
+        a weak penalty would amplify rounding. Both give the same scores to rounding. None: one penalty, no
+        folds.
     status_ : list of str or None, targets
         Why there is no penalty or no score, or that the penalty is at an end of the grid; None: all is well.
 
@@ -153,6 +159,7 @@ class RidgeCV(LinearModel):
         self.intercept_ = found["intercept"]
         self.alpha_: Array = found["alpha"]
         self.best_score_: Array = found["score"]
+        self.cv_route_: str | None = found["route"]
         unit = 1.0 if self.alpha_scale == "absolute" else found["mean_square"]
         grid = unit * np.array(alphas)
         self.status_ = _status(targets, self.alpha_, self.best_score_, grid, isinstance(self.cv, str))

@@ -111,6 +111,26 @@ def test_a_shared_penalty_is_shared_and_a_constant_target_is_undefined():
     assert np.isnan(found.coef_[:, 2]).all() and np.isfinite(found.coef_[:, 3]).all()
 
 
+def test_a_fit_says_how_penalties_were_judged():
+    (narrow, y), (wide, z) = data(p=30), data(p=150)
+    grid = ALPHAS
+    assert sx.RidgeCV(grid, cv=4).fit(narrow, y).cv_route_ == "folds"
+    assert sx.RidgeCV(grid, cv=4).fit(wide, z).cv_route_ == "blocks"
+    assert sx.RidgeCV(grid, cv=4, criterion="r").fit(wide, z).cv_route_ == "folds"
+    assert sx.RidgeCV(grid, cv="loo").fit(narrow, y).cv_route_ == "loo"
+    assert sx.RidgeCV(grid, cv="gcv").fit(narrow, y).cv_route_ == "gcv"
+    assert sx.RidgeCV([1.0], cv=None).fit(narrow, y).cv_route_ is None
+    assert sx.KernelRidgeCV(alphas=grid, cv=4).fit(wide, z).cv_route_ == "blocks"
+    # Where left-out rows decide their own fit, a weak penalty would amplify rounding: back to folds, same scores.
+    rng = np.random.default_rng(3)
+    low = rng.normal(size=(120, 115)) @ rng.normal(size=(115, 150))
+    blocks, folds = (sx.RidgeCV(grid, cv=4).fit(low, y) for grid in ([1.0], [1e-14, 1.0]))
+    assert (blocks.cv_route_, folds.cv_route_) == ("blocks", "folds")
+    same = np.isclose(folds.alpha_, blocks.alpha_)
+    assert same.any()
+    np.testing.assert_allclose(blocks.best_score_[same], folds.best_score_[same], rtol=1e-8)
+
+
 def test_one_target_comes_back_as_it_went_in():
     X, y = data()
     found = sx.RidgeCV(ALPHAS, criterion="r").fit(X, y[:, 0])

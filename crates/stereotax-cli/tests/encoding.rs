@@ -86,6 +86,32 @@ fn read(out: &Path, table: &str) -> Table {
     read_parquet(&out.join(format!("results/{table}.parquet"))).unwrap()
 }
 
+/// ROIs that mix the latents of two layers of [`write_planted`]: `mix` has layers 1 and 4 as 3 : 1 in variance, `one`
+/// follows layer 2, `noise` nothing, `flat` does not vary.
+fn write_mixture(folder: &Path, analysis: &str) -> PathBuf {
+    let study = write_planted(folder, 0, false, analysis);
+    let mut latent = Stream::new(8, "latents", 0);
+    let z: Vec<Vec<f64>> = (0..LAYERS * DIMS).map(|_| (0..N).map(|_| latent.normal()).collect()).collect();
+    fs::write(folder.join("rois.csv"), "roi,network\nmix,a\none,a\nnoise,b\nflat,b\n").unwrap();
+    for (s, subject) in ["one", "two"].iter().enumerate() {
+        let mut noise = Stream::new(19, "responses", s as u64);
+        let values: Vec<f32> = (0..N * 4)
+            .map(|at| {
+                let (i, j) = (at / 4, at % 4);
+                let signal = match j {
+                    0 => 3f64.sqrt() * z[DIMS][i] + z[4 * DIMS][i],
+                    1 => 1.5 * z[2 * DIMS + 1][i],
+                    2 => 0.0,
+                    _ => return 2.5,
+                };
+                (signal + 0.7 * noise.normal()) as f32
+            })
+            .collect();
+        write_arrays(&folder.join(format!("{subject}.safetensors")), &[("response", 4, values)]);
+    }
+    study
+}
+
 /// The rows of a table with these texts.
 fn at(table: &Table, wanted: &[(&str, &str)]) -> Vec<usize> {
     let keys: Vec<(Vec<&str>, &str)> = wanted.iter().map(|(key, v)| (rows(table, key), *v)).collect();
@@ -218,6 +244,10 @@ fn choices_change_what_they_should() {
         ("gcv", "inner = \"gcv\"\n"),
         ("pca", "reduce = \"pca:4\"\n"),
         ("ols", "reduce = \"pca:8\"\nencoder = \"ols\"\n"),
+        ("pls", "encoder = \"pls:3\"\n"),
+        ("linear kernel", "encoder = \"kernel_ridge\"\n"),
+        ("polynomial", "encoder = \"kernel_ridge\"\nkernel = \"polynomial:2\"\ninner = \"loo\"\n"),
+        ("rbf", "encoder = \"kernel_ridge\"\nkernel = \"rbf\"\n"),
         ("sparse", "reduce = \"sparse:9\"\n"),
         ("gaussian", "reduce = \"gaussian:9\"\n"),
         ("shared", "alpha_per_roi = false\n"),
@@ -288,12 +318,213 @@ fn variance_is_divided_between_planted_sets() {
         let unique = r2(roi, "model", "mine + other") - r2(roi, "model", "other");
         assert!((r2(roi, "unique", "mine") - unique).abs() < 1e-12, "{roi}");
     }
+    // Intervals hold their values, and the planted part is apart from zero.
+    let interval = |kind: &str, sets: &str| {
+        let row = [("subject", "one"), ("targets", "roi2"), ("kind", kind), ("sets", sets)];
+        (one(&table, "lower", &row), one(&table, "r2", &row), one(&table, "upper", &row))
+    };
+    for (kind, sets) in
+        [("model", "mine + other"), ("unique", "mine"), ("unique", "other"), ("shared", "mine & other")]
+    {
+        let (lower, value, upper) = interval(kind, sets);
+        assert!(lower < value && value < upper, "{kind} {sets}: {lower} {value} {upper}");
+    }
+    assert!(interval("unique", "mine").0 > 0.2 && interval("unique", "other").0 < 0.1);
     // A set of one layer is that layer.
     let scores = read(&out, "encoding");
     let alone = one(&scores, "r2", &[("subject", "one"), ("roi", "roi2"), ("layer", "block2")]);
     assert_eq!(alone.to_bits(), r2("roi2", "model", "mine").to_bits());
     let page = fs::read_to_string(out.join("report.html")).unwrap();
     assert!(page.contains("fig-encoding-partition") && page.contains("divided into unique and shared parts"));
+}
+
+#[test]
+fn refits_choose_layers_anew_and_agree_with_what_is_planted() {
+    let folder = tempfile::tempdir().unwrap();
+    let layers = "inner = \"gcv\"\nlayers = [\"block2\", \"block4\", \"block5\"]\n";
+    let refit = &format!("null = \"refit\"\n{layers}");
+    let study = write_planted(folder.path(), 0, false, refit);
+    let out = folder.path().join("planted");
+    let output = run(&study, &out, &["--threads", "1"]);
+    assert!(output.status.success(), "{}", told(&output));
+    let (scores, selection) = (read(&out, "encoding"), read(&out, "selection"));
+    for subject in ["(mean)", "one"] {
+        let planted = [("subject", subject), ("roi", "roi2"), ("layer", "block2")];
+        assert_eq!((one(&scores, "p", &planted), one(&scores, "p_adj", &planted)), (0.01, 0.01));
+        assert_eq!(one(&selection, "p", &[("subject", subject), ("roi", "roi2")]), 0.01);
+        let other = [("subject", subject), ("roi", "roi2"), ("layer", "block4")];
+        assert!(one(&scores, "p_adj", &other) > 0.05);
+    }
+    let page = fs::read_to_string(out.join("report.html")).unwrap();
+    assert!(page.contains("fit everything again, penalties and layers chosen anew"));
+    let reference = results(&out);
+    let again = folder.path().join("again");
+    let output = run(&study, &again, &["--threads", "3", "--max-memory", "300M"]);
+    assert!(output.status.success(), "{}", told(&output));
+    assert_same(&reference, &results(&again), "3 threads");
+    // Scores are those of the other null.
+    let plain = write_planted(folder.path(), 0, false, layers);
+    let plain_out = folder.path().join("plain");
+    assert!(run(&plain, &plain_out, &[]).status.success());
+    let row = [("subject", "one"), ("roi", "roi4"), ("layer", "block4")];
+    assert_eq!(one(&read(&plain_out, "encoding"), "r", &row).to_bits(), one(&scores, "r", &row).to_bits());
+    // On noise: uniform, the choice of layers included.
+    let study = write_planted(folder.path(), 150, false, refit);
+    let out = folder.path().join("noise");
+    let output = run(&study, &out, &[]);
+    assert!(output.status.success(), "{}", told(&output));
+    let selection = read(&out, "selection");
+    let p: Vec<f64> = at(&selection, &[("subject", "one")])
+        .into_iter()
+        .filter_map(|i| selection.numbers("p").unwrap()[i])
+        .collect();
+    assert_eq!(p.len(), 150);
+    for level in [0.1, 0.3, 0.5] {
+        let share = p.iter().filter(|p| **p <= level).count() as f64 / 150.0;
+        let error = (level * (1.0 - level) / 150.0_f64).sqrt();
+        assert!((share - level).abs() < 4.0 * error, "{share} at {level}");
+    }
+}
+
+#[test]
+fn all_layers_combined_recover_a_planted_mixture() {
+    let folder = tempfile::tempdir().unwrap();
+    for (combine, name, kind) in
+        [("stacked", "(stacked)", "stacked"), ("banded:60", "(banded)", "as bands of one ridge")]
+    {
+        let study = write_mixture(folder.path(), &format!("combine = \"{combine}\"\n"));
+        let out = folder.path().join(kind);
+        let first = run(&study, &out, &["--threads", "1"]);
+        assert!(first.status.success(), "{}", told(&first));
+        let reference = results(&out);
+        let (scores, weights, models) =
+            (read(&out, "encoding"), read(&out, "encoding_weights"), read(&out, "encoding_models"));
+        assert_eq!(scores.n_rows(), 3 * (LAYERS + 1) * 4);
+        assert_eq!(weights.n_rows(), 3 * (1 + 2 + 4) * LAYERS);
+        for subject in ["(mean)", "one", "two"] {
+            let r = |roi: &str, layer: &str| {
+                one(&scores, "r", &[("subject", subject), ("roi", roi), ("layer", layer)])
+            };
+            // More than any layer by itself where layers are mixed, as much as the planted one where they are not.
+            let best = (0..LAYERS).map(|l| r("mix", &format!("block{l}"))).fold(f64::NAN, f64::max);
+            assert!(r("mix", name) > best + 0.03, "{subject}: {} {best}", r("mix", name));
+            assert!((r("one", name) - r("one", "block2")).abs() < 0.03 && r("one", name) > 0.8);
+            assert!(r("noise", name).abs() < 0.25 && r("flat", name).is_nan());
+            let of = |roi: &str, layer: usize, column: &str| {
+                let layer = format!("block{layer}");
+                one(&weights, column, &[("subject", subject), ("targets", roi), ("layer", &layer)])
+            };
+            for roi in ["mix", "one", "noise", "(all)", "(network) a"] {
+                let sum = |column: &str| (0..LAYERS).map(|l| of(roi, l, column)).sum::<f64>();
+                assert!((sum("weight") - 1.0).abs() < 1e-9, "{roi}");
+                assert!((sum("r2") - of(roi, 0, "joint_r2")).abs() < 1e-9, "{roi}");
+            }
+            // What is explained belongs to the two planted layers, most of it to the stronger one.
+            let parts: Vec<f64> = (0..LAYERS).map(|l| of("mix", l, "r2")).collect();
+            let others: f64 = [0, 2, 3, 5].iter().map(|&l| parts[l].abs()).sum();
+            assert!(parts[1] > parts[4] && parts[1] > 0.4, "{kind} {subject}: {parts:?}");
+            assert!(parts[4] > 0.03 && others < 0.3, "{kind} {subject}: {parts:?}");
+            if combine == "stacked" {
+                assert!((of("mix", 1, "weight") - 0.75).abs() < 0.2, "{}", of("mix", 1, "weight"));
+                assert!((of("mix", 4, "weight") - 0.25).abs() < 0.2);
+                assert!(of("one", 2, "weight") > 0.8);
+            }
+            let gain = |column: &str| one(&models, column, &[("subject", subject)]);
+            assert!((gain("gain") - (gain("combined_r") - gain("nested_r"))).abs() < 1e-12);
+            assert!(gain("gain_lower") < gain("gain") && gain("gain") < gain("gain_upper"));
+            assert!(
+                gain("combined_lower") < gain("combined_r") && gain("combined_r") < gain("combined_upper")
+            );
+        }
+        let planted = [("subject", "(mean)"), ("roi", "mix"), ("layer", name)];
+        assert_eq!(one(&scores, "p_adj", &planted), 0.01);
+        assert_eq!(at(&read(&out, "layers"), &[("targets", "mix"), ("layer", name)]).len(), 3);
+        let page = fs::read_to_string(out.join("report.html")).unwrap();
+        assert!(page.contains(&format!("All layers {kind} predict with r")), "{kind}");
+        assert!(page.contains("fig-encoding-weights") && page.contains("All layers were also"));
+        // Any threads and memory; a lost node is computed again, alone.
+        for threads in ["2", "5"] {
+            let again = folder.path().join(format!("{kind} {threads}"));
+            let output = run(&study, &again, &["--threads", threads, "--max-memory", "300M"]);
+            assert!(output.status.success(), "{}", told(&output));
+            assert_same(&reference, &results(&again), &format!("{kind}, {threads} threads"));
+        }
+        let node = fs::read_dir(out.join("nodes/encoding_combined")).unwrap().next().unwrap().unwrap().path();
+        fs::remove_file(node).unwrap();
+        let repaired = run(&study, &out, &["--threads", "2"]);
+        assert!(told(&repaired).contains("1 node"), "{}", told(&repaired));
+        assert_same(&reference, &results(&out), "after a loss");
+        // Beside it the layers are what they are without.
+        let alone = write_mixture(folder.path(), "");
+        let plain_out = folder.path().join(format!("{kind} alone"));
+        let output = run(&alone, &plain_out, &[]);
+        assert!(output.status.success(), "{}", told(&output));
+        let plain = read(&plain_out, "encoding");
+        let row = [("subject", "one"), ("roi", "mix"), ("layer", "block1")];
+        assert_eq!(one(&plain, "r", &row).to_bits(), one(&scores, "r", &row).to_bits());
+        assert!(!plain_out.join("results/encoding_weights.parquet").exists());
+    }
+    // One layer is no combination.
+    let study = write_mixture(folder.path(), "combine = \"stacked\"\nlayers = [\"block1\"]\n");
+    let out = folder.path().join("single");
+    let output = run(&study, &out, &[]);
+    assert!(output.status.success(), "{}", told(&output));
+    assert!(!out.join("nodes/encoding_combined").exists());
+}
+
+#[test]
+fn above_two_thousand_targets_the_chosen_layers_have_p_values_too() {
+    let folder = tempfile::tempdir().unwrap();
+    let choices = "inner = \"gcv\"\nlayers = [\"block1\", \"block3\", \"block5\"]\n";
+    let of = |name: &str, n: usize, more: &[&str]| {
+        let study = write_planted(folder.path(), n, false, choices);
+        let out = folder.path().join(name);
+        let output = run(&study, &out, more);
+        assert!(output.status.success(), "{}", told(&output));
+        (read(&out, "selection"), results(&out))
+    };
+    let (many, bytes) = of("many", 2100, &["--threads", "1"]);
+    let numbers = |table: &Table, n: usize, subject: &str, column: &str| -> Vec<Option<f64>> {
+        let found = at(table, &[("subject", subject)]);
+        found.into_iter().take(n).map(|i| table.numbers(column).unwrap()[i]).collect()
+    };
+    for subject in ["one", "two"] {
+        let p = numbers(&many, 2100, subject, "p");
+        assert!(p.iter().all(Option::is_some));
+        let share = p.iter().flatten().filter(|p| **p <= 0.05).count() as f64 / 2100.0;
+        assert!(share < 0.08, "{share}");
+    }
+    let (_, tight) = of("tight", 2100, &["--threads", "2", "--max-memory", "200M"]);
+    assert_same(&bytes, &tight, "two threads, little memory");
+    // The first 40 of the same targets by themselves, whose predictions are kept.
+    let study = write_planted(folder.path(), 2100, false, choices);
+    let rows: Vec<String> = (0..2100).map(|j| format!("noise{j},net{},", j % 2)).collect();
+    let kept = |n: usize| format!("roi,network,hierarchy\n{}\n", rows[..n].join("\n"));
+    fs::write(folder.path().join("rois.csv"), kept(2100)).unwrap();
+    for subject in ["one", "two"] {
+        let file = folder.path().join(format!("{subject}.safetensors"));
+        let mut noise = Stream::new(9, "responses", u64::from(subject == "two"));
+        let values: Vec<f32> = (0..N * 2100).map(|_| noise.normal() as f32).collect();
+        let cut = (0..N).flat_map(|i| values[i * 2100..i * 2100 + 40].to_vec()).collect();
+        write_arrays(&file, &[("response", 40, cut)]);
+    }
+    fs::write(folder.path().join("rois.csv"), kept(40)).unwrap();
+    let out = folder.path().join("few");
+    let output = run(&study, &out, &[]);
+    assert!(output.status.success(), "{}", told(&output));
+    let few = read(&out, "selection");
+    for subject in ["one", "two"] {
+        for (column, roi) in
+            ["r", "p"].into_iter().flat_map(|c| ["noise0", "noise7", "noise39"].map(|r| (c, r)))
+        {
+            let row = [("subject", subject), ("roi", roi)];
+            assert_eq!(
+                one(&few, column, &row).to_bits(),
+                one(&many, column, &row).to_bits(),
+                "{column} of {roi}"
+            );
+        }
+    }
 }
 
 #[test]
@@ -311,7 +542,20 @@ fn both_analyses_stand_side_by_side_and_wrong_words_are_refused() {
         ("inner = \"looo\"\n", "did you mean `\"loo\"`?"),
         ("reduce = \"sparse:0\"\n", "a number of directions, as in `sparse:5920`"),
         ("reduce = \"svd\"\n", "`none`, `pca`, `sparse`, `gaussian`"),
-        ("encoder = \"banded\"\n", "`ridge`, `ols`"),
+        ("encoder = \"banded\"\n", "`ridge`, `ols`, `kernel_ridge`, `pls`"),
+        ("encoder = \"pls:0\"\n", "a number of components, as in `pls:25`"),
+        ("encoder = \"pls\"\ninner = \"gcv\"\n", "`encoder = \"pls\"` has no penalty to choose"),
+        ("encoder = \"pls\"\nalpha_per_roi = true\n", "`alpha_per_roi` has no say"),
+        ("kernel = \"rbf\"\n", "in `encoder = \"kernel_ridge\"` alone"),
+        ("encoder = \"kernel_ridge\"\nkernel = \"rbf:-1\"\n", "as in `rbf:0.01`"),
+        ("encoder = \"kernel_ridge\"\nkernel = \"poly\"\n", "`linear`, `polynomial`, `rbf`"),
+        ("null = \"refits\"\n", "did you mean `\"refit\"`?"),
+        ("null = \"refit\"\ncombine = \"stacked\"\n", "every draw would fit all layers"),
+        ("combine = \"stack\"\n", "did you mean `\"stacked\"`?"),
+        ("combine = \"banded\"\nencoder = \"pls\"\n", "is one ridge over all layers"),
+        ("combine = \"banded\"\nalpha_per_roi = false\n", "target by target"),
+        ("combine = \"banded\"\ninner_loss = \"correlation\"\n", "compares squared errors"),
+        ("combine = \"banded\"\nalphas = [0, 1]\n", "penalties above 0"),
         ("encoder = \"ols\"\n", "set `reduce = \"pca:256\"`"),
         ("inner = \"gcv\"\ninner_loss = \"correlation\"\n", "it is a squared error"),
         ("inner = \"gcv\"\ninner_folds = 4\n", "has no say"),

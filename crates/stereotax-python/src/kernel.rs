@@ -12,7 +12,7 @@ use stereotax::linalg::Real;
 use crate::arrays::{Matrix, to_array};
 use crate::convert::dict;
 use crate::error::Result;
-use crate::ridge::{inner_folds, ridge_params};
+use crate::ridge::{inner_folds, ridge_params, route_word};
 use crate::watch;
 
 /// k(a_i, b_j); of `a` with itself, exactly symmetric, where `b` is missing.
@@ -90,5 +90,6 @@ fn fit<'py, T: Real + Element>(
         "alpha": PyArray1::from_vec(py, fit.alphas),
         "score": PyArray1::from_vec(py, fit.inner_scores),
         "held_out": held_out.map(|values| to_array(py, values.as_ref())).transpose()?,
+        "route": route_word(fit.route),
     }))
 }

@@ -7,7 +7,7 @@ use pyo3::types::PyDict;
 use stereotax::Result as CoreResult;
 use stereotax::data::Fold;
 use stereotax::encoding::{
-    AlphaChoice, AlphaGrid, AlphaScale, InnerLoss, Intercept, RidgeParams, RidgePlan, Selection,
+    AlphaChoice, AlphaGrid, AlphaScale, CvRoute, InnerLoss, Intercept, RidgeParams, RidgePlan, Selection,
 };
 use stereotax::linalg::Real;
 
@@ -67,6 +67,17 @@ pub(crate) fn ridge_params(
     }
 }
 
+/// What judged the penalties, in a word.
+pub(crate) fn route_word(route: CvRoute) -> Option<&'static str> {
+    match route {
+        CvRoute::None => None,
+        CvRoute::Folds => Some("folds"),
+        CvRoute::Blocks => Some("blocks"),
+        CvRoute::LeaveOneOut => Some("loo"),
+        CvRoute::Generalised => Some("gcv"),
+    }
+}
+
 /// Rows of training and test, each in ascending order.
 pub(crate) fn inner_folds(folds: Vec<(Vec<usize>, Vec<usize>)>) -> Vec<Fold> {
     folds
@@ -106,5 +117,6 @@ fn fit<'py, T: Real + Element>(
         "held_out": held_out.map(|values| to_array(py, values.as_ref())).transpose()?,
         "rank": fit.rank,
         "mean_square": fit.mean_square,
+        "route": route_word(fit.route),
     }))
 }

@@ -828,7 +828,8 @@
     const cell = multiples(plot);
     for (const m of inOrder(list)) {
       const mine = list.filter((r) => r.model === m.model), layers = mine.filter((r) => isNumber(r.position)).sort((a, b) => a.position - b.position);
-      const all = layers.filter((r) => r.targets === "(all)"), chosenLevel = mine.find((r) => r.targets === "(all)" && !isNumber(r.position));
+      const all = layers.filter((r) => r.targets === "(all)"), chosenLevel = mine.find((r) => r.targets === "(all)" && r.layer === "(chosen)");
+      const combined = mine.find((r) => r.targets === "(all)" && (r.layer === "(stacked)" || r.layer === "(banded)"));
       const p = panel(cell(m.model, chosenLevel ? `chosen on training rows: r ${show(chosenLevel.r)}` : ""), "layer profile of " + m.model, low, high, all.length ? [clip(all[0].layer, 14), clip(all[all.length - 1].layer, 14)] : ["", ""]);
       svg("path", { d: `M30 ${p.y(0)}H194`, class: "axis" }, p.box);
       const at = (rs) => line(rs.map((r) => [p.x(r.position), p.y(r.r)]));
@@ -848,6 +849,7 @@
         titled(mark(p.box, "circle", p.x(r.position), p.y(r.r), 2.8), `all targets, ${r.layer}: ${show(r.r)}${interval(r)}`);
       }
       if (chosenLevel) titled(svg("path", { d: `M30 ${p.y(chosenLevel.r)}H194`, class: "one", "stroke-dasharray": "5 3" }, p.box), `chosen on training rows: ${show(chosenLevel.r)}${interval(chosenLevel)}`);
+      if (combined) titled(svg("path", { d: `M30 ${p.y(combined.r)}H194`, class: "one" }, p.box), `all layers ${combined.layer.slice(1, -1)}: ${show(combined.r)}${interval(combined)}`);
     }
   };
   figures["encoding-choice"] = (figure, plot) => {
@@ -885,6 +887,20 @@
       mine.forEach((r, i) => titled(svg("rect", { x: 30 + i * width + 0.1 * width, y: p.y(r.n_chosen), width: 0.8 * width, height: p.y(0) - p.y(r.n_chosen), fill: "currentColor", opacity: 0.75 }, g), `${r.layer}: chosen ${r.n_chosen} times`));
     }
   };
+  figures["encoding-weights"] = (figure, plot) => {
+    const list = encoded(figure, "encoding_weights").filter((r) => isNumber(r.weight));
+    const groups = distinct(list.map((r) => r.targets));
+    const group = groups.length ? choose(figure, "targets", "Targets", groups, "(all)") : null;
+    const shown = list.filter((r) => r.targets === group);
+    if (!shown.length) return absent(plot, "No target has weights of layers.");
+    const most = Math.max(...shown.map((r) => r.weight)), cell = multiples(plot);
+    for (const m of inOrder(shown)) {
+      const mine = shown.filter((r) => r.model === m.model).sort((a, b) => a.position - b.position);
+      const p = panel(cell(m.model, `${group === "(all)" ? "all targets" : group} · R² ${show(mine[0].joint_r2)}`), "weights of the layers of " + m.model, 0, most, [clip(mine[0].layer, 14), clip(mine[mine.length - 1].layer, 14)]);
+      const g = svg("g", { class: "c" + (modalityIndex(m.modality) % 7) }, p.box), width = 164 / mine.length;
+      mine.forEach((r, i) => titled(svg("rect", { x: 30 + i * width + 0.1 * width, y: p.y(r.weight), width: 0.8 * width, height: p.y(0) - p.y(r.weight), fill: "currentColor", opacity: 0.75 }, g), `${r.layer}: weight ${show(r.weight)}, share of R² ${show(r.r2)}`));
+    }
+  };
   figures["encoding-partition"] = (figure, plot, legend) => {
     const list = encoded(figure, "partition").filter((r) => r.kind !== "model" && isNumber(r.r2));
     const groups = distinct(list.map((r) => r.targets));
@@ -892,7 +908,8 @@
     const shown = list.filter((r) => r.targets === group);
     if (!shown.length) return absent(plot, "No partition is defined here.");
     const names = distinct(shown.map((r) => r.sets));
-    const low = Math.min(0, ...shown.map((r) => r.r2)), high = Math.max(0, ...shown.map((r) => r.r2));
+    const ends = shown.flatMap((r) => [r.r2, r.lower, r.upper].filter(isNumber));
+    const low = Math.min(0, ...ends), high = Math.max(0, ...ends);
     names.forEach((n, i) => legendItem(legend, "rect", "c" + (i % 7), n));
     const cell = multiples(plot);
     for (const m of inOrder(shown)) {
@@ -905,7 +922,8 @@
         if (!r) return;
         const g = svg("g", { class: "c" + (i % 7) }, p.box), top = p.y(Math.max(0, r.r2)), height = Math.abs(p.y(r.r2) - p.y(0));
         const bar = svg("rect", { x: 30 + i * width + 0.12 * width, y: top, width: 0.76 * width, height: Math.max(0.5, height), fill: r.r2 < 0 ? "none" : "currentColor", stroke: "currentColor", "stroke-width": 1, "stroke-dasharray": r.r2 < 0 ? "2 2" : "none", opacity: 0.85 }, g);
-        titled(bar, `${r.kind} ${r.sets}: R² ${show(r.r2, 4)}; negative in ${r.n_negative} of ${r.n_targets} targets`);
+        titled(bar, `${r.kind} ${r.sets}: R² ${show(r.r2, 4)}${interval(r)}; negative in ${r.n_negative} of ${r.n_targets} targets`);
+        if (isNumber(r.lower) && isNumber(r.upper)) svg("path", { d: `M${30 + (i + 0.5) * width} ${p.y(r.lower)}V${p.y(r.upper)}`, stroke: "currentColor", "stroke-width": 1.2 }, p.box);
         if (r.r2 < 0) svg("text", { x: 30 + (i + 0.5) * width, y: top + height + 9, "text-anchor": "middle" }, p.box, "negative");
       });
     }

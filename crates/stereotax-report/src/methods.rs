@@ -150,8 +150,23 @@ fn say(text: impl Into<String>, keys: &[&'static str]) -> Sentence {
 /// Every target from every layer.
 fn encoded(settings: &Value) -> Vec<Sentence> {
     let get = |key: &str| settings.get(key).map(words);
+    let is_pls = settings.get("encoder").is_some_and(|e| e.get("pls").is_some());
     let model = match get("encoder").as_deref() {
         Some("ols") => say("Responses of every target were predicted from every layer by least squares", &[]),
+        Some("kernel_ridge") => say(
+            format!(
+                "Responses of every target were predicted from every layer by ridge regression in the space of a {} kernel of its z-scored units",
+                settings.get("kernel").map_or_else(|| "linear".to_owned(), kernel_words)
+            ),
+            &["saunders1998"],
+        ),
+        _ if is_pls => say(
+            format!(
+                "Responses of all targets together were predicted from every layer by partial least squares with {} components, without scaling",
+                settings.get("encoder").and_then(|e| find(e, "components")).map_or_else(String::new, words)
+            ),
+            &["wold2001", "dayal1997"],
+        ),
         _ => say(
             "Responses of every target were predicted from every layer by ridge regression",
             &["hoerl1970"],
@@ -189,7 +204,7 @@ fn encoded(settings: &Value) -> Vec<Sentence> {
     if let Some(hrf) = get("hrf").and_then(|v| hrf(&v)) {
         sentences.push(hrf);
     }
-    if get("encoder").as_deref() != Some("ols") {
+    if get("encoder").as_deref() != Some("ols") && !is_pls {
         let judged = match get("inner").as_deref() {
             Some("loo") => say(
                 "The penalty of each target was the one that predicted every training row best from all others",
@@ -213,13 +228,26 @@ fn encoded(settings: &Value) -> Vec<Sentence> {
         sentences.push(say(format!("Held out: {}", outer_folds(&folds)), &[]));
     }
     sentences.push(say("The best layer of a target was chosen in every held-out fold by the score of the training rows alone; its score is that of the predictions so chosen", &[]));
+    match settings.get("combine") {
+        Some(Value::String(stacked)) if stacked == "stacked" => sentences.push(say("All layers were also stacked: the predictions of the layers were averaged with weights per target, at least 0 with sum 1, that predict the training rows best from fits which left them out", &["breiman1996"])),
+        Some(banded) if banded.get("banded").is_some() => sentences.push(say(
+            format!(
+                "All layers were also fitted together, by a ridge regression with a weight for each layer: the kernels of the layers, divided by their widths, were summed with the best of {} weightings (equal ones, then random ones) for each target, which was chosen with the penalty on the training rows",
+                banded.get("banded").and_then(|b| find(b, "draws")).map_or_else(String::new, words)
+            ),
+            &["nunezelizalde2019", "duprelatour2022"],
+        )),
+        _ => {}
+    }
     if let Some(Value::Array(sets)) = settings.get("partition")
         && !sets.is_empty()
     {
         let names: Vec<String> = sets.iter().filter_map(|set| set.get("name").map(words)).collect();
         sentences.push(say(format!("The held-out R² of the models of all combinations of the feature sets {} was divided into unique and shared parts by inclusion and exclusion; negative parts were kept", names.join(", ")), &["nunezelizalde2019"]));
     }
-    if let Some(shifts) = get("shifts") {
+    if let (Some(shifts), Some("refit")) = (get("shifts"), get("null").as_deref()) {
+        sentences.push(say(format!("p-values come from {shifts} draws that move responses (circular shifts of time series, permutations of stimuli) and fit everything again, penalties and layers chosen anew, so that they need no correction for what the fit made of its freedom"), &["phipson2010", "winkler2014"]));
+    } else if let Some(shifts) = get("shifts") {
         sentences.push(say(format!("p-values come from {shifts} draws that move predictions against responses within held-out folds (circular shifts of time series, permutations of stimuli), widened by √2"), &["phipson2010"]));
     }
     match get("multiplicity").as_deref() {
@@ -257,6 +285,18 @@ fn compared(settings: &Value) -> Vec<Sentence> {
         sentences.push(say(format!("Layers and areas are drawn in a plane by multidimensional scaling of least stress, from {map} of their 128 leading directions"), &["deleeuw1977", "williams2021"]));
     }
     sentences
+}
+
+/// A kernel in words.
+fn kernel_words(kernel: &Value) -> String {
+    match (find(kernel, "degree"), kernel.get("rbf")) {
+        (Some(degree), _) => format!("polynomial (degree {})", words(degree)),
+        (None, Some(rbf)) => match find(rbf, "gamma").filter(|gamma| !gamma.is_null()) {
+            Some(gamma) => format!("Gaussian (γ = {})", words(gamma)),
+            None => "Gaussian (γ = 1/units)".to_owned(),
+        },
+        _ => words(kernel),
+    }
 }
 
 fn idea(input: &ReportInput) -> Vec<Sentence> {

@@ -2,19 +2,21 @@
 //!
 //! Per model and benchmark: one `encoding` node per layer and subject, all targets together; subjects share the
 //! work on a layer. Then one `encoding_best` node per subject, which reads these and lets every target choose its
-//! layer on training rows. Layers are read one at a time.
+//! layer on training rows. Layers are read one at a time. Where all layers are combined, one `encoding_combined`
+//! node per subject, which holds the features of all of them.
 
 use std::collections::BTreeMap;
 
 use faer::{Mat, MatRef};
 use serde_json::json;
 use stereotax::data::{LayerInfo, TileSource};
-use stereotax::encoding::{ProjectionKind, RandomProjection, Selection, johnson_lindenstrauss_size};
+use stereotax::encoding::{ProjectionKind, RandomProjection, Selection, Solver, johnson_lindenstrauss_size};
 use stereotax::pipelines::encoding::{
-    BLOCK, BestCell, CellDraws, Chance, EncodingCell, FoldMoments, MOST_WITH_DRAWS, NestedChoice,
-    fold_bytes_of, score_targets,
+    BLOCK, BestCell, CellDraws, Chance, Combine, CombinedCell, EncodingCell, FoldMoments, Keep,
+    MOST_WITH_DRAWS, NestedChoice, Refits, combined_fold_bytes, combined_target_bytes, fold_bytes_of,
+    score_combined, score_targets, target_bytes,
 };
-use stereotax::pipelines::{EvaluateParams, Features, InnerRule, projected_layer, single_layer};
+use stereotax::pipelines::{EvaluateParams, Features, InnerRule, NullModel, projected_layer, single_layer};
 use stereotax::stats::multiplicity::N_STEPS;
 
 use crate::config::{EncodingSettings, FeatureSet, LayerReduction};
@@ -23,12 +25,13 @@ use crate::node::{NodeSpec, digest_of_json};
 use crate::plan::{Cost, Grid, Pair};
 use crate::run::{Layers, Worker};
 use crate::store::Payload;
-use crate::{Options, Study, StudyError};
+use crate::{Options, Study, StudyError, settings};
 
 /// Versions of the kernels: raised whenever their numbers change.
 mod version {
     pub(super) const LAYER: u32 = 3;
-    pub(super) const BEST: u32 = 2;
+    pub(super) const BEST: u32 = 3;
+    pub(super) const COMBINED: u32 = 1;
 }
 
 /// The encoding nodes of one model on one benchmark.
@@ -38,6 +41,9 @@ pub struct PairEncoding {
     pub layers: Vec<(usize, Vec<NodeSpec>)>,
     /// The node of each subject that chooses among them.
     pub best: Vec<NodeSpec>,
+    /// All layers as one predictor, with the node of each subject; `None` where that is not asked for, or where
+    /// there is one layer.
+    pub combined: Option<(Combine, Vec<NodeSpec>)>,
     /// Names of the feature sets between which variance is divided; empty where there are none.
     pub sets: Vec<String>,
     /// Every combination of them, with the node of each subject: number S − 1 is that of the sets whose bits are
@@ -59,13 +65,24 @@ impl PairEncoding {
     /// Every node, in the order of work.
     pub fn specs(&self) -> impl Iterator<Item = &NodeSpec> {
         let joint = self.joint.iter().flat_map(|(_, specs)| specs);
-        self.layers.iter().flat_map(|(_, specs)| specs).chain(&self.best).chain(joint)
+        let combined = self.combined.iter().flat_map(|(_, specs)| specs);
+        self.layers.iter().flat_map(|(_, specs)| specs).chain(&self.best).chain(combined).chain(joint)
     }
 }
 
 /// Whether predictions and draws are kept.
 pub fn keeps_draws(benchmark: &BenchmarkInput) -> bool {
     benchmark.rois.len() <= MOST_WITH_DRAWS
+}
+
+/// What the cells of layers keep.
+fn kept(benchmark: &BenchmarkInput) -> Keep {
+    if keeps_draws(benchmark) { Keep::Draws } else { Keep::Maxima }
+}
+
+/// What the cells of feature sets keep.
+fn kept_of_sets(benchmark: &BenchmarkInput) -> Keep {
+    if keeps_draws(benchmark) { Keep::R2 } else { Keep::Maxima }
 }
 
 /// How many random directions a layer gets; `None` where it stays as it is.
@@ -141,13 +158,27 @@ pub fn plan_pair(
             node("encoding_best", version::BEST, params, s, "best layer", more)
         })
         .collect();
+    let combined = settings::combination(settings.combine).filter(|_| layers.len() > 1).map(|combine| {
+        let of: Vec<usize> = layers.iter().map(|(index, _)| *index).collect();
+        let mut all = json!({"layers": of, "combine": combine, "evaluate": params, "draws": draws});
+        if let LayerReduction::Sparse { .. } | LayerReduction::Gaussian { .. } = settings.reduce {
+            all["reduce"] = json!(settings.reduce);
+        }
+        let name = combined_name(combine);
+        let nodes = subjects
+            .clone()
+            .map(|s| node("encoding_combined", version::COMBINED, all.clone(), s, name, None))
+            .collect();
+        (combine, nodes)
+    });
     let sources = sets_of(settings, input.layers.layers(), benchmark);
     let joint = (1..1usize << sources.len())
         .map(|combination| {
             let members = || (0..sources.len()).filter(|k| combination >> k & 1 == 1);
             let features: Vec<FeatureSource> = members().flat_map(|k| sources[k].iter().copied()).collect();
             let name: Vec<&str> = members().map(|k| settings.partition[k].name.as_str()).collect();
-            let mut all = json!({"features": features, "evaluate": without_draws(params), "draws": false});
+            let evaluate = of_sets(params, benchmark);
+            let mut all = json!({"features": features, "evaluate": evaluate, "draws": false});
             if let LayerReduction::Sparse { .. } | LayerReduction::Gaussian { .. } = settings.reduce {
                 all["reduce"] = json!(settings.reduce);
             }
@@ -170,12 +201,26 @@ pub fn plan_pair(
         true => Vec::new(),
         false => settings.partition.iter().map(|set| set.name.clone()).collect(),
     };
-    PairEncoding { layers, best, sets, joint }
+    PairEncoding { layers, best, combined, sets, joint }
 }
 
-/// Combinations are compared by R² alone: no draws are made of them.
+/// What a combined predictor is called where layers are named.
+pub(crate) fn combined_name(combine: Combine) -> &'static str {
+    match combine {
+        Combine::Stacked => "(stacked)",
+        Combine::Banded { .. } => "(banded)",
+    }
+}
+
+/// Combinations are compared by R² alone: no null draws are made of them, and bootstrap draws of R² where they can be
+/// kept.
+fn of_sets(params: &EvaluateParams, benchmark: &BenchmarkInput) -> EvaluateParams {
+    let n_bootstraps = if keeps_draws(benchmark) { params.n_bootstraps } else { 0 };
+    EvaluateParams { n_bootstraps, ..without_draws(params) }
+}
+
 fn without_draws(params: &EvaluateParams) -> EvaluateParams {
-    EvaluateParams { n_shifts: 1, n_bootstraps: 0, ..params.clone() }
+    EvaluateParams { n_shifts: 1, n_bootstraps: 0, null: NullModel::Shift, ..params.clone() }
 }
 
 /// The features of every set; none where a set has nothing in this model.
@@ -222,7 +267,13 @@ pub(crate) fn costs<'a>(pair: &'a Pair, inputs: &Inputs, grid: &Grid) -> Vec<(&'
     let layers = inputs.models[pair.model].activations[pair.activation].layers.layers();
     let mut found = Vec::new();
     for (index, specs) in &encoding.layers {
-        let cost = layer_cost(benchmark, layers[*index].width, params, grid.reduce, specs.len());
+        let mut cost = layer_cost(benchmark, layers[*index].width, params, grid.reduce, specs.len());
+        if params.null == NullModel::Refit {
+            cost.flops += refit_flops(benchmark, layers[*index].width, params, grid.reduce);
+            let kept = if keeps_draws(benchmark) { 8.0 } else { 0.0 };
+            cost.bytes +=
+                kept * (params.n_shifts * benchmark.design.folds.len() * benchmark.rois.len()) as f64;
+        }
         found.extend(specs.iter().map(|spec| (spec, cost)));
     }
     let (n, rois) = (benchmark.design.n_samples() as f64, benchmark.rois.len() as f64);
@@ -232,13 +283,80 @@ pub(crate) fn costs<'a>(pair: &'a Pair, inputs: &Inputs, grid: &Grid) -> Vec<(&'
     let bytes = cell_bytes(rois, folds, n, params, keeps_draws(benchmark));
     for (sources, specs) in &encoding.joint {
         let width = sources.iter().map(|s| width_of(*s, pair, inputs, grid.reduce)).sum();
-        let params = without_draws(params);
+        let params = of_sets(params, benchmark);
         let mut cost = layer_cost(benchmark, width, &params, LayerReduction::None, specs.len());
-        cost.bytes = cell_bytes(rois, folds, n, &params, false);
+        cost.bytes = cell_bytes(rois, folds, n, &params, false) + 4.0 * params.n_bootstraps as f64 * rois;
         found.extend(specs.iter().map(|spec| (spec, cost)));
     }
-    found.extend(encoding.best.iter().map(|spec| (spec, Cost { flops: resampled + read, bytes })));
+    // Above the most targets whose predictions are kept, those of the layers chosen are made again.
+    let again = match (keeps_draws(benchmark), params.null) {
+        (true, _) | (false, NullModel::Refit) => 0.0,
+        (false, NullModel::Shift) => {
+            let each = without_draws(params);
+            let of = |index: usize, subjects: usize| {
+                layer_cost(benchmark, layers[index].width, &each, grid.reduce, subjects).flops
+            };
+            let (mut shared, mut of_targets) = (0.0, 0.0_f64);
+            for (index, _) in &encoding.layers {
+                let alone = of(*index, usize::MAX);
+                shared += of(*index, 1) - alone;
+                of_targets = of_targets.max(alone);
+            }
+            shared + of_targets + rois * draws_flops(benchmark, params)
+        }
+    };
+    found.extend(encoding.best.iter().map(|spec| (spec, Cost { flops: resampled + read + again, bytes })));
+    if let Some((combine, specs)) = &encoding.combined {
+        let widths: Vec<usize> = encoding.layers.iter().map(|(index, _)| layers[*index].width).collect();
+        let flops = combined_flops(benchmark, &widths, params, grid.reduce, *combine, specs.len());
+        let bytes = bytes + 16.0 * rois * widths.len() as f64;
+        found.extend(specs.iter().map(|spec| (spec, Cost { flops, bytes })));
+    }
     found
+}
+
+/// Operations of all refits of one layer for one subject: what depends on targets, once per draw.
+fn refit_flops(
+    benchmark: &BenchmarkInput,
+    width: usize,
+    params: &EvaluateParams,
+    reduce: LayerReduction,
+) -> f64 {
+    let each = without_draws(params);
+    let all = layer_cost(benchmark, width, &each, reduce, 1).flops;
+    // The shared part falls to all subjects alike: of many subjects hardly any is left.
+    let of_targets = layer_cost(benchmark, width, &each, reduce, usize::MAX).flops;
+    params.n_shifts as f64 * of_targets.min(all)
+}
+
+/// Operations of combining layers of these widths for one subject.
+fn combined_flops(
+    benchmark: &BenchmarkInput,
+    widths: &[usize],
+    params: &EvaluateParams,
+    reduce: LayerReduction,
+    combine: Combine,
+    subjects: usize,
+) -> f64 {
+    let (n, rois) = (benchmark.design.n_samples() as f64, benchmark.rois.len() as f64);
+    let (n_layers, folds) = (widths.len() as f64, benchmark.design.folds.len() as f64);
+    let draws = rois * draws_flops(benchmark, params);
+    match combine {
+        Combine::Stacked => {
+            // Every layer with its predictions of training rows, then the products of their errors.
+            let each = without_draws(params);
+            let fits: f64 =
+                widths.iter().map(|w| 1.3 * layer_cost(benchmark, *w, &each, reduce, subjects).flops).sum();
+            fits + folds * rois * n_layers * n_layers * n + draws
+        }
+        Combine::Banded { n_candidates } => {
+            let candidates = if widths.len() > 1 { n_candidates as f64 } else { 1.0 };
+            let alphas = params.encoding.alphas.values.len() as f64;
+            let kernels: f64 = widths.iter().map(|w| n * n * *w as f64).sum();
+            let of_draw = 6.0 * n.powi(3) + n_layers * n * n + alphas.min(9.0) * n * n * rois;
+            folds * (kernels + candidates * of_draw + 2.0 * n_layers * n * n * rois) + draws
+        }
+    }
 }
 
 /// Operations of null and bootstrap draws of one target, on the scale of products of doubles.
@@ -265,6 +383,8 @@ const WIDE: f64 = 0.25;
 const INNER_BLOCKS: f64 = 10.0;
 /// Decompositions, and Gram matrices of wide layers.
 const SHARED: f64 = 0.8;
+/// Products with the covariance that one direction of PLS takes.
+const PLS_STEPS: f64 = 10.0;
 
 fn cell_bytes(rois: f64, folds: f64, n: f64, params: &EvaluateParams, draws: bool) -> f64 {
     let kept = if draws { 4.0 * (n + (params.n_bootstraps + params.n_shifts) as f64) } else { 0.0 };
@@ -303,6 +423,25 @@ fn layer_cost(
         shared += n_train * w * k + (8.0 / 3.0) * k.powi(3) + 2.0 * k * k * q + 2.0 * n * w * q;
     }
     let p = q * stereotax::signal::n_columns(&benchmark.hrf) as f64;
+    if let Solver::Pls { n_components } = encoding.solver {
+        // Moments once per fold, then a few products with the deflated covariance per component, inner folds too.
+        let k = p.min(n_train);
+        let inner = match params.inner {
+            InnerRule::Runs(n) | InnerRule::Units(n) | InnerRule::Blocks { n_folds: n, .. } => n as f64,
+        };
+        let shared = SHARED * (n * p * k + n * p) / subjects.max(1) as f64;
+        let of_component = 2.0 * k * k + 4.0 * k * rois.min(k) * PLS_STEPS;
+        let fits = (1.0 + inner) * (n_components as f64 * of_component + 2.0 * k * rois * k.min(rois));
+        let flops =
+            folds * (shared + fits + rois * SAMPLE_WEIGHT * n) + rois * draws_flops(benchmark, params);
+        return Cost { flops, bytes: cell_bytes(rois, folds, n, params, keeps_draws(benchmark)) };
+    }
+    let (kernel, p) = match encoding.solver {
+        // The space of a kernel has as many directions as rows.
+        Solver::KernelRidge { .. } => (n_train * n_train * p, p.max(n_train + 1.0)),
+        _ => (0.0, p),
+    };
+    shared += kernel;
     let s = p.min(n_train);
     let decomposition = (8.0 / 3.0 + 2.0) * s.powi(3);
     let path = alphas.min(9.0);
@@ -353,28 +492,76 @@ fn response_bytes(inputs: &Inputs) -> f64 {
 
 /// Bytes that encoding one pair takes beside the responses: at the least, and where nothing is done twice.
 pub(crate) fn memory(pair: &Pair, inputs: &Inputs, grid: &Grid, options: &Options) -> [f64; 2] {
+    let one = layer_memory(pair, inputs, grid, options);
+    match combined_memory(pair, inputs, grid, options) {
+        Some([_, least, all]) => [one[0].max(least), one[1].max(all)],
+        None => one,
+    }
+}
+
+/// Bytes that do not depend on features, and those of a layer at a time: at the least, and where nothing is done
+/// twice.
+fn layer_memory(pair: &Pair, inputs: &Inputs, grid: &Grid, options: &Options) -> [f64; 2] {
     let (Some(_), Some(params)) = (&pair.encoding, &grid.benchmarks[pair.benchmark].encode) else {
         return [0.0; 2];
     };
     let benchmark = &inputs.benchmarks[pair.benchmark];
-    let n = benchmark.design.n_samples() as f64;
     let width = most_columns(pair, inputs, grid.reduce);
-    let threads =
-        options.threads.unwrap_or_else(|| std::thread::available_parallelism().map_or(1, usize::from));
-    let features = 8.0 * n * width as f64;
+    let features = 8.0 * benchmark.design.n_samples() as f64 * width as f64;
     let fold = fold_bytes_of(width, &benchmark.design, params) as f64;
     let (subjects, rois) = (benchmark.subjects.len() as f64, benchmark.rois.len() as f64);
     let folds = benchmark.design.folds.len() as f64;
-    // A tile of targets per thread: its training rows, its predictions, and its draws.
-    let tile = threads as f64 * BLOCK as f64 * (40.0 * n + 8.0 * params.n_shifts as f64);
-    let moves = 4.0 * n * params.n_shifts as f64;
-    let cells = subjects * cell_bytes(rois, folds, n, params, keeps_draws(benchmark)) * 2.0;
-    let fixed = features + tile + moves + cells;
-    let at_once = folds.min(threads as f64).max(1.0);
+    let fixed = features + target_memory(benchmark, params, options);
+    let at_once = folds.min(threads_of(options) as f64).max(1.0);
+    let target = target_bytes(&benchmark.design, params) as f64 * subjects;
+    let refits = match (params.null, keeps_draws(benchmark)) {
+        // Those of a layer, and the best of them.
+        (NullModel::Refit, true) => 16.0 * params.n_shifts as f64 * folds * rois * subjects,
+        _ => 0.0,
+    };
     [
-        fixed + fold + 4.0 * n * subjects * (BLOCK as f64).min(rois),
-        fixed + at_once * fold + 4.0 * n * subjects * rois,
+        fixed + refits + fold + target * (BLOCK as f64).min(rois),
+        fixed + refits + at_once * fold + target * rois,
     ]
+}
+
+fn threads_of(options: &Options) -> usize {
+    options.threads.unwrap_or_else(|| std::thread::available_parallelism().map_or(1, usize::from))
+}
+
+/// Tiles of targets at work, moves of null draws, and what is kept of cells.
+fn target_memory(benchmark: &BenchmarkInput, params: &EvaluateParams, options: &Options) -> f64 {
+    let (n, rois) = (benchmark.design.n_samples() as f64, benchmark.rois.len() as f64);
+    let (subjects, folds) = (benchmark.subjects.len() as f64, benchmark.design.folds.len() as f64);
+    // A tile of targets per thread: its training rows, its predictions, and its draws; where targets are fitted
+    // together, all of them once.
+    let tiles = threads_of(options) as f64 * BLOCK as f64;
+    let fitted = if params.encoding.fits_targets_together() { tiles.max(rois) } else { tiles };
+    let tile = fitted * 40.0 * n + tiles * 8.0 * params.n_shifts as f64;
+    let moves = 4.0 * n * params.n_shifts as f64;
+    tile + moves + subjects * cell_bytes(rois, folds, n, params, keeps_draws(benchmark)) * 2.0
+}
+
+/// Bytes of combining all layers: without folds and targets, at the least, and where nothing is done twice.
+fn combined_memory(pair: &Pair, inputs: &Inputs, grid: &Grid, options: &Options) -> Option<[f64; 3]> {
+    let encoding = pair.encoding.as_ref()?;
+    let (combine, _) = encoding.combined.as_ref()?;
+    let params = grid.benchmarks[pair.benchmark].encode.as_ref()?;
+    let benchmark = &inputs.benchmarks[pair.benchmark];
+    let of = |(index, _): &(usize, Vec<NodeSpec>)| {
+        width_of(FeatureSource::Layer(*index), pair, inputs, grid.reduce)
+    };
+    let widths: Vec<usize> = encoding.layers.iter().map(of).collect();
+    let n = benchmark.design.n_samples() as f64;
+    let features = 8.0 * n * widths.iter().sum::<usize>() as f64;
+    let threads = threads_of(options);
+    let fold = combined_fold_bytes(&widths, &benchmark.design, params, *combine, threads) as f64;
+    let target = combined_target_bytes(widths.len(), &benchmark.design, *combine) as f64
+        * benchmark.subjects.len() as f64;
+    let rois = benchmark.rois.len() as f64;
+    let fixed = features + target_memory(benchmark, params, options);
+    let block = if params.encoding.fits_targets_together() { rois } else { rois.min(BLOCK as f64) };
+    Some([fixed, fixed + fold + target * block, fixed + fold + target * rois])
 }
 
 /// Bytes of the table of all layers and targets while it is written: its columns, and what they become.
@@ -389,7 +576,7 @@ pub(crate) fn table_bytes(grid: &Grid, inputs: &Inputs) -> f64 {
 
 /// Bytes that predictions and decomposed folds may take.
 fn budget(pair: &Pair, inputs: &Inputs, grid: &Grid, options: &Options) -> usize {
-    let [least, all] = memory(pair, inputs, grid, options);
+    let [least, all] = layer_memory(pair, inputs, grid, options);
     let benchmark = &inputs.benchmarks[pair.benchmark];
     let Some(params) = &grid.benchmarks[pair.benchmark].encode else { return 0 };
     let width = most_columns(pair, inputs, grid.reduce);
@@ -426,7 +613,7 @@ impl Worker<'_> {
             }
             let features =
                 self.layer_features(pair, *layer, params.seed).map_err(StudyError::in_context(&context))?;
-            self.score(pair, &features, specs, &missing, params, draws, &context)?;
+            self.score(pair, &features, specs, &missing, params, kept(benchmark), &context)?;
         }
         for (subject, spec) in encoding.best.iter().enumerate() {
             if self.store.load(spec).is_some() {
@@ -439,13 +626,19 @@ impl Worker<'_> {
                 let read = self.store.load(&specs[subject]).and_then(|payload| read_layer(&payload));
                 let cell = read.ok_or_else(|| lost(&specs[subject]))?;
                 let predictions = cell.draws.as_ref().map(|draws| draws.predictions.as_ref());
-                choice.offer(*layer, cell.inner_scores.as_ref(), &cell.moments, predictions);
+                let refits = cell.refits.as_ref();
+                choice.offer(*layer, cell.inner_scores.as_ref(), &cell.moments, predictions, refits);
             }
             let y = benchmark.subjects[subject].responses.as_ref();
+            let features = |layer| self.layer_features(pair, layer, params.seed);
+            let room = budget(pair, self.inputs, self.grid, self.options);
             let best = choice
-                .finish(y, &benchmark.design, params, self.monitor)
+                .finish(y, &benchmark.design, params, &features, room, self.monitor)
                 .map_err(StudyError::in_context(&context))?;
             self.finish(spec, &best_payload(&best))?;
+        }
+        if let Some((combine, specs)) = &encoding.combined {
+            self.combine(pair, encoding, *combine, specs, params, &context)?;
         }
         for (sources, specs) in &encoding.joint {
             let missing: Vec<usize> =
@@ -465,7 +658,52 @@ impl Worker<'_> {
                 .map_err(StudyError::in_context(&context))?;
             let features = Features::beside(&parts);
             drop(parts);
-            self.score(pair, &features, specs, &missing, &without_draws(params), false, &context)?;
+            let (params, keep) = (of_sets(params, benchmark), kept_of_sets(benchmark));
+            self.score(pair, &features, specs, &missing, &params, keep, &context)?;
+        }
+        Ok(())
+    }
+
+    /// All layers as one predictor, for the subjects whose nodes are missing.
+    fn combine(
+        &self,
+        pair: &Pair,
+        encoding: &PairEncoding,
+        combine: Combine,
+        specs: &[NodeSpec],
+        params: &EvaluateParams,
+        context: &str,
+    ) -> Result<(), StudyError> {
+        let missing: Vec<usize> =
+            (0..specs.len()).filter(|&s| self.store.load(&specs[s]).is_none()).collect();
+        if missing.is_empty() {
+            return Ok(());
+        }
+        let benchmark = &self.inputs.benchmarks[pair.benchmark];
+        let layers: Vec<Features> = encoding
+            .layers
+            .iter()
+            .map(|(index, _)| self.layer_features(pair, *index, params.seed))
+            .collect::<stereotax::Result<_>>()
+            .map_err(StudyError::in_context(context))?;
+        let responses: Vec<MatRef<f64>> =
+            missing.iter().map(|&s| benchmark.subjects[s].responses.as_ref()).collect();
+        let [fixed, _, all] = combined_memory(pair, self.inputs, self.grid, self.options).unwrap_or_default();
+        let room = self.options.max_memory as f64 - response_bytes(self.inputs) - 64e6 - fixed;
+        let budget = room.min(all - fixed).max(0.0) as usize;
+        let cells = score_combined(
+            &layers,
+            &responses,
+            &benchmark.design,
+            params,
+            combine,
+            kept(benchmark),
+            budget,
+            self.monitor,
+        )
+        .map_err(StudyError::in_context(context))?;
+        for (cell, &subject) in cells.iter().zip(&missing) {
+            self.finish(&specs[subject], &combined_payload(cell))?;
         }
         Ok(())
     }
@@ -478,7 +716,7 @@ impl Worker<'_> {
         specs: &[NodeSpec],
         missing: &[usize],
         params: &EvaluateParams,
-        draws: bool,
+        keep: Keep,
         context: &str,
     ) -> Result<(), StudyError> {
         let benchmark = &self.inputs.benchmarks[pair.benchmark];
@@ -486,7 +724,7 @@ impl Worker<'_> {
         let responses: Vec<MatRef<f64>> =
             missing.iter().map(|&s| benchmark.subjects[s].responses.as_ref()).collect();
         let cells =
-            score_targets(features, &responses, &benchmark.design, params, draws, budget, self.monitor)
+            score_targets(features, &responses, &benchmark.design, params, keep, budget, self.monitor)
                 .map_err(StudyError::in_context(context))?;
         for (cell, &subject) in cells.iter().zip(missing) {
             self.finish(&specs[subject], &layer_payload(cell))?;
@@ -575,6 +813,20 @@ fn layer_payload(cell: &EncodingCell) -> Payload {
     let a = &cell.alphas;
     let rows = (0..a.nrows()).flat_map(|i| (0..a.ncols()).map(move |j| a[(i, j)] as f32));
     payload.put_single("alphas", &[a.nrows(), a.ncols()], rows);
+    if let Some(r2) = &cell.r2_bootstrap {
+        put_single(&mut payload, "r2_bootstrap", r2);
+    }
+    if let Some(refits) = &cell.refits {
+        payload.put_single("refit_r", &[refits.r.len()], refits.r.iter().copied());
+        payload.put_single("refit_inner", &[refits.r.len()], refits.inner_scores.iter().copied());
+    }
+    payload
+}
+
+fn combined_payload(cell: &CombinedCell) -> Payload {
+    let mut payload = layer_payload(&cell.cell);
+    put(&mut payload, "weights", &cell.weights);
+    put(&mut payload, "shares", &cell.shares);
     payload
 }
 
@@ -639,6 +891,7 @@ fn read_common(payload: &Payload) -> Option<Read> {
 
 /// An `encoding` node, read back.
 pub(crate) fn read_layer(payload: &Payload) -> Option<EncodingCell> {
+    let r2_bootstrap = payload.get_single("r2_bootstrap");
     let Read { moments, inner_scores, chance, draws, n_targets } = read_common(payload)?;
     Some(EncodingCell {
         alphas: matrix(payload, "alphas", n_targets)?,
@@ -648,7 +901,24 @@ pub(crate) fn read_layer(payload: &Payload) -> Option<EncodingCell> {
         inner_scores,
         chance,
         draws,
+        r2_bootstrap: r2_bootstrap.and_then(|values| {
+            let rows = values.len().checked_div(n_targets)?;
+            Some(Mat::from_fn(rows, n_targets, |b, j| values[b * n_targets + j]))
+        }),
+        refits: match (payload.get_single("refit_r"), payload.get_single("refit_inner")) {
+            (Some(r), Some(inner_scores)) => Some(Refits { r, inner_scores }),
+            _ => None,
+        },
     })
+}
+
+/// An `encoding_combined` node, read back.
+pub(crate) fn read_combined(payload: &Payload) -> Option<CombinedCell> {
+    let cell = read_layer(payload)?;
+    let n_targets = cell.moments.n_targets();
+    let (weights, shares) = (matrix(payload, "weights", n_targets)?, matrix(payload, "shares", n_targets)?);
+    let joint = shares.col_iter().map(|column| column.iter().sum()).collect();
+    Some(CombinedCell { cell, weights, shares, joint })
 }
 
 /// An `encoding_best` node, read back.

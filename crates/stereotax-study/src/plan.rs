@@ -3,7 +3,7 @@
 //! Per model and benchmark: `moments` (where layers share their state) → `depth` → one `cell` per
 //! representation and subject → `selected` cells (best layer, adaptive), chosen by the inner scores of the
 //! other cells. Where layers are encoded: one `encoding` node per layer (or combination of feature sets) and
-//! subject, then `encoding_best`. Where layers are compared with areas: one `similarity` node per layer and subject,
+//! subject, then `encoding_best` and `encoding_combined`. Where layers are compared with areas: one `similarity` node per layer and subject,
 //! `similarity_between` and `similarity_map` per benchmark. Per benchmark: `ceiling` and `nuisance` cells. Group statistics are not nodes: they are
 //! always rerun from the cells.
 

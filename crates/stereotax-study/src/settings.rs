@@ -6,10 +6,13 @@ use stereotax::dynamics::layer_map::{LayerMap, LayerMapParams};
 use stereotax::dynamics::stability::StableGates;
 use stereotax::dynamics::{Centring, DepthDmdParams, Scaling};
 use stereotax::encoding::{
-    AlphaChoice, AlphaGrid, AlphaScale, EncodingParams, InnerLoss, ReduceParams, Selection, Solver,
+    AlphaChoice, AlphaGrid, AlphaScale, EncodingParams, InnerLoss, Kernel, ReduceParams, Selection, Solver,
 };
+use stereotax::pipelines::encoding::Combine;
 use stereotax::pipelines::group::{Consistency, CoordinateKind, GroupParams, Multiplicity, Restriction};
-use stereotax::pipelines::{Clock, DepthParams, EvaluateParams, InnerRule, SampleDesign, Trajectory};
+use stereotax::pipelines::{
+    Clock, DepthParams, EvaluateParams, InnerRule, NullModel, SampleDesign, Trajectory,
+};
 use stereotax::signal::{self, Drift, Hrf, HrfShape};
 use stereotax::stats::convergence::ConvergenceScale;
 use stereotax::stats::distance::DistanceKind;
@@ -202,6 +205,7 @@ pub fn evaluate(s: &NfasSettings, seed: u64, design: &SampleDesign, hrf: &Hrf, g
         seed,
         n_bootstraps: s.bootstraps,
         n_shifts: s.shifts,
+        null: NullModel::Shift,
         min_shift_s: MIN_SHIFT_S,
     }
 }
@@ -251,6 +255,8 @@ pub fn encode(
             solver: match e.encoder {
                 config::EncodingEncoder::Ridge => Solver::Ridge,
                 config::EncodingEncoder::Ols => Solver::LeastSquares,
+                config::EncodingEncoder::KernelRidge => Solver::KernelRidge { kernel: kernel(e.kernel) },
+                config::EncodingEncoder::Pls { components } => Solver::Pls { n_components: components },
             },
             alphas: AlphaGrid { values: e.alphas.values(), scale: AlphaScale::MeanSquare },
             drop_padded: shared.drop_padded,
@@ -268,7 +274,31 @@ pub fn encode(
         seed,
         n_bootstraps: e.bootstraps,
         n_shifts: e.shifts,
+        null: match e.null {
+            config::NullChoice::Shift => NullModel::Shift,
+            config::NullChoice::Refit => NullModel::Refit,
+        },
         min_shift_s: MIN_SHIFT_S,
+    }
+}
+
+/// The kernel of kernel ridge; γ is 1/units where none is given.
+fn kernel(kernel: config::EncodingKernel) -> Kernel {
+    match kernel {
+        config::EncodingKernel::Linear => Kernel::Linear,
+        config::EncodingKernel::Polynomial { degree } => {
+            Kernel::Polynomial { gamma: None, degree, constant: 1.0 }
+        }
+        config::EncodingKernel::Rbf { gamma } => Kernel::Rbf { gamma },
+    }
+}
+
+/// How all layers become one predictor, if they do.
+pub fn combination(combine: config::Combination) -> Option<Combine> {
+    match combine {
+        config::Combination::None => None,
+        config::Combination::Stacked => Some(Combine::Stacked),
+        config::Combination::Banded { draws } => Some(Combine::Banded { n_candidates: draws }),
     }
 }
 

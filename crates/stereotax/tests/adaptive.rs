@@ -10,7 +10,7 @@ use faer::Mat;
 use stereotax::data::Monitor;
 use stereotax::encoding::EncodingParams;
 use stereotax::pipelines::single::{Beside, SingleData, SingleModel, score_model};
-use stereotax::pipelines::{Cell, DepthParams, EvaluateParams, InnerRule, Representation};
+use stereotax::pipelines::{Cell, DepthParams, EvaluateParams, InnerRule, NullModel, Representation};
 use stereotax_testkit::designs::{self, clips, with_source};
 
 const SAMPLES: usize = 120;
@@ -70,6 +70,7 @@ fn run(truth: Truth, seed: u64) -> SingleModel {
         seed,
         n_bootstraps: 100,
         n_shifts: 99,
+        null: NullModel::Shift,
         min_shift_s: 20.0,
     };
     let responses = [responses.as_ref()];

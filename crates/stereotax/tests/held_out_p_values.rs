@@ -3,7 +3,7 @@
 use faer::Mat;
 use stereotax::data::{Folds, Monitor, Runs};
 use stereotax::encoding::EncodingParams;
-use stereotax::pipelines::{Clock, EvaluateParams, Features, InnerRule, predict, score_cell};
+use stereotax::pipelines::{Clock, EvaluateParams, Features, InnerRule, NullModel, predict, score_cell};
 use stereotax_testkit::designs::{self, clips, names};
 
 const SAMPLES: usize = 120;
@@ -29,6 +29,7 @@ fn p_values(n_units: usize, runs: usize, seed: u64) -> Vec<f64> {
         seed,
         n_bootstraps: 2,
         n_shifts: 199,
+        null: NullModel::Shift,
         min_shift_s: 4.0,
     };
     let features = Features::from_matrix(noise(SAMPLES, n_units, seed, 0).as_ref());

@@ -5,7 +5,7 @@ use stereotax::data::{Monitor, Runs};
 use stereotax::encoding::EncodingParams;
 use stereotax::pipelines::ceilings::{CeilingData, CeilingRule, ceilings};
 use stereotax::pipelines::single::{Beside, SingleData, SingleModel, score_model};
-use stereotax::pipelines::{DepthParams, EvaluateParams, InnerRule, Representation};
+use stereotax::pipelines::{DepthParams, EvaluateParams, InnerRule, NullModel, Representation};
 use stereotax::stats::score::ScoreKind;
 use stereotax::{Error, Result};
 use stereotax_testkit::designs::{self, clips, with_source};
@@ -42,6 +42,7 @@ fn run_beside(
         seed: 0,
         n_bootstraps: 10,
         n_shifts: 10,
+        null: NullModel::Shift,
         min_shift_s: 20.0,
     };
     let design = clips(SAMPLES, 3, 0);

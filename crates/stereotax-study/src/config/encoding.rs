@@ -3,8 +3,8 @@
 use super::choices::{check_design, read_alphas, read_design};
 use super::reader::{Argument, Form, Reader, with, word};
 use super::study::{
-    Benchmark, Clock, EncodingEncoder, EncodingSettings, FeatureSet, InnerChoice, InnerLoss, LayerReduction,
-    Model, NfasSettings, Preset,
+    Benchmark, Clock, Combination, EncodingEncoder, EncodingKernel, EncodingSettings, FeatureSet,
+    InnerChoice, InnerLoss, LayerReduction, Model, NfasSettings, NullChoice, Preset,
 };
 use super::words::{INNER_LOSS, MULTIPLICITY};
 use crate::hints::nearest;
@@ -33,6 +33,8 @@ pub(super) const ENCODING: &[&str] = &[
     "layers",
     "reduce",
     "encoder",
+    "kernel",
+    "combine",
     "alphas",
     "alpha_per_roi",
     "inner",
@@ -40,6 +42,7 @@ pub(super) const ENCODING: &[&str] = &[
     "inner_loss",
     "bootstraps",
     "shifts",
+    "null",
     "multiplicity",
     "partition",
     "resample",
@@ -80,8 +83,51 @@ const REDUCE: &[Form<LayerReduction>] = &[
         LayerReduction::Gaussian { size: (n > 0.0).then_some(n as usize) }
     }),
 ];
-const ENCODER: &[Form<EncodingEncoder>] =
-    &[word("ridge", |_| EncodingEncoder::Ridge), word("ols", |_| EncodingEncoder::Ols)];
+const ENCODER: &[Form<EncodingEncoder>] = &[
+    word("ridge", |_| EncodingEncoder::Ridge),
+    word("ols", |_| EncodingEncoder::Ols),
+    word("kernel_ridge", |_| EncodingEncoder::KernelRidge),
+    with("pls", size(Some(25.0), "a number of components, as in `pls:25`,"), |n| EncodingEncoder::Pls {
+        components: n as usize,
+    }),
+];
+const KERNEL: &[Form<EncodingKernel>] = &[
+    word("linear", |_| EncodingKernel::Linear),
+    with(
+        "polynomial",
+        Argument {
+            least: 1.0,
+            most: 100.0,
+            whole: true,
+            unit: "",
+            default: Some(3.0),
+            expected: "a degree from 1 to 100, as in `polynomial:3`,",
+        },
+        |degree| EncodingKernel::Polynomial { degree: degree as u32 },
+    ),
+    // Without a number, 1/units.
+    with(
+        "rbf",
+        Argument {
+            least: 1e-12,
+            most: 1e12,
+            whole: false,
+            unit: "",
+            default: Some(0.0),
+            expected: "a γ above 0, as in `rbf:0.01`,",
+        },
+        |gamma| EncodingKernel::Rbf { gamma: (gamma > 0.0).then_some(gamma) },
+    ),
+];
+const NULL: &[Form<NullChoice>] =
+    &[word("shift", |_| NullChoice::Shift), word("refit", |_| NullChoice::Refit)];
+const COMBINE: &[Form<Combination>] = &[
+    word("none", |_| Combination::None),
+    word("stacked", |_| Combination::Stacked),
+    with("banded", size(Some(20.0), "a number of weights to try, as in `banded:100`,"), |n| {
+        Combination::Banded { draws: n as usize }
+    }),
+];
 const INNER: &[Form<InnerChoice>] = &[
     word("folds", |_| InnerChoice::Folds),
     word("loo", |_| InnerChoice::Loo),
@@ -112,6 +158,8 @@ pub(super) fn read_encoding(
     e.layers = read_layers(t, models);
     t.form("reduce", &mut e.reduce, REDUCE);
     t.form("encoder", &mut e.encoder, ENCODER);
+    t.form("kernel", &mut e.kernel, KERNEL);
+    t.form("combine", &mut e.combine, COMBINE);
     read_alphas(t, &mut e.alphas);
     t.flag("alpha_per_roi", &mut e.alpha_per_roi);
     t.form("inner", &mut e.inner, INNER);
@@ -119,6 +167,7 @@ pub(super) fn read_encoding(
     t.form("inner_loss", &mut e.inner_loss, INNER_LOSS);
     t.count("bootstraps", &mut e.bootstraps, 100, 10_000_000);
     t.count("shifts", &mut e.shifts, 99, 10_000_000);
+    t.form("null", &mut e.null, NULL);
     t.form("multiplicity", &mut e.multiplicity, MULTIPLICITY);
     if let Some(value) = t.get("partition") {
         e.partition = value
@@ -214,13 +263,54 @@ fn check(t: &Reader<'_>, e: &EncodingSettings, brain: &[Benchmark]) {
         let message = "`inner_folds` has no say where single rows are left out".to_owned();
         t.problem("inner_folds", message, "leave it out, or use `inner = \"folds\"`");
     }
-    if e.encoder == EncodingEncoder::Ols && e.inner != InnerChoice::Folds {
+    let without_penalty = match e.encoder {
+        EncodingEncoder::Ols => Some("ols"),
+        EncodingEncoder::Pls { .. } => Some("pls"),
+        EncodingEncoder::Ridge | EncodingEncoder::KernelRidge => None,
+    };
+    if let (Some(word), true) = (without_penalty, e.inner != InnerChoice::Folds) {
         let message =
-            "`encoder = \"ols\"` has no penalty to choose, and layers are judged by folds".to_owned();
+            format!("`encoder = \"{word}\"` has no penalty to choose, and layers are judged by folds");
         t.problem("inner", message, "leave `inner` out, or use `encoder = \"ridge\"`");
     }
+    if let (EncodingEncoder::Pls { .. }, Some(key)) =
+        (e.encoder, ["alphas", "alpha_per_roi"].into_iter().find(|key| t.get(key).is_some()))
+    {
+        let message = format!("`{key}` has no say in `encoder = \"pls\"`, which has no penalty");
+        t.problem(key, message, "leave it out, or use `encoder = \"ridge\"`");
+    }
+    if e.encoder != EncodingEncoder::KernelRidge && t.get("kernel").is_some() {
+        let message = "`kernel` has a say in `encoder = \"kernel_ridge\"` alone".to_owned();
+        t.problem("kernel", message, "leave it out, or use `encoder = \"kernel_ridge\"`");
+    }
+    check_combination(t, e);
     if e.encoder == EncodingEncoder::Ols && !matches!(e.reduce, LayerReduction::Pca { .. }) {
         let message = "`encoder = \"ols\"` needs fewer features than training rows".to_owned();
         t.problem("encoder", message, "set `reduce = \"pca:256\"`, or use `encoder = \"ridge\"`");
+    }
+}
+
+/// What all layers together cannot be.
+fn check_combination(t: &Reader<'_>, e: &EncodingSettings) {
+    let wrong = |message: &str, hint: &str| t.problem("combine", message.to_owned(), hint);
+    if e.combine != Combination::None && e.null == NullChoice::Refit {
+        let message = "`combine` contradicts `null = \"refit\"`: every draw would fit all layers and their weights again";
+        wrong(message, "leave `null` out, or leave out `combine`");
+    }
+    let Combination::Banded { .. } = e.combine else { return };
+    if e.encoder != EncodingEncoder::Ridge {
+        wrong("`combine = \"banded\"` is one ridge over all layers", "use `encoder = \"ridge\"`");
+    }
+    if !e.alpha_per_roi {
+        let message = "`combine = \"banded\"` chooses weights and penalties together, target by target";
+        wrong(message, "set `alpha_per_roi = true`, or `combine = \"stacked\"`");
+    }
+    if e.inner_loss == InnerLoss::Correlation {
+        let message = "`combine = \"banded\"` contradicts `inner_loss = \"correlation\"`: its search compares \
+                       squared errors";
+        wrong(message, "leave `inner_loss` out, or use `combine = \"stacked\"`");
+    }
+    if e.alphas.values().iter().any(|alpha| *alpha <= 0.0) {
+        wrong("`combine = \"banded\"` needs penalties above 0", "let `alphas` begin above 0");
     }
 }

@@ -21,12 +21,13 @@ pub use reader::{Problem, SHORT_NAMES, StudyErrors, long_word};
 pub(crate) use similarity::SHARED_WITH_SIMILARITY;
 pub use study::{
     ActivationSource, Activations, Alphas, ArraySource, Axis, Benchmark, Benchmarks, Blocks, Centring, Clock,
-    Controls, ConvergenceScale, Derivatives, DispersionAxes, DispersionBias, DispersionCentre, Distance,
-    DmdClock, Drift, Embedding, Encoder, EncodingEncoder, EncodingSettings, FeatureSet, FitOn, Folds,
-    GateAction, Gates, Hemisphere, Hrf, HrfParity, InnerChoice, InnerLoss, IntervalKind, LanczosWeights,
-    LayerMap, LayerReduction, Model, Multiplicity, NfasSettings, Nuisance, Pooling, Preset, Repeats,
-    Resample, Restricted, RoiSummary, Scale, Score, SecondsRange, SignPolicy, SimilaritySettings, SnciKind,
-    StimulusSet, Study, Subject, SubjectMode, Surface, Trajectory, Voxels,
+    Combination, Controls, ConvergenceScale, Derivatives, DispersionAxes, DispersionBias, DispersionCentre,
+    Distance, DmdClock, Drift, Embedding, Encoder, EncodingEncoder, EncodingKernel, EncodingSettings,
+    FeatureSet, FitOn, Folds, GateAction, Gates, Hemisphere, Hrf, HrfParity, InnerChoice, InnerLoss,
+    IntervalKind, LanczosWeights, LayerMap, LayerReduction, Model, Multiplicity, NfasSettings, Nuisance,
+    NullChoice, Pooling, Preset, Repeats, Resample, Restricted, RoiSummary, Scale, Score, SecondsRange,
+    SignPolicy, SimilaritySettings, SnciKind, StimulusSet, Study, Subject, SubjectMode, Surface, Trajectory,
+    Voxels,
 };
 pub use template::TEMPLATE;
 

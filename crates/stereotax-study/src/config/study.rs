@@ -348,6 +348,12 @@ pub struct EncodingSettings {
     pub reduce: LayerReduction,
     /// The encoding model.
     pub encoder: EncodingEncoder,
+    /// The kernel of `encoder = "kernel_ridge"`.
+    #[serde(default, skip_serializing_if = "is_linear")]
+    pub kernel: EncodingKernel,
+    /// How all layers become one predictor beside the single ones.
+    #[serde(default, skip_serializing_if = "is_single")]
+    pub combine: Combination,
     /// Ridge penalties tried, as multiples of the mean squared singular value.
     pub alphas: Alphas,
     /// Each target gets its own penalty.
@@ -362,6 +368,9 @@ pub struct EncodingSettings {
     pub bootstraps: usize,
     /// Null draws behind p-values.
     pub shifts: usize,
+    /// What null draws are made of.
+    #[serde(default, skip_serializing_if = "is_shift")]
+    pub null: NullChoice,
     /// How p-values of models × layers × targets are adjusted together.
     pub multiplicity: Multiplicity,
     /// Sets of features between which explained variance is divided; empty: none.
@@ -386,6 +395,8 @@ impl Default for EncodingSettings {
             layers: None,
             reduce: LayerReduction::None,
             encoder: EncodingEncoder::Ridge,
+            kernel: EncodingKernel::Linear,
+            combine: Combination::None,
             alphas: Alphas::Grid { from: 1e-3, to: 1e6, count: 19 },
             alpha_per_roi: true,
             inner: InnerChoice::Folds,
@@ -393,6 +404,7 @@ impl Default for EncodingSettings {
             inner_loss: InnerLoss::SquaredError,
             bootstraps: 1000,
             shifts: 1000,
+            null: NullChoice::Shift,
             multiplicity: Multiplicity::MaxT,
             partition: Vec::new(),
         }
@@ -462,6 +474,71 @@ pub enum EncodingEncoder {
     Ridge,
     /// Least squares on at most a tenth of the training rows' number of components.
     Ols,
+    /// Ridge in the space of a kernel.
+    KernelRidge,
+    /// Partial least squares of all targets together.
+    Pls {
+        /// Components.
+        components: usize,
+    },
+}
+
+/// A kernel of z-scored units.
+#[derive(Debug, Clone, Copy, PartialEq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum EncodingKernel {
+    /// xᵀz.
+    #[default]
+    Linear,
+    /// (xᵀz/units + 1)^degree.
+    Polynomial {
+        /// Degree.
+        degree: u32,
+    },
+    /// exp(−γ ‖x − z‖²).
+    Rbf {
+        /// γ; `None`: 1/units.
+        gamma: Option<f64>,
+    },
+}
+
+fn is_linear(kernel: &EncodingKernel) -> bool {
+    *kernel == EncodingKernel::Linear
+}
+
+/// What null draws are made of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum NullChoice {
+    /// Held-out predictions moved against responses.
+    #[default]
+    Shift,
+    /// Models fitted again to moved responses.
+    Refit,
+}
+
+fn is_shift(null: &NullChoice) -> bool {
+    *null == NullChoice::Shift
+}
+
+/// How all layers become one predictor.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Combination {
+    /// They do not.
+    #[default]
+    None,
+    /// Their predictions are weighed per target.
+    Stacked,
+    /// One ridge with a weight per layer and target.
+    Banded {
+        /// Weights of layers that are tried.
+        draws: usize,
+    },
+}
+
+fn is_single(combine: &Combination) -> bool {
+    *combine == Combination::None
 }
 
 /// How penalties and layers are judged on the training rows.

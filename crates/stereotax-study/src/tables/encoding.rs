@@ -8,15 +8,15 @@ use rayon::prelude::*;
 use stereotax::data::TileSource;
 use stereotax::encoding::{PlaceRule, SpatialParams, partition_of_r2, spatial_score};
 use stereotax::pipelines::encoding::{
-    BestCell, Depth, MOST_WITH_DRAWS, MeanScore, Scores, depth_of, mean_null,
+    BestCell, CombinedCell, Depth, EncodingCell, MOST_WITH_DRAWS, MeanScore, Scores, depth_of, mean_null,
 };
 use stereotax::stats::multiplicity::{Adjustment, N_STEPS, StepDown, adjust, max_t_in_steps};
-use stereotax::stats::summary::median;
+use stereotax::stats::summary::{median, quantile};
 use stereotax_io::Table;
 
 use super::{Scored, table};
-use crate::config::Multiplicity;
-use crate::encoding::{PairEncoding, lost, read_best, read_layer};
+use crate::config::{Combination, Multiplicity};
+use crate::encoding::{PairEncoding, combined_name, lost, read_best, read_combined, read_layer};
 use crate::inputs::{BenchmarkInput, ModelInput};
 use crate::plan::Pair;
 use crate::run::Worker;
@@ -37,9 +37,11 @@ struct Part<'a> {
     /// `None`: the mean over subjects.
     subject: Option<usize>,
     layers: Vec<LayerPart<'a>>,
+    /// All layers as one predictor.
+    combined: Option<Combined>,
     /// Every target with the layers that it chose on training rows.
     best: Scores,
-    /// Groups of targets with their mean scores per layer, then of the choice.
+    /// Groups of targets with their mean scores per layer, then of the choice, then of all layers combined.
     groups: Vec<(String, Vec<MeanScore>)>,
     /// Layer (by place in `layers`) that most folds chose, and their share, per target.
     chosen: Vec<Option<(usize, f64)>>,
@@ -48,15 +50,25 @@ struct Part<'a> {
     share_at_edge: f64,
     /// Held-out samples.
     n: usize,
-    /// Per layer, then of the choice; filled when all parts are there.
+    /// Per layer, then of all layers combined; filled when all parts are there.
     adjusted: Vec<Vec<f64>>,
     /// How.
     adjustment: &'static str,
 }
 
+/// All layers as one predictor.
+struct Combined {
+    layer: LayerPart<'static>,
+    /// Weights, and shares of R² (layers × targets).
+    weights: Mat<f64>,
+    shares: Mat<f64>,
+    /// Combined less chosen, over groups of targets: r and its interval.
+    gains: Vec<(f64, [f64; 2])>,
+}
+
 struct LayerPart<'a> {
     name: &'a str,
-    /// Depth within the network, in [0, 1].
+    /// Depth within the network, in [0, 1]; NaN of all layers together.
     position: f64,
     scores: Scores,
     /// Median over folds, per target.
@@ -95,6 +107,9 @@ pub(super) fn encoding_tables(
         ("selection".to_owned(), selection_table(&parts)),
         ("encoding_models".to_owned(), models_table(&parts, settings.shifts, worker.study.file.seed)?),
     ]);
+    if settings.combine != Combination::None {
+        tables.insert("encoding_weights".to_owned(), weights_table(&parts));
+    }
     tables.extend(partition.map(|table| ("partition".to_owned(), table)));
     Ok(tables)
 }
@@ -148,6 +163,7 @@ fn read_pair<'a>(
         benchmark,
         subject,
         layers: Vec::new(),
+        combined: None,
         best,
         groups: groups.iter().map(|(name, _)| (name.clone(), Vec::new())).collect(),
         chosen: vec![None; n_targets],
@@ -182,41 +198,12 @@ fn read_pair<'a>(
             let cell = worker.store.load(spec).and_then(|payload| read_layer(&payload));
             read.push(cell.ok_or_else(|| lost(spec))?);
         }
-        let scores: Vec<Scores> =
-            read.iter().map(|c| Scores::of(&c.moments, &c.chance, c.draws.as_ref())).collect();
-        let folds = |m: &Mat<f64>, j: usize| -> Vec<f64> {
-            m.col(j).iter().copied().filter(|x| !x.is_nan()).collect()
-        };
-        let alphas: Vec<Vec<f64>> = read
-            .iter()
-            .map(|c| {
-                let of = |j| Some(folds(&c.alphas, j)).filter(|a| !a.is_empty());
-                (0..n_targets).map(|j| of(j).map_or(f64::NAN, |a| median(&a))).collect()
-            })
-            .collect();
-        let inner: Vec<Vec<f64>> =
-            read.iter().map(|c| (0..n_targets).map(|j| mean(&folds(&c.inner_scores, j))).collect()).collect();
-        let new = |scores: Scores, alpha: Vec<f64>, inner: Vec<f64>| LayerPart {
-            name: names[*layer].name.as_str(),
-            position: positions[*layer],
-            scores,
-            alpha,
-            inner,
-        };
+        let of_layer = layer_parts(&read, names[*layer].name.as_str(), positions[*layer]);
+        let mut of_layer = of_layer.into_iter();
         if with_mean {
-            let of: Vec<(&Scores, Option<&[f32]>)> = scores
-                .iter()
-                .zip(&read)
-                .map(|(scores, cell)| (scores, cell.draws.as_ref().map(|d| d.null.as_slice())))
-                .collect();
-            let over = |values: &[Vec<f64>]| -> Vec<f64> {
-                (0..n_targets)
-                    .map(|j| mean(&values.iter().map(|v| v[j]).filter(|x| !x.is_nan()).collect::<Vec<_>>()))
-                    .collect()
-            };
-            parts[0].layers.push(new(Scores::mean(&of), over(&alphas), over(&inner)));
+            parts[0].layers.extend(of_layer.next());
         }
-        for (s, ((scores, alpha), inner)) in scores.into_iter().zip(alphas).zip(inner).enumerate() {
+        for (s, layer) in of_layer.enumerate() {
             let part = &mut parts[first + s];
             let cell = &read[s];
             let edges = cell.n_at_edges[0] + cell.n_at_edges[1];
@@ -225,11 +212,33 @@ fn read_pair<'a>(
             n_penalties += defined;
             part.share_at_edge += edges as f64 / defined.max(1) as f64 / encoding.layers.len().max(1) as f64;
             part.n = cell.moments.n.iter().sum();
-            part.layers.push(new(scores, alpha, inner));
+            part.layers.push(layer);
             if let Some(note) = &cell.chance.note {
                 let about = format!("encoding on `{}`: {note}", benchmark.id);
                 findings.push(Finding::note("null_draws", about));
             }
+        }
+    }
+    if let Some((combine, specs)) = &encoding.combined {
+        let mut read = Vec::new();
+        for spec in specs {
+            let cell = worker.store.load(spec).and_then(|payload| read_combined(&payload));
+            read.push(cell.ok_or_else(|| lost(spec))?);
+        }
+        let cells: Vec<EncodingCell> = read.iter().map(|c| c.cell.clone()).collect();
+        let scores = layer_parts(&cells, combined_name(*combine), f64::NAN).into_iter();
+        let of = |of: &dyn Fn(&CombinedCell) -> &Mat<f64>| -> Vec<Mat<f64>> {
+            let each: Vec<&Mat<f64>> = read.iter().map(of).collect();
+            let average = || {
+                Mat::from_fn(each[0].nrows(), n_targets, |l, j| {
+                    mean(&each.iter().map(|m| m[(l, j)]).filter(|x| !x.is_nan()).collect::<Vec<_>>())
+                })
+            };
+            with_mean.then(average).into_iter().chain(each.iter().map(|m| (*m).clone())).collect()
+        };
+        let (weights, shares) = (of(&|c| &c.weights), of(&|c| &c.shares));
+        for (part, ((layer, weights), shares)) in parts.iter_mut().zip(scores.zip(weights).zip(shares)) {
+            part.combined = Some(Combined { layer, weights, shares, gains: Vec::new() });
         }
     }
     // At the largest penalty are targets that cannot be predicted; at the smallest those that wanted less.
@@ -270,12 +279,71 @@ fn read_pair<'a>(
     for part in &mut parts {
         for (at, (_, targets)) in groups.iter().enumerate() {
             let of_layers = part.layers.iter().map(|layer| layer.scores.over(targets));
-            part.groups[at].1 = of_layers.chain([part.best.over(targets)]).collect();
+            let combined = part.combined.iter().map(|combined| combined.layer.scores.over(targets));
+            part.groups[at].1 = of_layers.chain([part.best.over(targets)]).chain(combined).collect();
+            if let Some(combined) = &mut part.combined {
+                combined.gains.push(gain(&combined.layer.scores, &part.best, targets));
+            }
         }
         // Draws have done their work.
         part.layers.iter_mut().for_each(|layer| layer.scores.bootstrap = None);
+        part.combined.iter_mut().for_each(|combined| combined.layer.scores.bootstrap = None);
     }
     Ok(parts)
+}
+
+/// Mean of a − b over the targets that both define, with its interval: draws of the same number drew the same stimuli.
+fn gain(a: &Scores, b: &Scores, targets: &[usize]) -> (f64, [f64; 2]) {
+    let known: Vec<usize> =
+        targets.iter().copied().filter(|&j| !a.r[j].is_nan() && !b.r[j].is_nan()).collect();
+    let over = |of: &dyn Fn(usize) -> f64| mean(&known.iter().map(|&j| of(j)).collect::<Vec<_>>());
+    let interval = match (&a.bootstrap, &b.bootstrap) {
+        (Some(a), Some(b)) if !known.is_empty() => {
+            let draws: Vec<f64> = (0..a.nrows())
+                .map(|draw| over(&|j| f64::from(a[(draw, j)]) - f64::from(b[(draw, j)])))
+                .filter(|x| !x.is_nan())
+                .collect();
+            if draws.is_empty() { [f64::NAN; 2] } else { [0.025, 0.975].map(|end| quantile(&draws, end)) }
+        }
+        _ => [f64::NAN; 2],
+    };
+    (over(&|j| a.r[j] - b.r[j]), interval)
+}
+
+/// What the cells of all subjects say of one predictor: their mean first, where there are several.
+fn layer_parts<'a>(cells: &[EncodingCell], name: &'a str, position: f64) -> Vec<LayerPart<'a>> {
+    let n_targets = cells[0].moments.n_targets();
+    let folds =
+        |m: &Mat<f64>, j: usize| -> Vec<f64> { m.col(j).iter().copied().filter(|x| !x.is_nan()).collect() };
+    let new =
+        |scores: Scores, alpha: Vec<f64>, inner: Vec<f64>| LayerPart { name, position, scores, alpha, inner };
+    let mut parts: Vec<LayerPart<'a>> = cells
+        .iter()
+        .map(|c| {
+            let alpha =
+                |j| Some(folds(&c.alphas, j)).filter(|a| !a.is_empty()).map_or(f64::NAN, |a| median(&a));
+            new(
+                Scores::of(&c.moments, &c.chance, c.draws.as_ref()),
+                (0..n_targets).map(alpha).collect(),
+                (0..n_targets).map(|j| mean(&folds(&c.inner_scores, j))).collect(),
+            )
+        })
+        .collect();
+    if cells.len() > 1 {
+        let of: Vec<(&Scores, Option<&[f32]>)> = parts
+            .iter()
+            .zip(cells)
+            .map(|(part, cell)| (&part.scores, cell.draws.as_ref().map(|d| d.null.as_slice())))
+            .collect();
+        let over = |value: &dyn for<'b> Fn(&'b LayerPart<'a>) -> &'b Vec<f64>| -> Vec<f64> {
+            (0..n_targets)
+                .map(|j| mean(&parts.iter().map(|p| value(p)[j]).filter(|x| !x.is_nan()).collect::<Vec<_>>()))
+                .collect()
+        };
+        let average = new(Scores::mean(&of), over(&|p| &p.alpha), over(&|p| &p.inner));
+        parts.insert(0, average);
+    }
+    parts
 }
 
 /// The most frequent of some places, the first of equals, and its share.
@@ -302,7 +370,7 @@ fn adjust_all(
     }
     for members in families.into_values() {
         let of = |value: &dyn Fn(&Scores) -> &Vec<f64>| -> Vec<f64> {
-            let layers = members.iter().flat_map(|&at| &parts[at].layers);
+            let layers = members.iter().flat_map(|&at| parts[at].predictors());
             layers.flat_map(|layer| value(&layer.scores).iter().copied()).collect()
         };
         let by_p = |adjustment| adjust(&of(&|s| &s.p), adjustment);
@@ -315,7 +383,7 @@ fn adjust_all(
         };
         let mut from = adjusted.into_iter();
         for &at in &members {
-            let sizes: Vec<usize> = parts[at].layers.iter().map(|l| l.scores.p.len()).collect();
+            let sizes: Vec<usize> = parts[at].predictors().map(|l| l.scores.p.len()).collect();
             parts[at].adjusted = sizes.into_iter().map(|n| from.by_ref().take(n).collect()).collect();
             parts[at].adjustment = name;
         }
@@ -323,7 +391,7 @@ fn adjust_all(
     Ok(())
 }
 
-/// Step-down max-T over all layers of some parts, and what it is called: exact where draws were kept, as many at a
+/// Step-down max-T over all layers of some parts and what combines them, and what it is called: exact where draws were kept, as many at a
 /// time as a quarter of the memory holds; else in steps of r.
 fn max_t_of(
     worker: &Worker<'_>,
@@ -332,8 +400,8 @@ fn max_t_of(
     observed: &[f64],
 ) -> Result<(Vec<f64>, &'static str), StudyError> {
     let layers: Vec<(usize, usize)> =
-        members.iter().flat_map(|&at| (0..parts[at].layers.len()).map(move |l| (at, l))).collect();
-    let scores = |(at, l): &(usize, usize)| &parts[*at].layers[*l].scores;
+        members.iter().flat_map(|&at| (0..parts[at].predictors().count()).map(move |l| (at, l))).collect();
+    let scores = |(at, l): &(usize, usize)| &parts[*at].predictor(*l).scores;
     let n_draws = layers.first().map_or(0, |first| scores(first).n_draws);
     if n_draws == 0 || layers.iter().any(|layer| scores(layer).n_draws != n_draws) {
         return Ok((vec![f64::NAN; observed.len()], "max_t"));
@@ -369,7 +437,7 @@ fn max_t_of(
     Ok((down.p_adjusted(), "max_t"))
 }
 
-/// Some null draws of one layer of a part, draw after draw.
+/// Some null draws of one predictor of a part, draw after draw.
 fn null_of(
     worker: &Worker<'_>,
     part: &Part<'_>,
@@ -377,7 +445,10 @@ fn null_of(
     draws: &Range<usize>,
 ) -> Result<Vec<f32>, StudyError> {
     let n_targets = part.benchmark.rois.len();
-    let specs = part.pair.encoding.as_ref().map_or(&[][..], |e| &e.layers[layer].1);
+    let specs = part.pair.encoding.as_ref().map_or(&[][..], |e| match (e.layers.get(layer), &e.combined) {
+        (Some((_, specs)), _) | (None, Some((_, specs))) => specs,
+        (None, None) => &[],
+    });
     let wanted = match part.subject {
         Some(subject) => &specs[subject..=subject],
         None => specs,
@@ -393,7 +464,19 @@ fn null_of(
     Ok(mean_null(&read.iter().map(Vec::as_slice).collect::<Vec<_>>()))
 }
 
-impl Part<'_> {
+impl<'a> Part<'a> {
+    /// The layers, then all of them combined.
+    fn predictors(&self) -> impl Iterator<Item = &LayerPart<'a>> {
+        self.layers.iter().chain(self.combined.iter().map(|combined| &combined.layer))
+    }
+
+    fn predictor(&self, index: usize) -> &LayerPart<'a> {
+        match (self.layers.get(index), &self.combined) {
+            (None, Some(combined)) => &combined.layer,
+            _ => &self.layers[index],
+        }
+    }
+
     fn subject(&self) -> String {
         self.subject.map_or("(mean)".to_owned(), |s| self.benchmark.subjects[s].id.clone())
     }
@@ -435,31 +518,34 @@ impl Part<'_> {
 fn scores_table(parts: &[Part<'_>], scored: &Scored) -> Table {
     let mut rows: Vec<(&Part<'_>, usize, usize)> = Vec::new();
     for part in parts {
-        for layer in 0..part.layers.len() {
+        for layer in 0..part.predictors().count() {
             rows.extend((0..part.benchmark.rois.len()).map(|target| (part, layer, target)));
         }
+    }
+    fn of<'a, 'b>(r: &(&'b Part<'a>, usize, usize)) -> &'b LayerPart<'a> {
+        r.0.predictor(r.1)
     }
     table!(rows;
         text model = |r| Some(r.0.model.model.name.clone()),
         text benchmark = |r| Some(r.0.benchmark.id.clone()),
         text subject = |r| Some(r.0.subject()),
         text roi = |r| Some(r.0.benchmark.rois[r.2].roi.clone()),
-        text layer = |r| Some(r.0.layers[r.1].name),
-        number position = |r| Some(r.0.layers[r.1].position),
-        number r = |r| Some(r.0.layers[r.1].scores.r[r.2]),
-        number r2 = |r| Some(r.0.layers[r.1].scores.r2[r.2]),
+        text layer = |r| Some(of(r).name),
+        number position = |r| Some(of(r).position),
+        number r = |r| Some(of(r).scores.r[r.2]),
+        number r2 = |r| Some(of(r).scores.r2[r.2]),
         number ceiling = |r| Some(r.0.ceiling(scored, r.2)),
         number of_ceiling = |r| {
             let ceiling = r.0.ceiling(scored, r.2);
-            (ceiling > 0.0).then(|| r.0.layers[r.1].scores.r[r.2] / ceiling)
+            (ceiling > 0.0).then(|| of(r).scores.r[r.2] / ceiling)
         },
         integer n = |r| Some(r.0.n as i64),
-        number p = |r| Some(r.0.layers[r.1].scores.p[r.2]),
+        number p = |r| Some(of(r).scores.p[r.2]),
         number p_adj = |r| Some(r.0.adjusted[r.1][r.2]),
         text adjustment = |r| (!r.0.adjusted[r.1][r.2].is_nan()).then_some(r.0.adjustment),
-        number alpha = |r| Some(r.0.layers[r.1].alpha[r.2]),
-        number inner_score = |r| Some(r.0.layers[r.1].inner[r.2]),
-        text status = |r| Some(r.0.status(r.2, r.0.layers[r.1].scores.r[r.2])),
+        number alpha = |r| Some(of(r).alpha[r.2]),
+        number inner_score = |r| Some(of(r).inner[r.2]),
+        text status = |r| Some(r.0.status(r.2, of(r).scores.r[r.2])),
     )
 }
 
@@ -473,6 +559,7 @@ fn partition_table(worker: &Worker<'_>, findings: &mut Vec<Finding>) -> Result<O
         kind: &'static str,
         sets: String,
         r2: f64,
+        interval: [f64; 2],
         n_targets: usize,
         n_negative: usize,
         n_overfitted: usize,
@@ -497,22 +584,28 @@ fn partition_table(worker: &Worker<'_>, findings: &mut Vec<Finding>) -> Result<O
         let (n_subjects, n_targets) = (benchmark.subjects.len(), benchmark.rois.len());
         let n_models = encoding.joint.len();
         let mut r2 = vec![Mat::<f64>::zeros(n_models, n_targets); n_subjects];
+        // Bootstrap draws (draws × targets) of every model, per subject; the same stimuli in draws of one number.
+        let mut draws: Vec<Vec<Mat<f32>>> = vec![Vec::new(); n_subjects];
         for (at, (_, specs)) in encoding.joint.iter().enumerate() {
             for (subject, spec) in specs.iter().enumerate() {
                 let cell = worker.store.load(spec).and_then(|payload| read_layer(&payload));
-                let found = cell.ok_or_else(|| lost(spec))?.moments.r2();
+                let cell = cell.ok_or_else(|| lost(spec))?;
+                let found = cell.moments.r2();
                 found.iter().enumerate().for_each(|(j, value)| r2[subject][(at, j)] = *value);
+                draws[subject].extend(cell.r2_bootstrap);
             }
         }
-        let mut of: Vec<(String, Mat<f64>)> = Vec::new();
+        let mut of: Vec<(String, Mat<f64>, Vec<Mat<f32>>)> = Vec::new();
         if n_subjects > 1 {
             let average = |at: usize, j: usize| {
                 mean(&r2.iter().map(|m| m[(at, j)]).filter(|x| !x.is_nan()).collect::<Vec<_>>())
             };
-            of.push(("(mean)".to_owned(), Mat::from_fn(n_models, n_targets, average)));
+            let r2 = Mat::from_fn(n_models, n_targets, average);
+            of.push(("(mean)".to_owned(), r2, mean_draws(&draws, n_models)));
         }
-        of.extend(benchmark.subjects.iter().map(|s| s.id.clone()).zip(r2));
-        for (subject, r2) in of {
+        let ids = benchmark.subjects.iter().map(|s| s.id.clone());
+        of.extend(ids.zip(r2).zip(draws).map(|((id, r2), draws)| (id, r2, draws)));
+        for (subject, r2, draws) in of {
             let found = partition_of_r2(r2.as_ref())
                 .map_err(StudyError::in_context(&format!("partition on `{}`", benchmark.id)))?;
             for (targets, members) in groups_of(benchmark) {
@@ -520,6 +613,8 @@ fn partition_table(worker: &Worker<'_>, findings: &mut Vec<Finding>) -> Result<O
                     members.into_iter().filter(|&j| r2.col(j).iter().all(|x| !x.is_nan())).collect();
                 let over =
                     |m: &Mat<f64>, at: usize| mean(&known.iter().map(|&j| m[(at, j)]).collect::<Vec<_>>());
+                let intervals = part_intervals(&draws, &known, n_models)
+                    .map_err(StudyError::in_context(&format!("partition on `{}`", benchmark.id)))?;
                 for at in 0..n_models {
                     let combination = at + 1;
                     let names: Vec<&str> = (0..encoding.sets.len())
@@ -528,13 +623,14 @@ fn partition_table(worker: &Worker<'_>, findings: &mut Vec<Finding>) -> Result<O
                         .collect();
                     let negative = known.iter().filter(|&&j| found.cells[(at, j)] < -1e-12).count();
                     let worse = known.iter().filter(|&&j| found.overfitted[j]).count();
-                    for (kind, sets, value, n_negative) in [
-                        ("model", names.join(" + "), over(&found.r2, at), 0),
+                    for (kind, sets, value, n_negative, interval) in [
+                        ("model", names.join(" + "), over(&found.r2, at), 0, intervals[at][0]),
                         (
                             if names.len() == 1 { "unique" } else { "shared" },
                             names.join(" & "),
                             over(&found.cells, at),
                             negative,
+                            intervals[at][1],
                         ),
                     ] {
                         rows.push(Row {
@@ -545,6 +641,7 @@ fn partition_table(worker: &Worker<'_>, findings: &mut Vec<Finding>) -> Result<O
                             kind,
                             sets,
                             r2: value,
+                            interval,
                             n_targets: known.len(),
                             n_negative,
                             n_overfitted: worse,
@@ -562,6 +659,8 @@ fn partition_table(worker: &Worker<'_>, findings: &mut Vec<Finding>) -> Result<O
         text kind = |r| Some(r.kind),
         text sets = |r| Some(r.sets.clone()),
         number r2 = |r| Some(r.r2),
+        number lower = |r| Some(r.interval[0]),
+        number upper = |r| Some(r.interval[1]),
         integer n_targets = |r| Some(r.n_targets as i64),
         integer n_negative = |r| Some(r.n_negative as i64),
         integer n_overfitted = |r| Some(r.n_overfitted as i64),
@@ -569,20 +668,64 @@ fn partition_table(worker: &Worker<'_>, findings: &mut Vec<Finding>) -> Result<O
     )))
 }
 
+/// Draws of the mean over subjects, each of the subjects that define it.
+fn mean_draws(subjects: &[Vec<Mat<f32>>], n_models: usize) -> Vec<Mat<f32>> {
+    if subjects.iter().any(|draws| draws.len() != n_models) {
+        return Vec::new();
+    }
+    (0..n_models)
+        .map(|at| {
+            let first = &subjects[0][at];
+            Mat::from_fn(first.nrows(), first.ncols(), |b, j| {
+                let known = subjects.iter().map(|draws| f64::from(draws[at][(b, j)])).filter(|x| !x.is_nan());
+                mean(&known.collect::<Vec<_>>()) as f32
+            })
+        })
+        .collect()
+}
+
+/// Intervals (95 %) of every model's R² and of every part, of means over some targets: parts are linear in R², so that
+/// those of a draw are parts of its means. NaN without draws.
+fn part_intervals(
+    draws: &[Mat<f32>],
+    targets: &[usize],
+    n_models: usize,
+) -> stereotax::Result<Vec<[[f64; 2]; 2]>> {
+    if draws.len() != n_models || targets.is_empty() {
+        return Ok(vec![[[f64::NAN; 2]; 2]; n_models]);
+    }
+    let n_draws = draws[0].nrows();
+    let r2 = Mat::from_fn(n_models, n_draws, |at, b| {
+        mean(&targets.iter().map(|&j| f64::from(draws[at][(b, j)])).collect::<Vec<_>>())
+    });
+    let parts = partition_of_r2(r2.as_ref())?;
+    let ends = |m: &Mat<f64>, at: usize| {
+        let known: Vec<f64> = m.row(at).iter().copied().filter(|x| !x.is_nan()).collect();
+        if known.is_empty() { [f64::NAN; 2] } else { [0.025, 0.975].map(|end| quantile(&known, end)) }
+    };
+    Ok((0..n_models).map(|at| [ends(&parts.r2, at), ends(&parts.cells, at)]).collect())
+}
+
 fn layers_table(parts: &[Part<'_>]) -> Table {
     let mut rows: Vec<(&Part<'_>, usize, usize)> = Vec::new();
     for part in parts {
         for group in 0..part.groups.len() {
-            rows.extend((0..=part.layers.len()).map(|layer| (part, group, layer)));
+            // The layers, the choice among them, and all of them combined.
+            rows.extend((0..part.groups[group].1.len()).map(|layer| (part, group, layer)));
         }
     }
+    let name = |r: &(&Part<'_>, usize, usize)| match (r.0.layers.get(r.2), &r.0.combined) {
+        (Some(layer), _) => layer.name.to_owned(),
+        (None, Some(combined)) if r.2 > r.0.layers.len() => combined.layer.name.to_owned(),
+        _ => "(chosen)".to_owned(),
+    };
     let score = |r: &(&Part<'_>, usize, usize)| r.0.groups[r.1].1[r.2];
     table!(rows;
         text model = |r| Some(r.0.model.model.name.clone()),
         text benchmark = |r| Some(r.0.benchmark.id.clone()),
         text subject = |r| Some(r.0.subject()),
         text targets = |r| Some(r.0.groups[r.1].0.clone()),
-        text layer = |r| Some(r.0.layers.get(r.2).map_or("(chosen)", |l| l.name)),
+        text layer = |r| Some(name(r)),
         number position = |r| r.0.layers.get(r.2).map(|l| l.position),
         number r = |r| Some(score(r).r),
         number lower = |r| Some(score(r).interval[0]),
@@ -591,6 +734,55 @@ fn layers_table(parts: &[Part<'_>]) -> Table {
         integer n_targets = |r| Some(score(r).n_targets as i64),
         integer n_chosen = |r| r.0.n_chosen[r.1].get(r.2).map(|n| *n as i64),
         text status = |r| Some(if score(r).r.is_nan() { "undefined: no target has a score" } else { "ok" }),
+    )
+}
+
+/// What each layer contributes where all are combined: means over the targets that have weights.
+fn weights_table(parts: &[Part<'_>]) -> Table {
+    struct Row<'a> {
+        part: &'a Part<'a>,
+        targets: &'a str,
+        layer: usize,
+        weight: f64,
+        r2: f64,
+        joint: f64,
+        n: usize,
+    }
+    let mut rows = Vec::new();
+    for part in parts {
+        let Some(combined) = &part.combined else { continue };
+        for (targets, members) in groups_of(part.benchmark) {
+            let known: Vec<usize> = members
+                .into_iter()
+                .filter(|&j| combined.weights.col(j).iter().all(|w| !w.is_nan()))
+                .collect();
+            let over = |of: &dyn Fn(usize) -> f64| mean(&known.iter().map(|&j| of(j)).collect::<Vec<_>>());
+            let name = part.groups.iter().find(|(name, _)| *name == targets);
+            for layer in 0..part.layers.len() {
+                rows.push(Row {
+                    part,
+                    targets: name.map_or("", |(name, _)| name.as_str()),
+                    layer,
+                    weight: over(&|j| combined.weights[(layer, j)]),
+                    r2: over(&|j| combined.shares[(layer, j)]),
+                    joint: over(&|j| combined.shares.col(j).iter().sum()),
+                    n: known.len(),
+                });
+            }
+        }
+    }
+    table!(rows;
+        text model = |r| Some(r.part.model.model.name.clone()),
+        text benchmark = |r| Some(r.part.benchmark.id.clone()),
+        text subject = |r| Some(r.part.subject()),
+        text targets = |r| Some(r.targets),
+        text layer = |r| Some(r.part.layers[r.layer].name),
+        number position = |r| Some(r.part.layers[r.layer].position),
+        number weight = |r| Some(r.weight),
+        number r2 = |r| Some(r.r2),
+        number joint_r2 = |r| Some(r.joint),
+        integer n_targets = |r| Some(r.n as i64),
+        text status = |r| Some(if r.n == 0 { "undefined: no target has a score" } else { "ok" }),
     )
 }
 
@@ -673,6 +865,8 @@ fn models_table(parts: &[Part<'_>], draws: usize, seed: u64) -> Result<Table, St
         share_significant: Option<f64>,
         n_undefined: usize,
         spatial: Option<(f64, f64, usize)>,
+        /// All layers combined over all targets, and what that gains over the layers chosen.
+        combined: Option<(MeanScore, (f64, [f64; 2]))>,
     }
     let rows: Vec<Row<'_>> = parts
         .iter()
@@ -691,6 +885,10 @@ fn models_table(parts: &[Part<'_>], draws: usize, seed: u64) -> Result<Table, St
                 share_significant: (!judged.is_empty())
                     .then(|| judged.iter().filter(|s| **s).count() as f64 / judged.len() as f64),
                 n_undefined: n - kept.len(),
+                combined: part
+                    .combined
+                    .as_ref()
+                    .map(|c| (part.groups[0].1[part.layers.len() + 1], c.gains[0])),
                 part,
             })
         })
@@ -711,6 +909,14 @@ fn models_table(parts: &[Part<'_>], draws: usize, seed: u64) -> Result<Table, St
         number selection_bias = |r| Some(r.best - r.nested.r),
         number nested_r2 = |r| Some(r.nested.r2),
         number share_significant = |r| r.share_significant,
+        text combined = |r| r.part.combined.as_ref().map(|c| c.layer.name),
+        number combined_r = |r| r.combined.as_ref().map(|c| c.0.r),
+        number combined_lower = |r| r.combined.as_ref().map(|c| c.0.interval[0]),
+        number combined_upper = |r| r.combined.as_ref().map(|c| c.0.interval[1]),
+        number combined_r2 = |r| r.combined.as_ref().map(|c| c.0.r2),
+        number gain = |r| r.combined.as_ref().map(|c| c.1.0),
+        number gain_lower = |r| r.combined.as_ref().map(|c| c.1.1[0]),
+        number gain_upper = |r| r.combined.as_ref().map(|c| c.1.1[1]),
         number spatial_r = |r| r.spatial.map(|s| s.0),
         number spatial_p = |r| r.spatial.map(|s| s.1),
         integer n_spatial = |r| r.spatial.map(|s| s.2 as i64),

@@ -113,8 +113,18 @@ fn of_multiplicity(multiplicity: config::Multiplicity) -> &'static [&'static str
 }
 
 fn of_encoding(e: &EncodingSettings, shared: &NfasSettings) -> Vec<&'static str> {
-    use config::{InnerChoice, LayerReduction};
-    let mut keys = vec!["hoerl1970", "phipson2010"];
+    use config::{Combination, EncodingEncoder, InnerChoice, LayerReduction};
+    let mut keys = vec!["phipson2010"];
+    match e.encoder {
+        EncodingEncoder::Ridge | EncodingEncoder::Ols => keys.push("hoerl1970"),
+        EncodingEncoder::KernelRidge => keys.push("saunders1998"),
+        EncodingEncoder::Pls { .. } => keys.extend(["wold2001", "dayal1997"]),
+    }
+    match e.combine {
+        Combination::None => {}
+        Combination::Stacked => keys.push("breiman1996"),
+        Combination::Banded { .. } => keys.extend(["nunezelizalde2019", "duprelatour2022"]),
+    }
     match e.inner {
         InnerChoice::Folds => {}
         InnerChoice::Loo => keys.push("allen1974"),
@@ -128,6 +138,9 @@ fn of_encoding(e: &EncodingSettings, shared: &NfasSettings) -> Vec<&'static str>
     keys.extend(of_multiplicity(e.multiplicity));
     if !e.partition.is_empty() {
         keys.push("nunezelizalde2019");
+    }
+    if e.null == config::NullChoice::Refit {
+        keys.push("winkler2014");
     }
     if shared.ceiling != CeilingRule::None {
         keys.extend(["sahani2003", "schoppe2016"]);

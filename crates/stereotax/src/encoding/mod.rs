@@ -6,6 +6,7 @@ mod alphas;
 mod area_layers;
 mod area_order;
 mod banded;
+mod combine;
 mod components;
 mod in_context;
 mod jacobian;
@@ -38,6 +39,7 @@ pub use banded::{
     Band, BandedFit, BandedParams, BandedSplit, KernelSearchFit, KernelSearchParams, banded_ridge,
     banded_ridge_of_subjects, search_kernels, simplex_candidates, simplex_draws,
 };
+pub use combine::{CombinedFold, banded_fold, stacked_fold};
 pub use components::{ComponentFit, ComponentParams, component_regression};
 pub use in_context::{ContextCurve, PriorParams, WeightPrior, context_curve, weight_prior};
 pub use jacobian::{Activation, DenseLayer, KernelJacobians, MlpJacobians};
@@ -73,7 +75,7 @@ pub use receptive_field::{ReceptiveField, fit_receptive_fields, reverse_correlat
 pub use reduce::{ReduceParams, Reduced, reduce};
 pub use refit::{RefitTest, generalised_refits, held_out_refits};
 pub use ridge::{
-    AlphaChoice, DualWeights, InnerLoss, Intercept, RidgeFit, RidgeParams, RidgePlan, RidgeWeights,
+    AlphaChoice, CvRoute, DualWeights, InnerLoss, Intercept, RidgeFit, RidgeParams, RidgePlan, RidgeWeights,
     Selection, Space,
 };
 pub use select::{Candidate, Choice, RoiChoice, choose, choose_per_target};

@@ -17,11 +17,14 @@ use rayon::prelude::*;
 
 use super::alphas::AlphaGrid;
 use super::banded::{Band, BandedParams, banded_ridge_of_subjects};
+use super::kernel::{Kernel, kernel_matrix, own_kernel};
+use super::pls::{PlsParams, pls_of_folds};
 use super::reduce::{ReduceParams, check_finite, reduce, z_score_on};
 use super::ridge::{AlphaChoice, InnerLoss, Intercept, RidgeParams, RidgePlan, Selection, Space};
-use crate::data::{Error, Fold, Folds, Result, Runs};
-use crate::linalg::select_rows;
+use crate::data::{Error, Fold, Folds, Monitor, Result, Runs};
+use crate::linalg::{column_means, select_rows};
 use crate::signal::{Drift, Hrf, expand, max_delay_s, padded_rows, remove_drift};
+use crate::stats::summary::{is_constant, pearson};
 
 /// Least purge gap in seconds.
 const PURGE_S: f64 = 12.0;
@@ -38,7 +41,7 @@ pub struct FoldFeatures<'a> {
 }
 
 /// How weights are fitted.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, serde::Serialize, serde::Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Default, serde::Serialize, serde::Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Solver {
     /// Ridge with the penalty chosen by inner cross-validation.
@@ -52,6 +55,16 @@ pub enum Solver {
         n_candidates: usize,
         /// Seed of the random ones.
         seed: u64,
+    },
+    /// Ridge in the space of a kernel of the (z-scored) features, with the penalty chosen likewise.
+    KernelRidge {
+        /// Which kernel; 1/units stands for γ where none is given.
+        kernel: Kernel,
+    },
+    /// Partial least squares of all targets together ([`super::pls()`]).
+    Pls {
+        /// Components, at least 1.
+        n_components: usize,
     },
 }
 
@@ -111,8 +124,8 @@ impl EncodingParams {
     fn ridge(&self) -> RidgeParams {
         RidgeParams {
             alphas: match self.solver {
-                Solver::Ridge | Solver::Banded { .. } => self.alphas.clone(),
                 Solver::LeastSquares => AlphaGrid::absolute(&[0.0]),
+                _ => self.alphas.clone(),
             },
             alpha_choice: self.alpha_choice,
             loss: self.loss,
@@ -124,11 +137,16 @@ impl EncodingParams {
 
     fn reduction(&self) -> Option<ReduceParams> {
         self.reduce.map(|params| match self.solver {
-            Solver::Ridge | Solver::Banded { .. } => params,
             Solver::LeastSquares => {
                 ReduceParams { samples_per_component: params.samples_per_component.max(10), ..params }
             }
+            _ => params,
         })
+    }
+
+    /// Whether the model of a target depends on the other targets: all must then be fitted in one call.
+    pub fn fits_targets_together(&self) -> bool {
+        matches!(self.solver, Solver::Pls { .. }) || self.alpha_choice == AlphaChoice::Shared
     }
 }
 
@@ -226,10 +244,8 @@ pub fn predict_fold_with_inner(
     params: &EncodingParams,
 ) -> Result<Vec<FoldPrediction>> {
     match (params.solver, bands.first()) {
-        (Solver::Ridge | Solver::LeastSquares, Some(first)) => {
-            one_band(first, targets, fold, inner, params, true)
-        }
-        _ => several_bands(bands, targets, fold, inner, params, true),
+        (Solver::Banded { .. }, _) | (_, None) => several_bands(bands, targets, fold, inner, params, true),
+        (_, Some(first)) => one_band(first, targets, fold, inner, params, true),
     }
 }
 
@@ -248,15 +264,24 @@ fn one_band(
 /// One outer fold with its features reduced, delayed and decomposed, for any number of subjects and tiles of
 /// targets.
 ///
-/// Each target has the same bits in any company.
+/// Each target has the same bits in any company, unless targets are fitted together
+/// ([`EncodingParams::fits_targets_together`]).
 #[derive(Debug)]
 pub struct FoldPlan {
     name: String,
     n_samples: usize,
     rows: FoldRows,
-    plan: RidgePlan,
+    model: FoldModel,
     n_components: usize,
     explained: f64,
+}
+
+#[derive(Debug)]
+enum FoldModel {
+    /// Ridge, of units or of a kernel.
+    Ridge(Box<RidgePlan>),
+    /// What PLS starts from: the design of the training rows, and that of the test rows below it.
+    Pls { design: Mat<f64>, params: PlsParams, loss: InnerLoss },
 }
 
 impl FoldPlan {
@@ -275,9 +300,22 @@ impl FoldPlan {
         let x_train = select_rows(design.as_ref(), &rows.train);
         let x_test = select_rows(design.as_ref(), &rows.test);
         drop(design);
-        let plan = RidgePlan::new(x_train.as_ref(), x_test.as_ref(), &rows.inner, &params.ridge())?;
+        let ridge = |plan| FoldModel::Ridge(Box::new(plan));
+        let model = match params.solver {
+            Solver::KernelRidge { kernel } => {
+                let own = own_kernel(x_train.as_ref(), kernel)?;
+                let across = kernel_matrix(x_test.as_ref(), x_train.as_ref(), kernel)?;
+                ridge(RidgePlan::of_kernel(own.as_ref(), across.as_ref(), &rows.inner, &params.ridge())?)
+            }
+            Solver::Pls { n_components } => FoldModel::Pls {
+                design: below(x_train.as_ref(), x_test.as_ref()),
+                params: PlsParams { n_components, scale: false },
+                loss: params.loss,
+            },
+            _ => ridge(RidgePlan::new(x_train.as_ref(), x_test.as_ref(), &rows.inner, &params.ridge())?),
+        };
         let n_samples = features.values.nrows();
-        Ok(FoldPlan { name: fold.name.clone(), n_samples, rows, plan, n_components, explained })
+        Ok(FoldPlan { name: fold.name.clone(), n_samples, rows, model, n_components, explained })
     }
 
     /// The samples predicted.
@@ -285,10 +323,20 @@ impl FoldPlan {
         &self.rows.test
     }
 
+    /// The samples that are fitted.
+    pub fn train_rows(&self) -> &[usize] {
+        &self.rows.train
+    }
+
     /// Choose penalties and predict for targets (samples × targets, all samples; rows outside the training
     /// set are not read).
     pub fn fit(&self, targets: MatRef<'_, f64>) -> Result<FoldPrediction> {
         self.predict(targets, false)
+    }
+
+    /// [`FoldPlan::fit`], with predictions of the training rows by the fits that left them out.
+    pub fn fit_with_inner(&self, targets: MatRef<'_, f64>) -> Result<FoldPrediction> {
+        self.predict(targets, true)
     }
 
     fn predict(&self, targets: MatRef<'_, f64>, keep_inner: bool) -> Result<FoldPrediction> {
@@ -301,9 +349,14 @@ impl FoldPlan {
             });
         }
         let y_train = select_rows(targets, &self.rows.train);
-        let fit = self.plan.fit(y_train.as_ref())?;
-        let inner =
-            keep_inner.then(|| self.plan.inner_predictions(y_train.as_ref(), &fit.alphas)).transpose()?;
+        let plan = match &self.model {
+            FoldModel::Ridge(plan) => plan,
+            FoldModel::Pls { design, params, loss } => {
+                return self.by_components(design, &y_train, params, *loss, keep_inner);
+            }
+        };
+        let fit = plan.fit(y_train.as_ref())?;
+        let inner = keep_inner.then(|| plan.inner_predictions(y_train.as_ref(), &fit.alphas)).transpose()?;
         Ok(FoldPrediction {
             inner: inner.map(|values| self.rows.inner_predictions(values.as_ref())),
             rows: self.rows.test.clone(),
@@ -321,6 +374,103 @@ impl FoldPlan {
             space: fit.space,
             bands: None,
         })
+    }
+
+    /// PLS of all targets: the outer fold and the inner ones share their moments.
+    fn by_components(
+        &self,
+        design: &Mat<f64>,
+        y_train: &Mat<f64>,
+        params: &PlsParams,
+        loss: InnerLoss,
+        keep_inner: bool,
+    ) -> Result<FoldPrediction> {
+        let (n, n_targets) = (y_train.nrows(), y_train.ncols());
+        let varies: Vec<bool> = (0..n_targets).map(|j| !is_constant(y_train.col_as_slice(j))).collect();
+        // Responses of test rows are not read: their places hold the training means.
+        let means = column_means(y_train.as_ref());
+        let y =
+            Mat::from_fn(design.nrows(), n_targets, |i, j| if i < n { y_train[(i, j)] } else { means[j] });
+        let outer =
+            Fold { name: self.name.clone(), train: (0..n).collect(), test: (n..design.nrows()).collect() };
+        let folds: Vec<Fold> = std::iter::once(outer).chain(self.rows.inner.iter().cloned()).collect();
+        let mut found = pls_of_folds(design.as_ref(), y.as_ref(), &folds, params, &Monitor::silent())?;
+        let inner = found.split_off(1);
+        let mut predictions = found.remove(0);
+        let mut inner_scores = vec![f64::NAN; n_targets];
+        for (j, score) in inner_scores.iter_mut().enumerate().filter(|(j, _)| varies[*j]) {
+            let parts = self.rows.inner.iter().zip(&inner);
+            *score = inner_score(
+                y_train.col_as_slice(j),
+                parts.map(|(f, p)| (f, p.predicted.col_as_slice(j))),
+                loss,
+            );
+        }
+        let kept = keep_inner.then(|| {
+            let mut of_train = Mat::full(n, n_targets, f64::NAN);
+            for (fold, part) in self.rows.inner.iter().zip(&inner) {
+                for j in (0..n_targets).filter(|&j| varies[j]) {
+                    fold.test
+                        .iter()
+                        .enumerate()
+                        .for_each(|(at, &i)| of_train[(i, j)] = part.predicted[(at, j)]);
+                }
+            }
+            self.rows.inner_predictions(of_train.as_ref())
+        });
+        for j in (0..n_targets).filter(|&j| !varies[j]) {
+            predictions.predicted.col_as_slice_mut(j).fill(f64::NAN);
+        }
+        Ok(FoldPrediction {
+            rows: self.rows.test.clone(),
+            predictions: predictions.predicted,
+            alphas: vec![f64::NAN; n_targets],
+            alpha_multiples: vec![f64::NAN; n_targets],
+            inner_scores,
+            n_undefined: varies.iter().filter(|varies| !**varies).count(),
+            n_at_lower_edge: 0,
+            n_at_upper_edge: 0,
+            grid_too_narrow: false,
+            n_components: self.n_components,
+            explained: self.explained,
+            rank: predictions.n_components,
+            space: if design.ncols() > n { Space::Dual } else { Space::Primal },
+            bands: None,
+            inner: kept,
+        })
+    }
+}
+
+/// Two matrices of the same columns, the second below the first.
+fn below(first: MatRef<f64>, second: MatRef<f64>) -> Mat<f64> {
+    let n = first.nrows();
+    Mat::from_fn(
+        n + second.nrows(),
+        first.ncols(),
+        |i, j| {
+            if i < n { first[(i, j)] } else { second[(i - n, j)] }
+        },
+    )
+}
+
+/// What inner folds say of one target that varies: R² against the means of the inner training rows, pooled over
+/// folds; or the correlation within folds, weighted by their rows, 0 for a constant prediction.
+fn inner_score<'a>(y: &[f64], folds: impl Iterator<Item = (&'a Fold, &'a [f64])>, loss: InnerLoss) -> f64 {
+    let (mut error, mut total, mut agreement, mut rows) = (0.0, 0.0, 0.0, 0.0);
+    for (fold, predicted) in folds {
+        let mean = fold.train.iter().map(|&i| y[i]).sum::<f64>() / fold.train.len() as f64;
+        let held_out: Vec<f64> = fold.test.iter().map(|&i| y[i]).collect();
+        error += held_out.iter().zip(predicted).map(|(y, p)| (y - p).powi(2)).sum::<f64>();
+        total += held_out.iter().map(|y| (y - mean).powi(2)).sum::<f64>();
+        if !is_constant(&held_out) {
+            let r = pearson(predicted, &held_out);
+            agreement += held_out.len() as f64 * if r.is_nan() { 0.0 } else { r };
+            rows += held_out.len() as f64;
+        }
+    }
+    match loss {
+        InnerLoss::SquaredError => 1.0 - error / total,
+        InnerLoss::Correlation => agreement / rows,
     }
 }
 
@@ -410,15 +560,23 @@ fn several_bands(
 
 /// The rows of an outer fold that take part, and its inner folds counted within the training rows.
 #[derive(Debug)]
-struct FoldRows {
-    train: Vec<usize>,
-    test: Vec<usize>,
-    inner: Vec<Fold>,
+pub(super) struct FoldRows {
+    pub(super) train: Vec<usize>,
+    pub(super) test: Vec<usize>,
+    pub(super) inner: Vec<Fold>,
 }
 
 impl FoldRows {
-    /// Predictions of the training rows, in the order of the inner folds that held them out.
+    /// Predictions of the training rows, in the order of the inner folds that held them out; where there are no
+    /// folds each row was left out by itself.
     fn inner_predictions(&self, of_train: MatRef<f64>) -> InnerPredictions {
+        if self.inner.is_empty() {
+            return InnerPredictions {
+                rows: self.train.clone(),
+                folds: vec![0; self.train.len()],
+                values: of_train.to_owned(),
+            };
+        }
         let at: Vec<usize> = self.inner.iter().flat_map(|fold| fold.test.iter().copied()).collect();
         let of_fold = |(index, fold): (usize, &Fold)| vec![index; fold.test.len()];
         InnerPredictions {
@@ -429,7 +587,7 @@ impl FoldRows {
     }
 }
 
-fn fold_rows(
+pub(super) fn fold_rows(
     features: &FoldFeatures<'_>,
     targets: &[MatRef<'_, f64>],
     fold: &Fold,
@@ -456,7 +614,7 @@ fn fold_rows(
 }
 
 /// Components, z-scores and delays of all samples; the number of components and their share of variance.
-fn design(
+pub(super) fn design(
     features: &FoldFeatures<'_>,
     train: &[usize],
     params: &EncodingParams,

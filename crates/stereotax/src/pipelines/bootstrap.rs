@@ -52,6 +52,60 @@ pub fn bootstrap_correlations(
     Mat::from_fn(n_draws, n_rois, |draw, roi| weighted[(draw, roi)] / weights[(draw, roi)])
 }
 
+/// R² of each draw (draws × ROIs), 1 − Σ_g Σ w (y − p)² / Σ_g Σ w (y − ȳ_g)² with ȳ_g the weighted mean of group g;
+/// NaN where a draw leaves the responses no variance, or a prediction is undefined.
+///
+/// Arguments as in [`bootstrap_correlations`]; with weights of 1 it is R² against the means of the groups.
+pub fn bootstrap_r2(
+    predictions: MatRef<f64>,
+    responses: MatRef<f64>,
+    groups: &[Option<usize>],
+    blocks: &[usize],
+    multiplicities: MatRef<f64>,
+) -> Mat<f64> {
+    let (n_rois, n_draws) = (predictions.ncols(), multiplicities.nrows());
+    let n_groups = groups.iter().flatten().max().map_or(0, |g| g + 1);
+    let errors = &responses - &predictions;
+    let mut error = Mat::<f64>::zeros(n_draws, n_rois);
+    let mut total = Mat::<f64>::zeros(n_draws, n_rois);
+    let mut size = Mat::<f64>::zeros(n_draws, n_rois);
+    for group in 0..n_groups {
+        let members: Vec<usize> = (0..groups.len()).filter(|&i| groups[i] == Some(group)).collect();
+        let mut present: Vec<usize> = members.iter().map(|&i| blocks[i]).collect();
+        present.sort_unstable();
+        present.dedup();
+        let draws = Mat::from_fn(n_draws, present.len(), |b, k| multiplicities[(b, present[k])]);
+        let at: Vec<usize> = members.iter().map(|&i| present.partition_point(|&b| b < blocks[i])).collect();
+        let mut counts = Mat::<f64>::zeros(present.len(), 1);
+        at.iter().for_each(|&block| counts[(block, 0)] += 1.0);
+        let empty = || Mat::<f64>::zeros(present.len(), n_rois);
+        let (mut ee, mut y, mut yy) = (empty(), empty(), empty());
+        for roi in 0..n_rois {
+            // Centring first keeps the variance of a draw accurate.
+            let mean = members.iter().map(|&i| responses[(i, roi)]).sum::<f64>() / members.len() as f64;
+            for (&sample, &block) in members.iter().zip(&at) {
+                let value = responses[(sample, roi)] - mean;
+                ee[(block, roi)] += errors[(sample, roi)].powi(2);
+                y[(block, roi)] += value;
+                yy[(block, roi)] += value * value;
+            }
+        }
+        let counts = product(draws.as_ref(), counts.as_ref());
+        let [ee, y, yy] = [ee, y, yy].map(|sums| product(draws.as_ref(), sums.as_ref()));
+        for roi in 0..n_rois {
+            for draw in (0..n_draws).filter(|&draw| counts[(draw, 0)] > 0.0) {
+                error[(draw, roi)] += ee[(draw, roi)];
+                total[(draw, roi)] += yy[(draw, roi)] - y[(draw, roi)].powi(2) / counts[(draw, 0)];
+                size[(draw, roi)] += yy[(draw, roi)];
+            }
+        }
+    }
+    Mat::from_fn(n_draws, n_rois, |draw, roi| {
+        let total = total[(draw, roi)];
+        if total > 1e-12 * size[(draw, roi)] { 1.0 - error[(draw, roi)] / total } else { f64::NAN }
+    })
+}
+
 struct BlockSums {
     /// Samples per block (blocks × 1).
     counts: Mat<f64>,
@@ -131,6 +185,34 @@ mod tests {
                     count += size;
                 }
                 assert!((found[(draw, roi)] - total / count).abs() < 1e-11);
+            }
+        }
+    }
+
+    #[test]
+    fn draws_of_r2_equal_that_of_repeated_rows() {
+        let mut stream = Stream::new(3, "bootstrap twin", 1);
+        let n = 60;
+        let x = Mat::from_fn(n, 3, |_, j| if j == 2 { f64::NAN } else { stream.normal() + 10.0 });
+        let y = Mat::from_fn(n, 3, |i, j| if j == 2 { 1.0 } else { 0.8 * x[(i, j)] } + stream.normal());
+        let groups: Vec<Option<usize>> = (0..n).map(|i| (i >= 4).then_some(i / 30)).collect();
+        let blocks: Vec<usize> = (0..n).map(|i| i / 3).collect();
+        let draws = Mat::from_fn(5, 20, |b, _| if b == 0 { 1.0 } else { stream.below(3) as f64 });
+        let found = bootstrap_r2(x.as_ref(), y.as_ref(), &groups, &blocks, draws.as_ref());
+        for draw in 0..5 {
+            assert!(found[(draw, 2)].is_nan());
+            for roi in 0..2 {
+                let (mut error, mut total) = (0.0, 0.0);
+                for group in 0..2 {
+                    let rows: Vec<usize> = (0..n)
+                        .filter(|&i| groups[i] == Some(group))
+                        .flat_map(|i| std::iter::repeat_n(i, draws[(draw, blocks[i])] as usize))
+                        .collect();
+                    let mean = rows.iter().map(|&i| y[(i, roi)]).sum::<f64>() / rows.len() as f64;
+                    error += rows.iter().map(|&i| (y[(i, roi)] - x[(i, roi)]).powi(2)).sum::<f64>();
+                    total += rows.iter().map(|&i| (y[(i, roi)] - mean).powi(2)).sum::<f64>();
+                }
+                assert!((found[(draw, roi)] - (1.0 - error / total)).abs() < 1e-10);
             }
         }
     }

@@ -70,6 +70,27 @@ pub struct EvaluateParams {
     pub n_shifts: usize,
     /// Least circular shift in seconds.
     pub min_shift_s: f64,
+    /// What null draws are made of, where layers are encoded. Default `Shift`.
+    #[serde(default, skip_serializing_if = "NullModel::is_shift")]
+    pub null: NullModel,
+}
+
+/// What null draws of an encoding score are made of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum NullModel {
+    /// Held-out predictions moved against responses, the draws widened by √2 for what predictions owe to the
+    /// responses of the other folds.
+    #[default]
+    Shift,
+    /// Models fitted again to responses that were moved, with penalties and layers chosen anew.
+    Refit,
+}
+
+impl NullModel {
+    fn is_shift(&self) -> bool {
+        *self == NullModel::Shift
+    }
 }
 
 /// Held-out predictions of one cell and what follows from them.
@@ -204,6 +225,13 @@ pub(super) fn tr_of(design: &SampleDesign) -> f64 {
         // No haemodynamics on a stimulus clock, so this is never used.
         Clock::Stimulus => 1.0,
     }
+}
+
+/// The moves of whole responses, all samples in their own order, to which models are fitted again.
+pub(super) fn refit_null_of(design: &SampleDesign, params: &EvaluateParams) -> NullParams {
+    let order: Vec<usize> = (0..design.n_samples()).collect();
+    // Every draw goes through all that the responses went through: nothing is widened.
+    NullParams { spread: 1.0, ..null_of(&order, design, params) }
 }
 
 /// What null draws of held-out samples, in `order`, move.
@@ -409,6 +437,7 @@ mod tests {
             seed: 0,
             n_bootstraps: 20,
             n_shifts: 20,
+            null: NullModel::Shift,
             min_shift_s: 20.0,
         }
     }

@@ -20,7 +20,9 @@ mod views;
 pub use bootstrap::bootstrap_correlations;
 pub use depth::{DepthParams, DepthResult, Trajectory};
 pub use design::{Clock, Pieces, SampleDesign, clean_responses, group_mean};
-pub use evaluate::{Cell, Draws, EvaluateParams, InnerRule, Split, held_out_order, predict, score_cell};
+pub use evaluate::{
+    Cell, Draws, EvaluateParams, InnerRule, NullModel, Split, held_out_order, predict, score_cell,
+};
 pub use model::{CellRequest, ModelData, Native, evaluate_model};
 pub use represent::{Features, projected_layer, single_layer, weighted_sums};
 pub use representation::Representation;

@@ -120,6 +120,21 @@ pub enum Space {
     Dual,
 }
 
+/// What judged the penalties of a fit. Scores of `Folds` and `Blocks` agree to rounding.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum CvRoute {
+    /// Nothing: there were no inner folds, and one penalty.
+    None,
+    /// The training rows of every inner fold, decomposed.
+    Folds,
+    /// The identity for blocks of rows left out, on one decomposition of all training rows ([`blocks`]).
+    Blocks,
+    /// Each row predicted from all others.
+    LeaveOneOut,
+    /// Generalised cross-validation.
+    Generalised,
+}
+
 /// Choices of a ridge fit.
 #[derive(Debug, Clone, PartialEq, serde::Serialize, serde::Deserialize)]
 pub struct RidgeParams {
@@ -172,6 +187,8 @@ pub struct RidgeFit<T = f64> {
     pub mean_square: f64,
     /// `Primal` or `Dual`: where the final fit was done.
     pub space: Space,
+    /// What judged the penalties.
+    pub route: CvRoute,
 }
 
 impl<T> RidgeFit<T> {
@@ -338,6 +355,17 @@ impl<T: Real> RidgePlan<T> {
         &self.alphas
     }
 
+    /// What judges the penalties.
+    pub fn cv_route(&self) -> CvRoute {
+        match self.params.selection {
+            Selection::LeaveOneOut => CvRoute::LeaveOneOut,
+            Selection::Generalised => CvRoute::Generalised,
+            Selection::Folds if self.blocks.is_some() => CvRoute::Blocks,
+            Selection::Folds if self.folds.is_empty() => CvRoute::None,
+            Selection::Folds => CvRoute::Folds,
+        }
+    }
+
     /// Choose penalties by inner cross-validation and predict the held-out rows for targets `y`
     /// (training rows × R).
     pub fn fit(&self, y: MatRef<T>) -> Result<RidgeFit<T>> {
@@ -377,6 +405,7 @@ impl<T: Real> RidgePlan<T> {
             rank: self.whole.values.len(),
             mean_square: self.mean_square,
             space: self.whole.space,
+            route: self.cv_route(),
         })
     }
 
@@ -1637,6 +1666,64 @@ mod tests {
                 }
             }
         }
+    }
+
+    #[test]
+    fn a_unit_that_varies_in_the_held_out_fold_alone_predicts_the_mean() {
+        // One unit, on in the first run only: without it nothing is left to decompose.
+        let x = Mat::from_fn(12, 1, |i, _| if i < 3 { 1.0 + i as f64 } else { 0.0 });
+        let y = noise(12, 2, 77);
+        let inner = runs_of(&[3, 3, 3, 3]);
+        for (loss, space) in [
+            (InnerLoss::SquaredError, Space::Primal),
+            (InnerLoss::SquaredError, Space::Dual),
+            (InnerLoss::Correlation, Space::Dual),
+        ] {
+            let alphas = AlphaGrid::absolute(&[0.1, 10.0]);
+            let params = RidgeParams { alphas, loss, space, ..RidgeParams::default() };
+            let plan = RidgePlan::new(x.as_ref(), x.as_ref(), &inner, &params).unwrap();
+            let fit = plan.fit(y.as_ref()).unwrap();
+            assert!(fit.predictions.col_iter().all(|c| c.iter().all(|v| v.is_finite())));
+            if loss == InnerLoss::SquaredError {
+                for j in 0..2 {
+                    let scores =
+                        scores_by_definition(&x, y.col_as_slice(j), &inner, &[0.1, 10.0], loss, true);
+                    let best = scores[0].max(scores[1]);
+                    assert!((fit.inner_scores[j] - best).abs() < 1e-12, "{} {best}", fit.inner_scores[j]);
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn a_fit_says_what_judged_its_penalties() {
+        let (narrow, wide) = (noise(40, 6, 78), noise(40, 60, 79));
+        let y = noise(40, 2, 80);
+        let four = runs_of(&[10; 4]);
+        let two = runs_of(&[20; 2]);
+        let grid = [0.1, 1.0, 10.0];
+        let of = |x: &Mat<f64>, inner: &[Fold], alphas: &[f64], loss, selection| {
+            let alphas = AlphaGrid { values: alphas.to_vec(), scale: AlphaScale::MeanSquare };
+            let params = RidgeParams { alphas, loss, selection, ..RidgeParams::default() };
+            let plan = RidgePlan::new(x.as_ref(), x.as_ref(), inner, &params).unwrap();
+            let fit = plan.fit(y.as_ref()).unwrap();
+            assert_eq!(fit.route, plan.cv_route());
+            fit
+        };
+        let (squared, r) = (InnerLoss::SquaredError, InnerLoss::Correlation);
+        let folds = Selection::Folds;
+        assert_eq!(of(&wide, &four, &grid, squared, folds).route, CvRoute::Blocks);
+        assert_eq!(of(&narrow, &four, &grid, squared, folds).route, CvRoute::Folds);
+        assert_eq!(of(&wide, &four, &grid, r, folds).route, CvRoute::Folds);
+        let many: Vec<f64> = (0..11).map(|a| 10f64.powi(a - 5)).collect();
+        assert_eq!(of(&wide, &two, &many, squared, folds).route, CvRoute::Folds);
+        assert_eq!(of(&wide, &[], &[1.0], squared, folds).route, CvRoute::None);
+        assert_eq!(of(&wide, &[], &grid, squared, Selection::LeaveOneOut).route, CvRoute::LeaveOneOut);
+        assert_eq!(of(&wide, &[], &grid, squared, Selection::Generalised).route, CvRoute::Generalised);
+        // Left-out rows that decide their own fit, but for a penalty so weak that the identity would lose digits.
+        let low = product(noise(40, 36, 81).as_ref(), noise(36, 60, 82).as_ref());
+        assert_eq!(of(&low, &four, &[1.0], squared, folds).route, CvRoute::Blocks);
+        assert_eq!(of(&low, &four, &[1e-14, 1.0], squared, folds).route, CvRoute::Folds);
     }
 
     #[test]

@@ -115,6 +115,9 @@ impl PenaltyPath {
 
 /// Where W, which descends, is cut into parts of equal length on a logarithmic scale: n + 1 positions.
 fn edges(values: &[f64], n_bands: usize) -> Vec<usize> {
+    if values.is_empty() {
+        return vec![0];
+    }
     let (first, last) = (values[0].ln(), values[values.len() - 1].ln());
     let mut out = vec![0];
     for band in 1..n_bands {
@@ -158,13 +161,21 @@ impl<'a> Grid<'a> {
             .map(|a| (0..reach.len()).map(|i| entry(a, i)).fold(f64::MIN_POSITIVE, f64::max))
             .collect();
         let scaled = Mat::from_fn(alphas.len(), reach.len(), |a, i| entry(a, i) / largest[a]);
-        let least = CUT.max(rounding) * svd(scaled.as_ref())?.s[0];
+        // Nothing varies over these rows: no direction has a value.
+        let strongest = match values.is_empty() {
+            true => 0.0,
+            false => svd(scaled.as_ref())?.s[0],
+        };
+        let least = CUT.max(rounding) * strongest;
         Ok(Grid { values, alphas, reach, largest, scaled, least })
     }
 
     /// Directions and coefficients for the entries `from..to`.
     fn band(&self, from: usize, to: usize) -> Result<(Band<f64>, Mat<f64>)> {
         let (k, n_alphas) = (to - from, self.alphas.len());
+        if k == 0 {
+            return Ok((Band { from, directions: Mat::zeros(0, 0) }, Mat::zeros(n_alphas, 0)));
+        }
         let Svd { u, s, v } = svd(self.scaled.as_ref().subcols(from, k))?;
         let d = s.iter().take_while(|&&x| x > self.least).count();
         if d == n_alphas {
@@ -312,5 +323,152 @@ mod tests {
             path.bands.iter().map(|band| band.directions.nrows() * band.directions.ncols()).sum()
         };
         assert!(3 * cost(&banded) < 2 * cost(&whole), "{} {}", cost(&banded), cost(&whole));
+    }
+
+    /// A spectrum, descending, of one of several kinds.
+    fn spectrum(kind: usize, k: usize, stream: &mut Stream) -> Vec<f64> {
+        let mut values: Vec<f64> = (0..k)
+            .map(|i| match kind {
+                0 => 10f64.powf(4.0 - 9.0 * i as f64 / k as f64),
+                1 => 1.0 / (1.0 + i as f64),
+                2 => 3.0,
+                3 => [1e5, 1e-4][i % 2] * (1.0 + 0.1 * stream.uniform()),
+                4 if i == 0 => 1e8,
+                _ => stream.normal().powi(2) + 1e-9,
+            })
+            .collect();
+        values.sort_by(|a, b| b.total_cmp(a));
+        values
+    }
+
+    /// Over spectra, widths, grids, spaces and precisions: at every penalty what the few directions give is the
+    /// prediction, to the cut relative to the largest part of a prediction; every entry of W is in one band; a form
+    /// of all entries is that of the predictions; and bands are never dearer than one.
+    #[test]
+    fn any_spectrum_and_grid_are_met_within_the_cut() {
+        let mut stream = Stream::new(1, "penalty path properties", 0);
+        let grids: [Vec<f64>; 5] = [
+            vec![2.5],
+            vec![0.1, 1000.0],
+            (0..19).map(|a| 10f64.powf(-3.0 + 0.5 * a as f64)).collect(),
+            (0..7).map(|a| 10f64.powi(a - 12)).collect(),
+            vec![1e-3, 1.0, 1.0 + 1e-9, 1e9],
+        ];
+        let mut n_banded = 0;
+        for kind in 0..6 {
+            for k in [1, 2, 3, 17, 90] {
+                let values = spectrum(kind, k, &mut stream);
+                let unit = |v: f64, space: Space| if space == Space::Dual { 1.0 } else { v.sqrt() };
+                for (alphas, space) in grids.iter().flat_map(|g| [(g, Space::Dual), (g, Space::Primal)]) {
+                    let rotated = Mat::from_fn(5, k, |_, i| stream.normal() * values[i].sqrt());
+                    // Targets of unit length: |c_i| ≤ √W_i in unit space, ≤ 1 in sample space.
+                    let c = Mat::from_fn(k, 2, |i, _| {
+                        unit(values[i], space) * (2.0 * stream.uniform() - 1.0) / (k as f64).sqrt()
+                    });
+                    let made = [
+                        (PenaltyPath::whole(&values, space, &rotated, alphas, 0.0).unwrap(), 1e-11),
+                        (PenaltyPath::banded(&values, space, &rotated, alphas, 0.0).unwrap(), 1e-11),
+                        (PenaltyPath::banded(&values, space, &rotated, alphas, 1e-7).unwrap(), 1e-7),
+                    ];
+                    let case = format!("spectrum {kind} of {k}, {} penalties, {space:?}", alphas.len());
+                    for (path, cut) in &made {
+                        let ends: Vec<usize> =
+                            path.bands.iter().map(|b| b.from + b.directions.nrows()).collect();
+                        let starts: Vec<usize> = path.starts().collect();
+                        assert_eq!((starts[0], ends[ends.len() - 1]), (0, k), "{case}");
+                        assert!(starts[1..].iter().zip(&ends).all(|(start, end)| start == end), "{case}");
+                        assert_eq!(path.widths().sum::<usize>(), path.width(), "{case}");
+                        let turned = path.turn(rotated.as_ref(), &c);
+                        for (a, alpha) in alphas.iter().enumerate() {
+                            // The largest that a direction can add to a prediction at this penalty.
+                            let largest = (0..k)
+                                .map(|i| {
+                                    let column = rotated.col_as_slice(i);
+                                    unit(values[i], space) * dot(column, column).sqrt() / (values[i] + alpha)
+                                })
+                                .fold(0.0, f64::max);
+                            for j in 0..2 {
+                                for row in 0..5 {
+                                    let slow: f64 = (0..k)
+                                        .map(|i| rotated[(row, i)] * c[(i, j)] / (values[i] + alpha))
+                                        .sum();
+                                    let fast: f64 = (0..path.width())
+                                        .map(|m| path.coefficients[(a, m)] * turned.column(j, m)[row])
+                                        .sum();
+                                    let bound = 30.0 * cut * largest * (alphas.len() * k) as f64;
+                                    assert!((fast - slow).abs() <= bound, "{case}: {fast} {slow} at {alpha}");
+                                }
+                            }
+                        }
+                    }
+                    let cost = |path: &PenaltyPath| -> usize {
+                        path.bands.iter().map(|b| b.directions.nrows() * b.directions.ncols()).sum::<usize>()
+                            + 2 * path.width() * path.width()
+                    };
+                    assert!(cost(&made[1].0) <= cost(&made[0].0), "{case}");
+                    n_banded += usize::from(made[1].0.bands.len() > 1);
+                }
+            }
+        }
+        assert!(n_banded > 5, "{n_banded}");
+    }
+
+    /// Columns by direction are the columns by target in another order, band by band.
+    #[test]
+    fn both_orders_of_columns_hold_the_same_numbers() {
+        let mut stream = Stream::new(1, "penalty path properties", 1);
+        let values = spectrum(0, 600, &mut stream);
+        let alphas: Vec<f64> = (0..20).map(|a| 10f64.powf(-4.0 + 0.4 * a as f64)).collect();
+        let path = PenaltyPath::summed(&values, &alphas, 0.0).unwrap();
+        assert!(path.bands.len() > 1);
+        let c = Mat::from_fn(600, 3, |_, _| stream.normal());
+        let identity = Mat::<f64>::identity(600, 600);
+        let turned = path.turn(identity.as_ref(), &c);
+        let mut direction = 0;
+        for ((from, width), spread) in path.starts().zip(path.widths()).zip(path.spread_by_direction(&c)) {
+            for m in 0..width {
+                for j in 0..3 {
+                    let column = spread.col_as_slice(m * 3 + j);
+                    assert_eq!(&turned.column(j, direction)[from..from + column.len()], column);
+                }
+                direction += 1;
+            }
+        }
+        assert_eq!(direction, path.width());
+    }
+
+    /// Scaling W and α by a factor, and R by its root, changes no prediction of targets in sample space.
+    #[test]
+    fn the_unit_of_the_features_does_not_matter() {
+        let mut stream = Stream::new(1, "penalty path properties", 2);
+        let values = spectrum(0, 40, &mut stream);
+        let alphas: Vec<f64> = (0..9).map(|a| 10f64.powi(a - 4)).collect();
+        let rotated = Mat::from_fn(6, 40, |_, i| stream.normal() * values[i].sqrt());
+        let c = Mat::from_fn(40, 1, |_, _| stream.normal());
+        let at = |scale: f64| -> Vec<f64> {
+            let values: Vec<f64> = values.iter().map(|w| w * scale).collect();
+            let alphas: Vec<f64> = alphas.iter().map(|a| a * scale).collect();
+            let rotated = Mat::from_fn(6, 40, |t, i| rotated[(t, i)] * scale);
+            let path = PenaltyPath::banded(&values, Space::Dual, &rotated, &alphas, 0.0).unwrap();
+            let turned = path.turn(rotated.as_ref(), &c);
+            (0..9)
+                .flat_map(|a| (0..6).map(move |row| (a, row)))
+                .map(|(a, row)| {
+                    (0..path.width()).map(|m| path.coefficients[(a, m)] * turned.column(0, m)[row]).sum()
+                })
+                .collect()
+        };
+        for (a, b) in at(1.0).iter().zip(at(2f64.powi(20))) {
+            assert!((a - b).abs() < 1e-8 * (1.0 + a.abs()), "{a} {b}");
+        }
+    }
+
+    #[test]
+    fn rows_over_which_nothing_varies_have_no_directions() {
+        let rotated = Mat::zeros(4, 0);
+        for path in [PenaltyPath::whole, PenaltyPath::banded] {
+            let path = path(&[], Space::Primal, &rotated, &[0.1, 10.0], 0.0).unwrap();
+            assert_eq!(path.width(), 0);
+        }
     }
 }

@@ -7,22 +7,27 @@
 //! draws and a bootstrap are kept; where they are many, the largest null correlation over targets, in steps of
 //! the observed one, so that max-T over layers, models and targets can be made later without the draws.
 //!
+//! Null draws move held-out predictions against responses; or ([`NullModel::Refit`]) the responses are moved and
+//! everything that depends on them is fitted again, penalties chosen anew, from decompositions made once.
+//!
 //! A target that is constant over some training rows, or holds a value that is not finite, is undefined there and
 //! harms no other one. The bits of a target do not depend on its company, on memory or on threads.
-//! Source: specs: alignment-methods B1, B6, B17; DESIGN 1.4.
+//! Source: specs: alignment-methods B1, B6, B17; DESIGN 1.4; Winkler et al. 2014 for moved responses.
 
 use std::ops::Range;
 
 use faer::{Mat, MatRef};
 use rayon::prelude::*;
 
-use super::super::bootstrap::bootstrap_correlations;
+use super::super::bootstrap::{bootstrap_correlations, bootstrap_r2};
 use super::super::design::SampleDesign;
-use super::super::evaluate::{EvaluateParams, block_draws, held_out_order, inner_of, null_of, tr_of};
+use super::super::evaluate::{
+    EvaluateParams, NullModel, block_draws, held_out_order, inner_of, null_of, refit_null_of, tr_of,
+};
 use super::super::represent::Features;
-use super::moments::{FoldMoments, moments_of};
+use super::moments::{FoldMoments, correlation_of, moments_of};
 use crate::data::{Error, Fold, Monitor, Result, Runs};
-use crate::encoding::{AlphaChoice, FoldFeatures, FoldPlan};
+use crate::encoding::{FoldFeatures, FoldPlan};
 use crate::linalg::select_rows;
 use crate::stats::multiplicity::{N_STEPS, step_of};
 use crate::stats::null_draws::NullDraws;
@@ -50,7 +55,23 @@ pub struct EncodingCell {
     pub chance: Chance,
     /// What is kept of few targets only.
     pub draws: Option<CellDraws>,
+    /// The refits behind null draws, beside `draws`.
+    pub refits: Option<Refits>,
+    /// R² of the bootstrap draws (draws × targets).
+    pub r2_bootstrap: Option<Mat<f32>>,
 }
+
+/// Refits to moved responses (draws × folds × targets), from which a choice of layers can be made anew in each draw.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Refits {
+    /// Held-out correlation; NaN where there is none.
+    pub r: Vec<f32>,
+    /// Inner score.
+    pub inner_scores: Vec<f32>,
+}
+
+/// A null correlation this close to the observed one reaches it: both are kept in single precision.
+pub(super) const TIE: f64 = 2e-6;
 
 /// What null draws of held-out predictions say.
 #[derive(Debug, Clone, PartialEq)]
@@ -78,37 +99,103 @@ pub struct CellDraws {
     pub null: Vec<f32>,
 }
 
+/// What a cell keeps beside its scores.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Keep {
+    /// The largest null correlations, for any number of targets.
+    Maxima,
+    /// Predictions, null and bootstrap draws; meant for at most [`MOST_WITH_DRAWS`] targets.
+    Draws,
+    /// Bootstrap draws of R²; likewise.
+    R2,
+}
+
 /// Score `features` against every subject (samples × targets each).
 ///
 /// `memory` is how many bytes predictions and decomposed folds may take at a time; one fold and one tile of
-/// targets are always allowed. `keep_draws` keeps predictions and draws, and is meant for at most
-/// [`MOST_WITH_DRAWS`] targets. Errors: those of the encoding model and of the design; a stop on request.
+/// targets are always allowed. Errors: those of the encoding model and of the design; a stop on request.
 pub fn score_targets(
     features: &Features,
     subjects: &[MatRef<'_, f64>],
     design: &SampleDesign,
     params: &EvaluateParams,
-    keep_draws: bool,
+    keep: Keep,
     memory: usize,
     monitor: &Monitor,
 ) -> Result<Vec<EncodingCell>> {
+    let one_fold = fold_bytes(features, design, params);
+    let room = Room {
+        memory,
+        one_fold,
+        at_once: memory / 2 / one_fold.max(1),
+        per_target: target_bytes(design, params) * subjects.len().max(1),
+    };
+    let null = null_draws(design, params)?;
+    let moves = null.as_ref().ok().filter(|_| params.null == NullModel::Refit);
+    let fit = |fold: &Fold, wanted: &Range<usize>| {
+        fit_fold(features, subjects, fold, design, params, wanted, moves, monitor)
+    };
+    let found = score_by(subjects, design, params, &null, keep, &room, monitor, &fit)?;
+    Ok(found.into_iter().map(|(cell, _)| cell).collect())
+}
+
+/// The moves of null draws, or why there can be none.
+pub(super) fn null_draws(design: &SampleDesign, params: &EvaluateParams) -> Result<Result<NullDraws>> {
+    let (order, runs) = held_out_order(design)?;
+    Ok(match params.null {
+        NullModel::Shift => NullDraws::new(&runs, &null_of(&order, design, params)),
+        NullModel::Refit => NullDraws::new(&design.runs, &refit_null_of(design, params)),
+    })
+}
+
+/// Bytes that wait per target and subject until the last fold: predictions, and sums of refits.
+pub fn target_bytes(design: &SampleDesign, params: &EvaluateParams) -> usize {
+    let of_draws = if params.null == NullModel::Refit { 32 * params.n_shifts } else { 0 };
+    4 * design.n_samples() + of_draws
+}
+
+/// What a cell may take.
+pub(super) struct Room {
+    /// Bytes of predictions and decomposed folds at a time.
+    pub(super) memory: usize,
+    /// Bytes of one decomposed fold.
+    pub(super) one_fold: usize,
+    /// Folds at a time.
+    pub(super) at_once: usize,
+    /// Bytes of what waits per target.
+    pub(super) per_target: usize,
+}
+
+/// Fits one fold for the wanted targets, one part per subject.
+pub(super) type FitFold<'a> = dyn Fn(&Fold, &Range<usize>) -> Result<Vec<FoldPart>> + Sync + 'a;
+
+/// Score what `fit` predicts against every subject; with each cell what its layers contribute, if `fit` tells.
+pub(super) fn score_by(
+    subjects: &[MatRef<'_, f64>],
+    design: &SampleDesign,
+    params: &EvaluateParams,
+    null: &Result<NullDraws>,
+    keep: Keep,
+    room: &Room,
+    monitor: &Monitor,
+    fit: &FitFold<'_>,
+) -> Result<Vec<(EncodingCell, Option<LayerSums>)>> {
     let (order, runs) = held_out_order(design)?;
     let folds: Vec<&Fold> = design.folds.iter().filter(|fold| !fold.test.is_empty()).collect();
-    let null = NullDraws::new(&runs, &null_of(&order, design, params));
+    let refit = params.null == NullModel::Refit;
     let mut cells: Vec<Partial> =
-        subjects.iter().map(|y| Partial::new(&runs, y.ncols(), &null, keep_draws, order.len())).collect();
+        subjects.iter().map(|y| Partial::new(&runs, y.ncols(), null, keep, refit)).collect();
     let most = subjects.iter().map(|y| y.ncols()).max().unwrap_or(0);
-    let one_fold = fold_bytes(features, design, params);
     // Folds that are worked on at once, then targets whose predictions fit beside them.
-    let at_once =
-        (memory / 2 / one_fold.max(1)).clamp(1, folds.len().max(1)).min(rayon::current_num_threads());
-    let per_target = 4 * order.len() * subjects.len().max(1);
-    let chunk = match params.encoding.alpha_choice {
-        // A shared penalty looks at all targets together.
-        AlphaChoice::Shared => most.max(1),
-        AlphaChoice::PerTarget => {
-            let room = memory.saturating_sub(at_once * one_fold) / per_target.max(1);
-            (room / BLOCK).max(1) * BLOCK
+    let together = params.encoding.fits_targets_together();
+    // Many targets that are fitted together are enough for one fold at a time.
+    let most_at_once = if together && most > BLOCK { 1 } else { rayon::current_num_threads() };
+    let at_once = room.at_once.clamp(1, folds.len().max(1)).min(most_at_once);
+    let chunk = match together {
+        true => most.max(1),
+        false => {
+            let left = room.memory.saturating_sub(at_once * room.one_fold) / room.per_target.max(1);
+            (left / BLOCK).max(1) * BLOCK
         }
     };
     for from in (0..most).step_by(chunk) {
@@ -119,10 +206,8 @@ pub fn score_targets(
         let mut first_row = 0;
         for (group_idx, group) in folds.chunks(at_once).enumerate() {
             monitor.check()?;
-            let fitted: Vec<Vec<FoldPart>> = group
-                .par_iter()
-                .map(|fold| fit_fold(features, subjects, fold, design, params, &wanted, monitor))
-                .collect::<Result<_>>()?;
+            let fitted: Vec<Vec<FoldPart>> =
+                group.par_iter().map(|fold| fit(fold, &wanted)).collect::<Result<_>>()?;
             for (at, parts) in fitted.into_iter().enumerate() {
                 let fold_idx = group_idx * at_once + at;
                 for (cell, part) in cells.iter_mut().zip(parts) {
@@ -132,14 +217,17 @@ pub fn score_targets(
             }
         }
         for (cell, y) in cells.iter_mut().zip(subjects) {
-            cell.test(&wanted, *y, &order, &null, monitor)?;
+            match (refit, null) {
+                (true, Ok(_)) => cell.test_refits(&wanted),
+                _ => cell.test(&wanted, *y, &order, null, monitor)?,
+            }
         }
     }
-    let multiplicities = if keep_draws { Some(block_draws(design, params)?) } else { None };
+    let multiplicities = if keep == Keep::Maxima { None } else { Some(block_draws(design, params)?) };
     cells
         .into_iter()
         .zip(subjects)
-        .map(|(cell, y)| cell.finish(*y, &order, &runs, design, &null, multiplicities.as_ref()))
+        .map(|(cell, y)| cell.finish(*y, &order, &runs, design, null, multiplicities.as_ref()))
         .collect()
 }
 
@@ -167,14 +255,29 @@ pub fn fold_bytes_of(width: usize, design: &SampleDesign, params: &EvaluateParam
 }
 
 /// What one fold gives for the wanted targets of one subject.
-struct FoldPart {
-    moments: Vec<[f64; 5]>,
-    alphas: Vec<f64>,
-    inner_scores: Vec<f64>,
-    n_at_edges: [usize; 2],
-    n_components: usize,
+pub(super) struct FoldPart {
+    pub(super) moments: Vec<[f64; 5]>,
+    pub(super) alphas: Vec<f64>,
+    pub(super) inner_scores: Vec<f64>,
+    pub(super) n_at_edges: [usize; 2],
+    pub(super) n_components: usize,
     /// Test rows × targets; zero where undefined.
-    predictions: Mat<f32>,
+    pub(super) predictions: Mat<f32>,
+    /// Where layers are combined.
+    pub(super) layers: Option<LayerSums>,
+    /// r and inner scores of refits (draws × targets); empty without.
+    pub(super) refits: Refits,
+}
+
+/// What layers contribute to a combined prediction (layers × targets), summed over folds.
+#[derive(Debug, Clone)]
+pub(super) struct LayerSums {
+    /// Weights.
+    pub(super) weights: Mat<f64>,
+    /// Σ ŷ'_l (2 y' − ŷ').
+    pub(super) shares: Mat<f64>,
+    /// Σ y'².
+    pub(super) totals: Vec<f64>,
 }
 
 fn fit_fold(
@@ -184,23 +287,14 @@ fn fit_fold(
     design: &SampleDesign,
     params: &EvaluateParams,
     wanted: &Range<usize>,
+    moves: Option<&NullDraws>,
     monitor: &Monitor,
 ) -> Result<Vec<FoldPart>> {
     let inner = inner_of(fold, design, params)?;
     let input = FoldFeatures { values: features.view(), runs: &design.runs, tr_s: tr_of(design) };
     let plan = FoldPlan::new(&input, fold, &inner, &params.encoding)?;
-    if plan.test_rows() != fold.test {
-        return Err(Error::Invalid {
-            what: format!("fold {}", fold.name),
-            expected: "padded samples to be left out of the folds where they are dropped".into(),
-            found: format!("{} of {} test rows to be predicted", plan.test_rows().len(), fold.test.len()),
-            hint: "build the folds without padded rows".into(),
-        });
-    }
-    let block = match params.encoding.alpha_choice {
-        AlphaChoice::Shared => wanted.len().max(1),
-        AlphaChoice::PerTarget => BLOCK,
-    };
+    check_rows(plan.test_rows(), fold)?;
+    let block = if params.encoding.fits_targets_together() { wanted.len().max(1) } else { BLOCK };
     subjects
         .par_iter()
         .map(|y| {
@@ -210,7 +304,7 @@ fn fit_fold(
                 .into_par_iter()
                 .map(|from| {
                     monitor.check()?;
-                    fit_block(&plan, y.get(.., from..here.end.min(from + block)))
+                    fit_block(&plan, y.get(.., from..here.end.min(from + block)), moves, monitor)
                 })
                 .collect::<Result<_>>()?;
             Ok(join(blocks, fold.test.len()))
@@ -218,30 +312,94 @@ fn fit_fold(
         .collect()
 }
 
-/// Choose penalties and predict for some targets.
-fn fit_block(plan: &FoldPlan, y: MatRef<'_, f64>) -> Result<FoldPart> {
-    // A target that is not finite somewhere is treated as one that does not vary.
+/// The rows that are predicted must be those that are held out.
+pub(super) fn check_rows(predicted: &[usize], fold: &Fold) -> Result<()> {
+    if predicted == fold.test {
+        return Ok(());
+    }
+    Err(Error::Invalid {
+        what: format!("fold {}", fold.name),
+        expected: "padded samples to be left out of the folds where they are dropped".into(),
+        found: format!("{} of {} test rows to be predicted", predicted.len(), fold.test.len()),
+        hint: "build the folds without padded rows".into(),
+    })
+}
+
+/// Targets of which one that is not finite somewhere is treated as one that does not vary; and which are finite.
+pub(super) fn cleaned(y: MatRef<'_, f64>) -> (Option<Mat<f64>>, Vec<bool>) {
     let finite: Vec<bool> = (0..y.ncols()).map(|j| y.col(j).iter().all(|v| v.is_finite())).collect();
     let clean = (!finite.iter().all(|f| *f))
         .then(|| Mat::from_fn(y.nrows(), y.ncols(), |i, j| if finite[j] { y[(i, j)] } else { 0.0 }));
+    (clean, finite)
+}
+
+/// Moments of predictions of the samples `rows`, undefined for targets that are not finite; and the predictions in
+/// single precision.
+pub(super) fn scored(
+    predictions: &Mat<f64>,
+    y: MatRef<'_, f64>,
+    rows: &[usize],
+    finite: &[bool],
+) -> (Vec<[f64; 5]>, Mat<f32>) {
+    let moments = moments_of(predictions.as_ref(), y, rows)
+        .into_iter()
+        .zip(finite)
+        .map(|(m, finite)| if *finite && !m[1].is_nan() { m } else { [f64::NAN; 5] })
+        .collect();
+    let single = Mat::from_fn(rows.len(), y.ncols(), |i, j| {
+        let value = predictions[(i, j)];
+        if value.is_finite() { value as f32 } else { 0.0 }
+    });
+    (moments, single)
+}
+
+/// Choose penalties and predict for some targets.
+fn fit_block(
+    plan: &FoldPlan,
+    y: MatRef<'_, f64>,
+    moves: Option<&NullDraws>,
+    monitor: &Monitor,
+) -> Result<FoldPart> {
+    let (clean, finite) = cleaned(y);
     let y = clean.as_ref().map_or(y, |clean| clean.as_ref());
+    let refits = match moves {
+        Some(moves) => refit_block(plan, y, moves, monitor)?,
+        None => Refits { r: Vec::new(), inner_scores: Vec::new() },
+    };
     let fit = plan.fit(y)?;
-    let moments = moments_of(fit.predictions.as_ref(), y, &fit.rows);
+    let (moments, predictions) = scored(&fit.predictions, y, &fit.rows, &finite);
     Ok(FoldPart {
-        moments: moments
-            .into_iter()
-            .zip(&finite)
-            .map(|(m, finite)| if *finite && !m[1].is_nan() { m } else { [f64::NAN; 5] })
-            .collect(),
-        predictions: Mat::from_fn(fit.rows.len(), y.ncols(), |i, j| {
-            let value = fit.predictions[(i, j)];
-            if value.is_finite() { value as f32 } else { 0.0 }
-        }),
+        moments,
+        predictions,
         alphas: fit.alpha_multiples,
         inner_scores: fit.inner_scores,
         n_at_edges: [fit.n_at_lower_edge, fit.n_at_upper_edge],
         n_components: fit.n_components,
+        layers: None,
+        refits,
     })
+}
+
+/// Held-out r and inner scores of some targets in every draw: what met row t of the features now meets another.
+fn refit_block(plan: &FoldPlan, y: MatRef<'_, f64>, moves: &NullDraws, monitor: &Monitor) -> Result<Refits> {
+    let draws: Vec<&[u32]> = moves.moves().collect();
+    let found: Vec<(Vec<f32>, Vec<f32>)> = draws
+        .into_par_iter()
+        .map(|from| {
+            monitor.check()?;
+            let mut moved = Mat::zeros(y.nrows(), y.ncols());
+            for j in 0..y.ncols() {
+                let to = moved.col_as_slice_mut(j);
+                from.iter().zip(y.col(j).iter()).for_each(|(&row, value)| to[row as usize] = *value);
+            }
+            let fit = plan.fit(moved.as_ref())?;
+            let moments = moments_of(fit.predictions.as_ref(), moved.as_ref(), &fit.rows);
+            let r = moments.into_iter().map(|m| correlation_of(m, fit.rows.len()) as f32).collect();
+            Ok((r, fit.inner_scores.into_iter().map(|score| score as f32).collect()))
+        })
+        .collect::<Result<_>>()?;
+    let (r, inner_scores): (Vec<Vec<f32>>, Vec<Vec<f32>>) = found.into_iter().unzip();
+    Ok(Refits { r: r.concat(), inner_scores: inner_scores.concat() })
 }
 
 /// Tiles side by side.
@@ -255,7 +413,17 @@ fn join(blocks: Vec<FoldPart>, n_rows: usize) -> FoldPart {
         n_at_edges: [0, 0],
         n_components: blocks.first().map_or(0, |b| b.n_components),
         predictions: Mat::zeros(0, 0),
+        layers: None,
+        refits: Refits { r: Vec::new(), inner_scores: Vec::new() },
     };
+    let n_draws = blocks.first().map_or(0, |b| b.refits.r.len() / b.moments.len().max(1));
+    for draw in 0..n_draws {
+        for block in &blocks {
+            let here = draw * block.moments.len()..(draw + 1) * block.moments.len();
+            whole.refits.r.extend_from_slice(&block.refits.r[here.clone()]);
+            whole.refits.inner_scores.extend_from_slice(&block.refits.inner_scores[here]);
+        }
+    }
     for block in blocks {
         for j in 0..block.moments.len() {
             let to = predictions.col_as_slice_mut(whole.moments.len() + j);
@@ -276,11 +444,17 @@ struct Partial {
     n_held_out: usize,
     /// Held-out predictions of the targets at work.
     predictions: Mat<f32>,
+    keep: Keep,
     kept: Option<CellDraws>,
+    layers: Option<LayerSums>,
+    /// Σ n_f r_f and Σ n_f over the folds that have a correlation (draws × targets at work), of refits.
+    refit_sums: Vec<[f64; 2]>,
+    n_refits: usize,
 }
 
 impl Partial {
-    fn new(runs: &Runs, n_targets: usize, null: &Result<NullDraws>, keep_draws: bool, n: usize) -> Self {
+    fn new(runs: &Runs, n_targets: usize, null: &Result<NullDraws>, keep: Keep, refit: bool) -> Self {
+        let n = runs.n_samples();
         let lengths: Vec<usize> = runs.ranges().map(|range| range.len()).collect();
         let undefined = || Mat::full(lengths.len(), n_targets, f64::NAN);
         let (n_draws, note) = match null {
@@ -297,19 +471,28 @@ impl Partial {
                 chance: Chance {
                     p_value: vec![f64::NAN; n_targets],
                     maxima: vec![f32::NEG_INFINITY; n_draws],
-                    steps: vec![f32::NEG_INFINITY; if keep_draws { 0 } else { N_STEPS * n_draws }],
+                    steps: vec![f32::NEG_INFINITY; if keep == Keep::Maxima { N_STEPS * n_draws } else { 0 }],
                     note,
                 },
                 draws: None,
+                r2_bootstrap: None,
+                refits: (keep == Keep::Draws && refit && n_draws > 0).then(|| {
+                    let undefined = || vec![f32::NAN; n_draws * lengths.len() * n_targets];
+                    Refits { r: undefined(), inner_scores: undefined() }
+                }),
                 moments: FoldMoments::empty(lengths, n_targets),
             },
             n_held_out: n,
             predictions: Mat::zeros(0, 0),
-            kept: keep_draws.then(|| CellDraws {
+            keep,
+            kept: (keep != Keep::Maxima).then(|| CellDraws {
                 predictions: Mat::zeros(n, n_targets),
                 bootstrap: Mat::zeros(0, n_targets),
                 null: vec![f32::NAN; n_draws * n_targets],
             }),
+            layers: None,
+            refit_sums: Vec::new(),
+            n_refits: if refit { n_draws } else { 0 },
         }
     }
 
@@ -318,6 +501,7 @@ impl Partial {
         let n_targets = self.cell.moments.n_targets();
         let width = wanted.end.min(n_targets).saturating_sub(wanted.start);
         self.predictions = Mat::zeros(self.n_held_out, width);
+        self.refit_sums = vec![[0.0; 2]; self.n_refits * width];
     }
 
     fn take(&mut self, fold: usize, first_row: usize, wanted: &Range<usize>, part: FoldPart) {
@@ -331,6 +515,94 @@ impl Partial {
         }
         self.cell.n_at_edges.iter_mut().zip(part.n_at_edges).for_each(|(sum, n)| *sum += n);
         self.cell.n_components[fold] = part.n_components;
+        let (n_folds, n_targets) = (self.cell.moments.n.len(), self.cell.moments.n_targets());
+        let (n_rows, width) = (self.cell.moments.n[fold] as f64, part.moments.len());
+        for (at, (r, sums)) in part.refits.r.iter().zip(&mut self.refit_sums).enumerate() {
+            if !r.is_nan() {
+                *sums = [sums[0] + n_rows * f64::from(*r), sums[1] + n_rows];
+            }
+            if let Some(kept) = &mut self.cell.refits {
+                let (draw, target) = (at / width, wanted.start + at % width);
+                let to = (draw * n_folds + fold) * n_targets + target;
+                kept.r[to] = *r;
+                kept.inner_scores[to] = part.refits.inner_scores[at];
+            }
+        }
+        if let Some(part) = part.layers {
+            let (n_layers, n_targets) = (part.weights.nrows(), self.cell.moments.n_targets());
+            let sums = self.layers.get_or_insert_with(|| LayerSums {
+                weights: Mat::zeros(n_layers, n_targets),
+                shares: Mat::zeros(n_layers, n_targets),
+                totals: vec![0.0; n_targets],
+            });
+            for at in 0..part.totals.len() {
+                let target = wanted.start + at;
+                for layer in 0..n_layers {
+                    sums.weights[(layer, target)] += part.weights[(layer, at)];
+                    sums.shares[(layer, target)] += part.shares[(layer, at)];
+                }
+                sums.totals[target] += part.totals[at];
+            }
+        }
+    }
+
+    /// Compare the scores at work with those of refits.
+    fn test_refits(&mut self, wanted: &Range<usize>) {
+        let width = self.predictions.ncols();
+        self.keep_predictions(wanted);
+        let observed: Vec<f64> = (0..width).map(|at| self.cell.moments.r_of(wanted.start + at)).collect();
+        let null: Vec<f32> = self
+            .refit_sums
+            .iter()
+            .enumerate()
+            .map(|(at, [sum, n])| if observed[at % width].is_nan() { f32::NAN } else { (sum / n) as f32 })
+            .collect();
+        let mut n_reaching = vec![0; width];
+        for (at, value) in null.iter().enumerate() {
+            n_reaching[at % width] += usize::from(f64::from(*value) >= observed[at % width] - TIE);
+        }
+        let n_targets = self.cell.moments.n_targets();
+        self.take_null(wanted.start, n_targets, &observed, &null, &n_reaching);
+    }
+
+    fn keep_predictions(&mut self, wanted: &Range<usize>) {
+        let Some(kept) = &mut self.kept else { return };
+        for at in 0..self.predictions.ncols() {
+            let to = kept.predictions.col_as_slice_mut(wanted.start + at);
+            to.copy_from_slice(self.predictions.col_as_slice(at));
+        }
+    }
+
+    /// Take over null draws (draw after draw) of the targets from `first` on.
+    fn take_null(
+        &mut self,
+        first: usize,
+        n_targets: usize,
+        observed: &[f64],
+        null: &[f32],
+        n_reaching: &[usize],
+    ) {
+        let n_draws = self.cell.chance.maxima.len();
+        for (at, r) in observed.iter().enumerate() {
+            self.cell.chance.p_value[first + at] = match r.is_nan() {
+                true => f64::NAN,
+                false => permutation_p(n_reaching[at], n_draws),
+            };
+        }
+        for (draw, row) in null.chunks_exact(observed.len().max(1)).enumerate() {
+            let largest = &mut self.cell.chance.maxima[draw];
+            *largest = row.iter().fold(*largest, |m, x| m.max(*x));
+            if !self.cell.chance.steps.is_empty() {
+                for (r, value) in observed.iter().zip(row) {
+                    let largest = &mut self.cell.chance.steps[step_of(*r) * n_draws + draw];
+                    *largest = largest.max(*value);
+                }
+            }
+            if let Some(kept) = &mut self.kept {
+                let to = draw * n_targets + first;
+                kept.null[to..to + row.len()].copy_from_slice(row);
+            }
+        }
     }
 
     /// Compare the predictions at work with null draws.
@@ -343,12 +615,7 @@ impl Partial {
         monitor: &Monitor,
     ) -> Result<()> {
         let width = self.predictions.ncols();
-        if let Some(kept) = &mut self.kept {
-            for at in 0..width {
-                let to = kept.predictions.col_as_slice_mut(wanted.start + at);
-                to.copy_from_slice(self.predictions.col_as_slice(at));
-            }
-        }
+        self.keep_predictions(wanted);
         let Ok(null) = null else { return Ok(()) };
         let n_targets = y.ncols();
         let starts: Vec<usize> = (0..width).step_by(BLOCK).collect();
@@ -371,26 +638,7 @@ impl Partial {
                 })
                 .collect::<Result<Vec<_>>>()?;
             for (from, observed, tile) in found {
-                for (at, r) in observed.iter().enumerate() {
-                    self.cell.chance.p_value[wanted.start + from + at] = match r.is_nan() {
-                        true => f64::NAN,
-                        false => permutation_p(tile.n_reaching[at], null.n_draws()),
-                    };
-                }
-                for (draw, row) in tile.null.chunks_exact(observed.len().max(1)).enumerate() {
-                    let largest = &mut self.cell.chance.maxima[draw];
-                    *largest = row.iter().fold(*largest, |m, x| m.max(*x));
-                    if !self.cell.chance.steps.is_empty() {
-                        for (r, value) in observed.iter().zip(row) {
-                            let largest = &mut self.cell.chance.steps[step_of(*r) * null.n_draws() + draw];
-                            *largest = largest.max(*value);
-                        }
-                    }
-                    if let Some(kept) = &mut self.kept {
-                        let to = draw * n_targets + wanted.start + from;
-                        kept.null[to..to + row.len()].copy_from_slice(row);
-                    }
-                }
+                self.take_null(wanted.start + from, n_targets, &observed, &tile.null, &tile.n_reaching);
             }
         }
         Ok(())
@@ -404,21 +652,37 @@ impl Partial {
         design: &SampleDesign,
         null: &Result<NullDraws>,
         multiplicities: Option<&Mat<f64>>,
-    ) -> Result<EncodingCell> {
+    ) -> Result<(EncodingCell, Option<LayerSums>)> {
         if null.is_err() {
             self.cell.chance.maxima.clear();
             self.cell.chance.steps.clear();
         }
         if let (Some(mut kept), Some(multiplicities)) = (self.kept.take(), multiplicities) {
-            kept.bootstrap = bootstrap(&kept.predictions, y, order, runs, design, multiplicities);
-            self.cell.draws = Some(kept);
+            let bootstrap =
+                |of: BootstrapOf| bootstrap(of, &kept.predictions, y, order, runs, design, multiplicities);
+            if self.keep == Keep::R2 {
+                // An undefined target was predicted by zeros.
+                let mut r2 = bootstrap(bootstrap_r2);
+                for j in (0..y.ncols()).filter(|&j| self.cell.moments.r2_of(j).is_nan()) {
+                    r2.col_as_slice_mut(j).fill(f32::NAN);
+                }
+                self.cell.r2_bootstrap = Some(r2);
+            } else {
+                kept.bootstrap = bootstrap(bootstrap_correlations);
+                self.cell.draws = Some(kept);
+            }
         }
-        Ok(self.cell)
+        Ok((self.cell, self.layers))
     }
 }
 
-/// Bootstrap draws of the correlations of held-out predictions (draws × targets).
+/// A statistic of predictions and responses in every draw: [`bootstrap_correlations`] or [`bootstrap_r2`].
+pub(super) type BootstrapOf =
+    fn(MatRef<f64>, MatRef<f64>, &[Option<usize>], &[usize], MatRef<f64>) -> Mat<f64>;
+
+/// Bootstrap draws of a statistic of held-out predictions (draws × targets).
 pub(super) fn bootstrap(
+    statistic: BootstrapOf,
     predictions: &Mat<f32>,
     y: MatRef<'_, f64>,
     order: &[usize],
@@ -438,7 +702,7 @@ pub(super) fn bootstrap(
             let finite = |v: f64| if v.is_finite() { v } else { 0.0 };
             let p = Mat::from_fn(order.len(), to - from, |t, j| f64::from(predictions[(t, from + j)]));
             let o = Mat::from_fn(order.len(), to - from, |t, j| finite(observed[(t, from + j)]));
-            bootstrap_correlations(p.as_ref(), o.as_ref(), &groups, &blocks, multiplicities.as_ref())
+            statistic(p.as_ref(), o.as_ref(), &groups, &blocks, multiplicities.as_ref())
         })
         .collect();
     Mat::from_fn(multiplicities.nrows(), y.ncols(), |b, j| parts[j / BLOCK][(b, j % BLOCK)] as f32)
@@ -450,7 +714,9 @@ mod tests {
     use super::super::super::evaluate::{InnerRule, predict};
     use super::*;
     use crate::data::Folds;
-    use crate::encoding::{EncodingParams, Selection};
+    use crate::encoding::{
+        EncodingParams, Kernel, PlsParams, RidgeParams, RidgePlan, Selection, Solver, held_out_refits, pls,
+    };
     use crate::stats::rng::Stream;
     use crate::stats::score::{correlation_test, run_weighted_correlation};
 
@@ -476,6 +742,7 @@ mod tests {
             n_bootstraps: 30,
             n_shifts: 99,
             min_shift_s: 20.0,
+            null: NullModel::Shift,
         }
     }
 
@@ -500,7 +767,8 @@ mod tests {
         memory: usize,
     ) -> Vec<EncodingCell> {
         let (features, _) = data();
-        score_targets(&features, subjects, &design(), params, draws, memory, &Monitor::silent()).unwrap()
+        let keep = if draws { Keep::Draws } else { Keep::Maxima };
+        score_targets(&features, subjects, &design(), params, keep, memory, &Monitor::silent()).unwrap()
     }
 
     fn same(a: &Mat<f64>, b: &Mat<f64>) -> bool {
@@ -581,6 +849,143 @@ mod tests {
         let clean = score(&[alone], &params, true, 1 << 30).remove(0);
         assert_eq!(cell.moments.r_of(0).to_bits(), clean.moments.r_of(0).to_bits());
         assert_eq!(cell.chance.maxima, clean.chance.maxima);
+    }
+
+    #[test]
+    fn kernels_and_components_predict_as_their_estimators_do() {
+        let (features, subjects) = data();
+        let y = subjects[0].get(.., ..40);
+        let design = design();
+        let of = |solver| {
+            let mut params = params();
+            params.encoding.solver = solver;
+            let one = score(&[y], &params, true, 1 << 30).remove(0);
+            let tight = score(&[y], &params, true, 0).remove(0);
+            assert!(same(&one.moments.yp, &tight.moments.yp), "memory changes bits");
+            (one, params)
+        };
+        // A linear kernel is ridge itself, whose mean(s²) is over 12 units where the kernel's is over n rows.
+        let (linear, mut params) = of(Solver::KernelRidge { kernel: Kernel::Linear });
+        params.encoding.solver = Solver::Ridge;
+        let n_train = design.folds[0].train.len() as f64;
+        params.encoding.alphas.values.iter_mut().for_each(|a| *a *= 12.0 / n_train);
+        let ridge = score(&[y], &params, true, 1 << 30).remove(0);
+        for j in [0, 3, 20, 39] {
+            assert!((linear.moments.r_of(j) - ridge.moments.r_of(j)).abs() < 1e-8);
+            assert!((linear.inner_scores[(0, j)] - ridge.inner_scores[(0, j)]).abs() < 1e-8);
+        }
+        let (rbf, _) = of(Solver::KernelRidge { kernel: Kernel::Rbf { gamma: None } });
+        assert!(rbf.moments.r_of(0) > 0.1 && rbf.moments.r_of(0) != ridge.moments.r_of(0));
+        // PLS of all targets together, as the estimator fits z-scored rows.
+        let (found, params) = of(Solver::Pls { n_components: 10 });
+        let fold = &design.folds[1];
+        let mut x = features.view().to_owned();
+        for j in 0..12 {
+            let train: Vec<f64> = fold.train.iter().map(|&i| x[(i, j)]).collect();
+            let n = train.len() as f64;
+            let mean = train.iter().sum::<f64>() / n;
+            let sd = (train.iter().map(|v| (v - mean).powi(2)).sum::<f64>() / n).sqrt();
+            x.col_as_slice_mut(j).iter_mut().for_each(|v| *v = (*v - mean) / sd);
+        }
+        let clean = Mat::from_fn(N, 40, |i, j| if j == 2 { 0.0 } else { y[(i, j)] });
+        let rows = |m: &Mat<f64>, rows: &[usize]| select_rows(m.as_ref(), rows);
+        let pls_params = PlsParams { n_components: 10, scale: false };
+        let fit = pls(
+            rows(&x, &fold.train).as_ref(),
+            rows(&clean, &fold.train).as_ref(),
+            &pls_params,
+            &Monitor::silent(),
+        )
+        .unwrap();
+        let test = rows(&x, &fold.test);
+        let first_row = design.folds[0].test.len();
+        let predictions = &found.draws.as_ref().unwrap().predictions;
+        for j in [0, 3, 20, 39] {
+            for t in 0..fold.test.len() {
+                let slow: f64 =
+                    fit.intercepts[j] + (0..12).map(|k| test[(t, k)] * fit.weights[(k, j)]).sum::<f64>();
+                assert!((f64::from(predictions[(first_row + t, j)]) - slow).abs() < 1e-5);
+            }
+        }
+        assert!(
+            found.moments.r_of(0) > 0.2 && found.moments.r_of(1).is_nan() && found.moments.r_of(2).is_nan()
+        );
+        assert!(found.alphas[(0, 0)].is_nan() && found.inner_scores[(0, 0)] < 1.0);
+        // Held-out responses are not read: other ones there leave the predictions as they are.
+        let other =
+            Mat::from_fn(N, 40, |i, j| if fold.test.contains(&i) { 9.0 - y[(i, j)] } else { y[(i, j)] });
+        let again = score(&[other.as_ref()], &params, true, 1 << 30).remove(0);
+        let of_fold = |cell: &EncodingCell| {
+            let p = &cell.draws.as_ref().unwrap().predictions;
+            (0..fold.test.len()).map(|t| p[(first_row + t, 3)].to_bits()).collect::<Vec<_>>()
+        };
+        assert_eq!(of_fold(&again), of_fold(&found));
+    }
+
+    #[test]
+    fn refits_are_those_of_the_encoding_test_and_uniform_on_noise() {
+        let (features, subjects) = data();
+        let design = design();
+        let mut params = params();
+        params.null = NullModel::Refit;
+        params.encoding.selection = Selection::Generalised;
+        let mut stream = Stream::new(6, "layer tests", 1);
+        // Ten targets with signal, one that does not vary, 500 of noise.
+        let y = Mat::from_fn(N, 511, |i, j| match j {
+            0..10 => subjects[0][(i, 3 + j)],
+            10 => 2.0,
+            _ => stream.normal(),
+        });
+        let cell = score(&[y.as_ref()], &params, true, 1 << 30).remove(0);
+        let plans: Vec<RidgePlan> = design
+            .folds
+            .iter()
+            .map(|fold| {
+                let mut x = features.view().to_owned();
+                for j in 0..x.ncols() {
+                    let train: Vec<f64> = fold.train.iter().map(|&i| x[(i, j)]).collect();
+                    let n = train.len() as f64;
+                    let mean = train.iter().sum::<f64>() / n;
+                    let sd = (train.iter().map(|v| (v - mean).powi(2)).sum::<f64>() / n).sqrt();
+                    x.col_as_slice_mut(j).iter_mut().for_each(|v| *v = (*v - mean) / sd);
+                }
+                let rows = |rows: &[usize]| select_rows(x.as_ref(), rows);
+                let ridge = RidgeParams { selection: Selection::Generalised, ..RidgeParams::default() };
+                RidgePlan::new(rows(&fold.train).as_ref(), rows(&fold.test).as_ref(), &[], &ridge).unwrap()
+            })
+            .collect();
+        let draws = NullDraws::new(&design.runs, &refit_null_of(&design, &params)).unwrap();
+        let folds: Vec<Fold> = design.folds.iter().cloned().collect();
+        let twin = held_out_refits(&folds, &plans, y.as_ref(), &draws, &Monitor::silent()).unwrap();
+        let mut differ = 0;
+        for j in (0..511).filter(|&j| j != 10) {
+            assert!((cell.moments.r_of(j) - twin.statistic[j]).abs() < 1e-9);
+            differ += usize::from(cell.chance.p_value[j] != twin.p_value[j]);
+        }
+        // Ties within single precision may fall on either side.
+        assert!(differ <= 2, "{differ}");
+        assert!((0..10).all(|j| cell.chance.p_value[j] <= 0.05) && cell.chance.p_value[10].is_nan());
+        let largest = (0..99).map(|b| (f64::from(cell.chance.maxima[b]) - twin.maxima[b]).abs());
+        assert!(largest.fold(0.0, f64::max) < 1e-6);
+        for level in [0.05, 0.2, 0.5] {
+            let share = (11..511).filter(|&j| cell.chance.p_value[j] <= level).count() as f64 / 500.0;
+            let error = (level * (1.0 - level) / 500.0_f64).sqrt();
+            assert!((share - level).abs() < 4.0 * error, "{share} at {level}");
+        }
+        // What is kept, memory and threads change no bit.
+        let tight = score(&[y.as_ref()], &params, false, 0).remove(0);
+        assert_eq!(format!("{:?}", tight.chance.p_value), format!("{:?}", cell.chance.p_value));
+        assert_eq!(tight.chance.maxima, cell.chance.maxima);
+        assert!(tight.refits.is_none() && tight.chance.steps.len() == N_STEPS * 99);
+        let pool = rayon::ThreadPoolBuilder::new().num_threads(3).build().unwrap();
+        let again = pool.install(|| score(&[y.as_ref()], &params, true, 1 << 30).remove(0));
+        assert_eq!(format!("{:?}", again.refits), format!("{:?}", cell.refits));
+        // A null draw is the mean of its folds.
+        let (refits, null) = (cell.refits.unwrap(), cell.draws.unwrap().null);
+        let of = |b: usize, j: usize| {
+            (0..4).map(|f| 15.0 * f64::from(refits.r[(b * 4 + f) * 511 + j])).sum::<f64>() / 60.0
+        };
+        assert!((0..99).all(|b| (of(b, 30) - f64::from(null[b * 511 + 30])).abs() < 1e-6));
     }
 
     #[test]

@@ -3,20 +3,24 @@
 //! | file | what it does |
 //! | --- | --- |
 //! | `layer` | one layer against all targets of all subjects |
+//! | `combined` | all layers as one predictor |
 //! | `nested` | the best layer of every target, chosen on training rows |
 //! | `group` | means over subjects and targets, intervals, depth |
 //! | `moments` | five numbers per fold and target, from which every score follows |
 //!
 //! Source: specs: alignment-methods B1, B6, B17.
 
+mod combined;
 mod group;
 mod layer;
 mod moments;
 mod nested;
 
+pub use combined::{Combine, CombinedCell, combined_fold_bytes, combined_target_bytes, score_combined};
 pub use group::{Depth, MeanScore, Scores, depth_of, mean_null};
 pub use layer::{
-    BLOCK, CellDraws, Chance, EncodingCell, MOST_WITH_DRAWS, fold_bytes, fold_bytes_of, score_targets,
+    BLOCK, CellDraws, Chance, EncodingCell, Keep, MOST_WITH_DRAWS, Refits, fold_bytes, fold_bytes_of,
+    score_targets, target_bytes,
 };
 pub use moments::FoldMoments;
-pub use nested::{BestCell, NestedChoice};
+pub use nested::{BestCell, LayerFeatures, NestedChoice};

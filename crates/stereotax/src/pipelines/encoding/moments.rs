@@ -61,14 +61,7 @@ impl FoldMoments {
 
     /// Pearson correlation of one target in one fold; NaN where there is none.
     pub fn fold_r(&self, fold: usize, target: usize) -> f64 {
-        let [mean_y, mean_p, yy, pp, yp] = self.at(fold, target);
-        let n = self.n[fold] as f64;
-        let varies = |s: f64, mean: f64| s > CONSTANT * (s + n * mean * mean) && s > 0.0;
-        if varies(yy, mean_y) && varies(pp, mean_p) {
-            (yp / (yy * pp).sqrt()).clamp(-1.0, 1.0)
-        } else {
-            f64::NAN
-        }
+        correlation_of(self.at(fold, target), self.n[fold])
     }
 
     /// r of one target over all folds.
@@ -106,6 +99,12 @@ impl FoldMoments {
     pub fn r2(&self) -> Vec<f64> {
         (0..self.n_targets()).map(|target| self.r2_of(target)).collect()
     }
+}
+
+/// Pearson correlation of \[ȳ, p̄, S_yy, S_pp, S_yp\] of n rows; NaN where there is none.
+pub(super) fn correlation_of([mean_y, mean_p, yy, pp, yp]: [f64; 5], n: usize) -> f64 {
+    let varies = |s: f64, mean: f64| s > CONSTANT * (s + n as f64 * mean * mean) && s > 0.0;
+    if varies(yy, mean_y) && varies(pp, mean_p) { (yp / (yy * pp).sqrt()).clamp(-1.0, 1.0) } else { f64::NAN }
 }
 
 /// Moments of some targets on the held-out rows of one fold, one \[ȳ, p̄, S_yy, S_pp, S_yp\] per target.
