@@ -121,7 +121,8 @@ def test_a_fit_says_how_penalties_were_judged():
     assert sx.RidgeCV(grid, cv="gcv").fit(narrow, y).cv_route_ == "gcv"
     assert sx.RidgeCV([1.0], cv=None).fit(narrow, y).cv_route_ is None
     assert sx.KernelRidgeCV(alphas=grid, cv=4).fit(wide, z).cv_route_ == "blocks"
-    # Where left-out rows decide their own fit, a weak penalty would amplify rounding: back to folds, same scores.
+    # Where left-out rows decide their own fit, a weak penalty would amplify rounding: back to folds, with the
+    # same scores.
     rng = np.random.default_rng(3)
     low = rng.normal(size=(120, 115)) @ rng.normal(size=(115, 150))
     blocks, folds = (sx.RidgeCV(grid, cv=4).fit(low, y) for grid in ([1.0], [1e-14, 1.0]))
