@@ -57,6 +57,10 @@ shallow to deep. Time is in seconds.
 - `spectral_entropy`: how spread out a representation is, and what labels say of that.
 - `manifold_capacity`: how many classes a linear readout can tell apart, and why.
 - `tubularity`: how thin bundles of neural trajectories are, and how much their curves cross.
+- `decode`, `Classifier`: which classes can be told from responses; `temporal_generalisation`,
+  `window_accuracy`: when, and whether the code stays; `transfer_decoding`: across subjects and areas;
+  `pseudo_trials`: from units recorded one after another; `principal_states`: paths of a population.
+- `physiology`: modules of a network beside areas of a brain: all of this in one call, as tables.
 - `LatentFactors`, `ZeroInflatedGamma`: what stimuli leave unexplained, and how responses are distributed.
 - `roi_means`: series of regions from NIfTI files and a label volume.
 - `Study`: a whole study file, planned, computed and kept; the same as the command `stereotax`;
@@ -105,6 +109,15 @@ from ._compare import bias_audit, compare, frechet_mean, measures, pairwise
 from ._components import LinearRegression, PCARegressionCV
 from ._core import StereotaxError, __version__
 from ._cp import NonNegativeCP, ShiftInvariantCP, cp_sweep, match_components
+from ._decoding import (
+    Classifier,
+    decode,
+    principal_states,
+    pseudo_trials,
+    temporal_generalisation,
+    transfer_decoding,
+    window_accuracy,
+)
 from ._depth import DepthDMD
 from ._diffusion import IAN, DiffusionMap
 from ._dimension import cv_pca, intrinsic_dimension, noise_matched, participation_ratio
@@ -134,6 +147,7 @@ from ._nonlinearity import (
 )
 from ._onsets import read_onsets
 from ._partition import product_measure, variance_partition
+from ._physiology import physiology
 from ._placement import pseudo_depth
 from ._pls import PLSRegression
 from ._profile import above_null, encoding_score, half_time, spatial_score, temporal_score
@@ -200,18 +214,25 @@ from ._volumes import roi_means
 from ._write_study import write_study
 
 __all__ = [
+    "Classifier",
     "NonNegativeCP",
     "ResponseTensor",
     "ShiftInvariantCP",
     "cp_sweep",
+    "decode",
     "gratings",
     "match_components",
     "moving_dots",
     "neuron_matrix",
+    "physiology",
+    "principal_states",
+    "pseudo_trials",
     "psth",
     "sample_units",
     "significant_stimuli",
     "stimulus_set",
+    "temporal_generalisation",
+    "transfer_decoding",
     "tuning",
     "AttentionReadout",
     "BandedRidgeCV",
@@ -363,4 +384,5 @@ __all__ = [
     "svcca",
     "variance_partition",
     "weighted_rsa",
+    "window_accuracy",
 ]

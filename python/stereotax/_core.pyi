@@ -267,6 +267,62 @@ def pls(x: _Array, y: _Array, n_components: int, scale: bool) -> dict[str, Any]:
 def pls_folds(
     x: _Array, y: _Array, folds: list[tuple[list[int], list[int]]], n_components: int, scale: bool
 ) -> list[dict[str, Any]]: ...
+def stratified_folds(labels: list[str], n_folds: int, seed: int) -> list[tuple[list[int], list[int]]]: ...
+def grouped_folds(groups: list[str], n_folds: int, seed: int) -> list[tuple[list[int], list[int]]]: ...
+def decode(
+    x: _Array,
+    labels: list[str],
+    held_out: list[tuple[list[int], list[int]]],
+    settings: tuple[str, float, int, float | None, bool, int, float],
+    drawn: tuple[list[str] | None, int, int],
+) -> dict[str, Any]: ...
+def temporal_generalisation(
+    x: _Array,
+    n_times: int,
+    labels: list[str],
+    held_out: list[tuple[list[int], list[int]]],
+    settings: tuple[str, float, int, float | None, bool, int, float],
+    drawn: tuple[list[str] | None, int, int],
+) -> dict[str, Any]: ...
+def window_accuracy(
+    x: _Array,
+    n_times: int,
+    labels: list[str],
+    repeats: list[list[tuple[list[int], list[int]]]],
+    shrinking: bool,
+    settings: tuple[str, float, int, float | None, bool, int, float],
+) -> list[tuple[int, int, float, float, float, int]]: ...
+def transfer_decoding(
+    names: list[str],
+    populations: list[_Array],
+    labels: list[str],
+    held_out: list[tuple[list[int], list[int]]],
+    n_components: int | None,
+    settings: tuple[str, float, int, float | None, bool, int, float],
+) -> dict[str, Any]: ...
+def pseudo_trials(
+    units: list[str], labels: list[list[str]], n_repeats: int, seed: int
+) -> list[list[int]]: ...
+def principal_states(responses: Responses, n_components: int, over_time: bool) -> dict[str, Any]: ...
+def physiology(
+    populations: list[tuple[str, bool, Responses]],
+    factors: tuple[float, str, list[int], int | None, int, int],
+    sizes: tuple[int, int, int, int, int],
+    tubes: tuple[int, float, bool],
+    settings: tuple[str, float, int, float | None, bool, int, float],
+    measures: list[str],
+    n_permutations: int,
+    seed: int,
+) -> dict[str, dict[str, Any]]: ...
+@final
+class Fitted:
+    @staticmethod
+    def fit(
+        x: _Array, labels: list[str], settings: tuple[str, float, int, float | None, bool, int, float]
+    ) -> Fitted: ...
+    def results(self) -> dict[str, Any]: ...
+    def tell(self, x: _Array) -> tuple[_Array, _Array]: ...
+
 def random_projection(x: _Array, n_components: int, density: float | None, seed: int) -> _Array: ...
 def projection_matrix(n_features: int, n_components: int, density: float | None, seed: int) -> _Array: ...
 def johnson_lindenstrauss_size(n_samples: int, eps: float) -> int: ...

@@ -351,6 +351,26 @@ class ResponseTensor:
         made.relative_rates = found["relative"].reshape(self.valid.shape)
         return made
 
+    def samples(self) -> Samples:
+        """Pairs of direction and stimulus as samples for decoding, all stimuli of the first direction first.
+
+        Errors: `ValueError` for units that were not shown a stimulus, and for stimuli of unequal length.
+        """
+        gap = np.argwhere(np.isnan(self.values))
+        if gap.size:
+            n, s = gap[0][:2]
+            raise ValueError(
+                f"unit `{self.units[n]}` has no response to `{self.stimuli[s]}` at bin {gap[0][3]}, but one "
+                "expected: samples need all units at all times\n"
+                "hint: leave the unit or the stimulus out, or cut all stimuli to the shortest"
+            )
+        n, s, d, t = self.shape
+        return Samples(
+            values=self.values.transpose(2, 1, 0, 3).reshape(d * s, n, t),
+            stimuli=self.stimuli * d,
+            directions=[f"{direction:g}" for direction in self.directions for _ in range(s)],
+        )
+
     def _with(self, values: Array) -> ResponseTensor:
         made = ResponseTensor(
             values, stimuli=self.stimuli, directions=self.directions, bin_s=self.bin_s, units=self.units
@@ -361,6 +381,18 @@ class ResponseTensor:
     def __repr__(self) -> str:
         n, s, d, t = self.shape
         return f"ResponseTensor({n} units × {s} stimuli × {d} directions × {t} bins of {self.bin_s:g} s)"
+
+
+@dataclasses.dataclass(frozen=True, repr=False, eq=False)
+class Samples(Result):
+    """Samples for decoding."""
+
+    #: Samples × units × times.
+    values: Array
+    #: Stimulus of each sample: what a decoder tells.
+    stimuli: list[str]
+    #: Direction of each sample: what it generalises over.
+    directions: list[str]
 
 
 def _trains(

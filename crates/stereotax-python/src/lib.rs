@@ -12,6 +12,7 @@ mod choices;
 mod cluster;
 mod command;
 mod convert;
+mod decoding;
 mod depth;
 mod dynamical;
 mod error;
@@ -27,6 +28,7 @@ mod nfas;
 mod nonlinearity;
 mod options;
 mod partition;
+mod physiology;
 mod placing;
 mod pls;
 mod profile;
@@ -68,6 +70,11 @@ mod _core {
     #[pymodule_export]
     use crate::command::run_command;
     #[pymodule_export]
+    use crate::decoding::{
+        Fitted, decode, grouped_folds, principal_states, pseudo_trials, stratified_folds,
+        temporal_generalisation, transfer_decoding, window_accuracy,
+    };
+    #[pymodule_export]
     use crate::depth::{
         DmdParams, combine_mapped, combine_shared, fit_mapped, fit_moments, fit_trajectories,
         follow_trajectories,
@@ -106,6 +113,8 @@ mod _core {
     use crate::nonlinearity::{kernel_jacobians, linear_surrogate, mlp_jacobians, nonlinearity_of_array};
     #[pymodule_export]
     use crate::partition::{product_measure, stack_held_out, variance_partition};
+    #[pymodule_export]
+    use crate::physiology::physiology;
     #[pymodule_export]
     use crate::placing::{
         embed, moran_surrogates, parcel_centres, pseudo_depth, spin_sources, spin_test, surrogate_test,

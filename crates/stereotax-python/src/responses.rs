@@ -25,6 +25,13 @@ pub struct Responses {
     inner: Core,
 }
 
+impl Responses {
+    /// What the core takes.
+    pub(crate) fn tensor(&self) -> &Core {
+        &self.inner
+    }
+}
+
 #[pymethods]
 impl Responses {
     /// `values` flat in C order: units × stimuli × directions × time.

@@ -3,6 +3,7 @@
 use std::ops::Range;
 
 use super::error::{Error, Result};
+use super::labels::Labels;
 use crate::stats::rng::{Stream, id_key};
 
 /// Consecutive stretches of samples (scanner runs, stories, sections) that time never crosses.
@@ -197,6 +198,44 @@ impl Folds {
         Ok(Folds { folds, n_samples: units.len() })
     }
 
+    /// Hold out samples such that every fold has its share of every group, dealt at random.
+    ///
+    /// The samples of each group are shuffled and dealt in turn, one group where the other ended, so that fold sizes
+    /// differ by at most one, and so do those of a group within folds.
+    ///
+    /// Errors: fewer than two folds, a group with fewer samples than folds (named).
+    pub fn stratified(labels: &Labels, n_folds: usize, seed: u64) -> Result<Self> {
+        let small = (0..labels.n_groups()).find(|&g| labels.sizes()[g] < n_folds);
+        if n_folds < 2 || labels.n_objects() == 0 || small.is_some() {
+            return Err(Error::TooFew {
+                what: "folds".into(),
+                needed: format!("2 folds, and {n_folds} samples of every class (one for each fold)"),
+                found: small.map_or(format!("{n_folds} folds"), |g| {
+                    format!("{} of class `{}`", labels.sizes()[g], labels.names()[g])
+                }),
+                hint: "ask for fewer folds, or leave the class out".into(),
+            });
+        }
+        let mut fold_of = vec![0; labels.n_objects()];
+        let mut next = 0;
+        for group in 0..labels.n_groups() {
+            let mut members = labels.members(group);
+            Stream::new(seed, "stratified folds", id_key(&labels.names()[group])).shuffle(&mut members);
+            for sample in members {
+                fold_of[sample] = next % n_folds;
+                next += 1;
+            }
+        }
+        let folds = (0..n_folds)
+            .map(|held| Fold {
+                name: format!("fold {}", held + 1),
+                train: (0..fold_of.len()).filter(|&i| fold_of[i] != held).collect(),
+                test: (0..fold_of.len()).filter(|&i| fold_of[i] == held).collect(),
+            })
+            .collect();
+        Ok(Folds { folds, n_samples: fold_of.len() })
+    }
+
     /// Hold out contiguous blocks of one run, leaving out `gap` samples on both sides of each.
     pub fn contiguous(n_samples: usize, n_folds: usize, gap: usize) -> Result<Self> {
         let shortest = n_samples / n_folds.max(1);
@@ -348,6 +387,21 @@ mod tests {
             assert!(fold.test.len().abs_diff(40 / 6) <= 2);
         }
         assert_eq!(seen, [1; 40]);
+    }
+
+    #[test]
+    fn every_fold_has_its_share_of_every_class() {
+        let labels = Labels::new(&(0..23).map(|i| if i < 7 { "rare" } else { "common" }).collect::<Vec<_>>());
+        let folds = Folds::stratified(&labels, 4, 5).unwrap();
+        let mut seen = [0; 23];
+        for fold in folds.iter() {
+            fold.test.iter().for_each(|&i| seen[i] += 1);
+            let rare = fold.test.iter().filter(|&&i| i < 7).count();
+            assert!((1..=2).contains(&rare) && (5..=6).contains(&fold.test.len()));
+        }
+        assert_eq!(seen, [1; 23]);
+        let refused = Folds::stratified(&labels, 8, 5).unwrap_err().to_string();
+        assert!(refused.contains("7 of class `rare`"), "{refused}");
     }
 
     #[test]

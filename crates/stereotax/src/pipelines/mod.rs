@@ -9,6 +9,7 @@ pub mod encoding;
 mod evaluate;
 pub mod group;
 pub mod model;
+pub mod physiology;
 mod represent;
 mod representation;
 pub mod single;
