@@ -75,7 +75,7 @@ shallow to deep. Time is in seconds.
 - `align`: arrays brought to the same stimuli by id, every dropped row counted and named.
 - `read_features`: what THINGSvision, Net2Brain and Brain-Score have written; `bids_runs`, `read_confounds`,
   `read_glmsingle`: fMRI; `read_nwb`, `read_spikes`: neurons; `read_epochs`, `read_bids_eeg`: EEG and MEG.
-- `read_onsets`: words, phonemes and clips in time.
+- `read_onsets`, `to_clock`, `delayed`: words, frames and clips on the clock of the scanner.
 - `adaptive_pooling`, `multi_scale`, `group_by_parcel`, `quantise`, `softmax_projection`, `region_gradient`,
   `knock_out`, `compare_generated`, `topography`, `asymmetry_index`, `abx_sensitivity`: components of trained
   brain models, docs/components.md.
@@ -145,7 +145,7 @@ from ._nonlinearity import (
     mlp_jacobians,
     numerical_jacobians,
 )
-from ._onsets import read_onsets
+from ._onsets import delayed, read_onsets, to_clock
 from ._partition import product_measure, variance_partition
 from ._physiology import physiology
 from ._placement import pseudo_depth
@@ -283,7 +283,9 @@ __all__ = [
     "region_gradient",
     "softmax_projection",
     "topography",
+    "delayed",
     "tap",
+    "to_clock",
     "write_study",
     "StackedRidgeCV",
     "Study",

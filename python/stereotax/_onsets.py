@@ -1,8 +1,9 @@
-"""Words, phonemes, frames and clips in time."""
+"""Words, phonemes, frames and clips in time, and on the clock of the scanner."""
 
 from __future__ import annotations
 
 import csv
+import dataclasses
 import os
 import re
 from collections.abc import Sequence
@@ -11,7 +12,10 @@ from typing import Any
 
 import numpy as np
 
-from ._arrays import Array, as_names
+from . import _core
+from ._arrays import Array, as_names, as_number, to_numpy, whole
+from ._base import Result
+from ._ridge import _choice
 from ._table import Table
 
 #: A text file beyond this is no annotation.
@@ -187,3 +191,132 @@ def _delimited(file: Path, text: str, columns: Sequence[str] | None) -> Table:
         if name not in (onset, offset, duration, label):
             found[name] = np.array([row[names.index(name)] for row in lines], dtype=object)
     return Table(found)
+
+
+@dataclasses.dataclass(frozen=True, repr=False, eq=False)
+class OnClock(Result):
+    """Features on the clock of the scanner."""
+
+    #: Volumes × features.
+    values: Array
+    #: Volumes that no event reaches; their values are 0.
+    empty: Array
+    #: Events whose time is NaN, or lies before the first or behind the last volume.
+    n_outside: int
+
+
+def to_clock(
+    values: Any,
+    onset_s: Any,
+    *,
+    duration_s: Any = None,
+    tr_s: float,
+    n_volumes: int,
+    start_s: float = 0.0,
+    method: str = "box",
+    lobes: int = 3,
+    normalised: bool = False,
+) -> OnClock:
+    """Features of events (words, frames, clips) on the clock of the scanner.
+
+    Formula: an event's time t is its middle, ``onset + duration / 2``; volume i begins at ``start_s + i ·
+    TR``.
+    "box": the mean of the events with start ≤ t < start + TR. "lanczos": ``Σ sinc(x) sinc(x / a) · value``
+    over
+    |x| < a, ``x = (middle of the volume − t) / TR``; the weights sum up to the rate of events, unless
+    `normalised` divides by their sum. A volume that nothing reaches is 0, as the sum of nothing is.
+
+    Parameters
+    ----------
+    values : array, events × features
+    onset_s, duration_s : arrays, events
+        Seconds; no durations are durations of 0. Events whose onset is NaN reach nothing and are counted.
+    tr_s : float
+        Seconds per volume.
+    n_volumes : int
+    start_s : float
+        When the first volume begins, on the clock of the events.
+    method : {"box", "lanczos"}
+        Boxes are for frames and other even streams, Lanczos for words.
+    lobes : int
+        a of the Lanczos filter.
+    normalised : bool
+
+    Returns
+    -------
+    OnClock
+        `values` (volumes × features), `empty` (volumes that nothing reaches), `n_outside`.
+
+    Errors: `ValueError` for times that do not match the rows, NaN among features. Cost: volumes × events.
+    Source: Huth et al. 2016; specs nfas-dmd 8.2. The study file does the same with `events`.
+
+    Examples
+    --------
+    >>> import stereotax as sx
+    >>> found = sx.to_clock([[1.0], [3.0], [5.0]], [0.1, 0.8, 4.5], tr_s=2, n_volumes=3)
+    >>> found.values.ravel().tolist(), found.empty.tolist()
+    ([2.0, 0.0, 5.0], [False, True, False])
+    """
+    features = np.asarray(to_numpy(values, "values"), dtype=np.float64)
+    features = features[:, None] if features.ndim == 1 else features
+    onsets = np.asarray(to_numpy(onset_s, "onset_s"), dtype=np.float64).ravel()
+    lasts = np.zeros_like(onsets)
+    if duration_s is not None:
+        lasts = np.asarray(to_numpy(duration_s, "duration_s"), dtype=np.float64).ravel()
+    if features.ndim != 2 or len(onsets) != len(features) or len(lasts) != len(features):
+        raise ValueError(
+            f"`values` has the shape {features.shape}, but {len(onsets)} onsets and {len(lasts)} durations\n"
+            "hint: one row, one onset and one duration per event"
+        )
+    tr, start = as_number(tr_s, "tr_s"), as_number(start_s, "start_s")
+    if tr <= 0:
+        raise ValueError(f"`tr_s` is {tr_s}, but seconds above 0 expected")
+    n = whole(n_volumes, "n_volumes", 10**8, least=1)
+    method = _choice("method", method, ("box", "lanczos"))
+    times = onsets + lasts / 2
+    known = np.isfinite(times)
+    if not np.isfinite(features[known]).all():
+        raise ValueError("`values` holds NaN or infinities\nhint: drop these events, or give them a number")
+    starts = start + tr * np.arange(n)
+    a = whole(lobes, "lobes", 100, least=1) if method == "lanczos" else None
+    found = _core.to_clock(
+        np.ascontiguousarray(features[known]), times[known].tolist(), starts.tolist(), tr, a, bool(normalised)
+    )
+    with np.errstate(invalid="ignore"):
+        inside = known & (times >= start) & (times < start + n * tr)
+    return OnClock(found["values"] + 0.0, np.array(found["empty"], dtype=bool), int((~inside).sum()))
+
+
+def delayed(features: Any, delays: Sequence[int], runs: Any = None) -> Array:
+    """Features at several delays, so that a linear fit can shape the haemodynamic response itself (FIR).
+
+    Formula: ``out[t, k q + j] = features[t − d_k, j]``, 0 where t − d_k lies before the run of t.
+
+    Parameters
+    ----------
+    features : array, volumes × features
+    delays : sequence of int
+        In volumes, ascending: 1.5 to 9 s are customary (1 to 4 at a TR of 2 s).
+    runs : sequence of names, volumes, optional
+        Run of each volume; volumes of a run stand together. One run by default.
+
+    Returns
+    -------
+    array, volumes × (features · delays)
+
+    Errors: `ValueError` for delays that do not ascend, a run no longer than the longest delay.
+    Cost: the result. Source: Huth et al. 2016; specs nfas-dmd 8.3.
+
+    Examples
+    --------
+    >>> import stereotax as sx
+    >>> sx.delayed([[1.0], [2.0], [3.0], [4.0]], [0, 1], runs=["a", "a", "b", "b"]).tolist()
+    [[1.0, 0.0], [2.0, 1.0], [3.0, 0.0], [4.0, 3.0]]
+    """
+    x = np.asarray(to_numpy(features, "features"), dtype=np.float64)
+    if x.ndim != 2:
+        raise ValueError(f"`features` has the shape {x.shape}, but volumes × features expected")
+    names = ["run"] * len(x) if runs is None else as_names(runs, "runs")
+    if len(names) != len(x):
+        raise ValueError(f"`runs` has {len(names)}, but {len(x)} expected (one per volume)")
+    return _core.delayed(np.ascontiguousarray(x), names, [whole(d, "delays", 10**6) for d in delays])

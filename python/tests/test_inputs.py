@@ -153,6 +153,30 @@ def test_tables_of_onsets(tmp_path):
             sx.read_onsets(path)
 
 
+def test_boxes_and_lanczos_by_their_formulas():
+    onsets, lasts = np.sort(RNG.uniform(0, 20, 40)), RNG.uniform(0, 0.5, 40)
+    values, middles = RNG.normal(size=(40, 3)), onsets + lasts / 2
+    box = sx.to_clock(values, onsets, duration_s=lasts, tr_s=2, n_volumes=9, start_s=1)
+    weights = sx.to_clock(values, onsets, duration_s=lasts, tr_s=2, n_volumes=9, start_s=1, method="lanczos")
+    for i in range(9):
+        inside = (middles >= 1 + 2 * i) & (middles < 3 + 2 * i)
+        np.testing.assert_allclose(box.values[i], values[inside].mean(axis=0))
+        x = (2 + 2 * i - middles) / 2
+        w = np.where(np.abs(x) < 3, np.sinc(x) * np.sinc(x / 3), 0)
+        np.testing.assert_allclose(weights.values[i], w @ values, atol=1e-12)
+    assert box.n_outside == int(((middles < 1) | (middles >= 19)).sum())
+    one = sx.to_clock(np.ones(40), onsets, tr_s=2, n_volumes=9, method="lanczos", normalised=True)
+    np.testing.assert_allclose(one.values, 1)
+    gap = sx.to_clock([[1.0], [2.0]], [0.5, np.nan], tr_s=1, n_volumes=2)
+    assert (
+        gap.values.ravel().tolist() == [1, 0] and gap.empty.tolist() == [False, True] and gap.n_outside == 1
+    )
+    with pytest.raises(ValueError, match="onsets"):
+        sx.to_clock(values, onsets[:3], tr_s=2, n_volumes=9)
+    with pytest.raises(ValueError, match="one per volume"):
+        sx.delayed(np.ones((3, 1)), [1], runs=["a"])
+
+
 def derivatives(folder):
     for subject, run in (("02", "1"), ("01", "10"), ("01", "2")):
         func = folder / "derivatives" / "fmriprep" / f"sub-{subject}" / "func"

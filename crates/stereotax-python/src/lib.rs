@@ -40,6 +40,7 @@ mod responses;
 mod retrieval;
 mod ridge;
 mod rsa;
+mod signal;
 mod similarity;
 mod space;
 mod stats;
@@ -146,6 +147,8 @@ mod _core {
     use crate::rsa::{
         compare_rdms, identify_regions, mantel_test, reweighted_rsa, rsa_models, transform_rdm,
     };
+    #[pymodule_export]
+    use crate::signal::{delayed, to_clock};
     #[pymodule_export]
     use crate::similarity::{
         audit_bias, canonical_correlations, compare_pair, compare_pairwise, gulp_distance, mean_shape,
