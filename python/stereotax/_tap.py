@@ -409,8 +409,8 @@ def tap(
 
     Errors: `ValueError` for what is no torch module, names that no module has, a model without known blocks.
     Of a recurrent module with several layers torch shows the last one only.
-    Cost: that of the model; pooling adds less than 5 %, a projection √p · K random numbers per batch and layer
-    of p numbers. Torch is never imported: a torch model has done so.
+    Cost: that of the model; pooling adds less than 5 %, a projection √p · K random numbers per batch and
+    layer of p numbers. Torch is never imported: a torch model has done so.
     Source: specs nfas-dmd 3; Li, Hastie & Church 2006 for the projection.
 
     Examples
