@@ -113,7 +113,7 @@ def test_one_factor_and_t_tests():
 
 
 def test_weights_of_a_weighted_model():
-    """For correlations the peer's own active-set solver does not come to an end on these data: SciPy's stands in."""
+    """For correlations the peer's own active-set solver does not end on these data: SciPy's stands in."""
     from rsatoolbox.model import ModelWeighted, fit_regress_nn
     from scipy.optimize import nnls
 
