@@ -65,7 +65,7 @@ pub fn bootstrap_r2(
 ) -> Mat<f64> {
     let (n_rois, n_draws) = (predictions.ncols(), multiplicities.nrows());
     let n_groups = groups.iter().flatten().max().map_or(0, |g| g + 1);
-    let errors = &responses - &predictions;
+    let errors = responses - predictions;
     let mut error = Mat::<f64>::zeros(n_draws, n_rois);
     let mut total = Mat::<f64>::zeros(n_draws, n_rois);
     let mut size = Mat::<f64>::zeros(n_draws, n_rois);
