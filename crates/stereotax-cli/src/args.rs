@@ -26,8 +26,12 @@ pub(crate) enum Command {
     Run(RunArgs),
     /// Write the report again from finished results
     Report(ReportArgs),
-    /// Say what is inside a data file
+    /// Say what is inside a file of data, a network, a picture or a sound
     Info(InfoArgs),
+    /// Write the arrays of a file in another format
+    Convert(ConvertArgs),
+    /// Run a network (ONNX) over stimuli and write the activations of its layers
+    Extract(ExtractArgs),
     /// Compare arrays of the same stimuli by measures of representational similarity
     Compare(CompareArgs),
     /// Say what a finished node came from
@@ -116,9 +120,56 @@ pub(crate) struct ReportArgs {
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct InfoArgs {
-    /// An .npy, .npz, .safetensors, HDF5 or CSV file
+    /// .npy, .npz, .safetensors, HDF5, CSV, NIfTI, CIFTI, GIFTI, FreeSurfer, ONNX, PNG, JPEG or WAV
     pub(crate) file: PathBuf,
+    /// Count gaps in large arrays too, which reads all of them
+    #[arg(long)]
+    pub(crate) scan: bool,
     /// One JSON object on stdout
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct ConvertArgs {
+    /// Any file that `info` lists arrays of
+    pub(crate) from: PathBuf,
+    /// .safetensors (several arrays of the same rows, 32 bits, with ids) or .npy (one array, 64 bits)
+    pub(crate) to: PathBuf,
+    /// Names of the arrays, separated by commas [default: all that hold numbers]
+    #[arg(long, value_delimiter = ',')]
+    pub(crate) arrays: Vec<String>,
+    /// Replace the file if it exists
+    #[arg(long)]
+    pub(crate) force: bool,
+}
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct ExtractArgs {
+    /// The network, an ONNX file with its weights
+    pub(crate) network: PathBuf,
+    /// Folder of images or sounds, or a CSV with stimulus_id and file or text
+    #[arg(long)]
+    pub(crate) stimuli: PathBuf,
+    /// `blocks`, `all`, or names of tensors or nodes separated by commas, shallow to deep
+    #[arg(long, default_value = "blocks", value_delimiter = ',')]
+    pub(crate) layers: Vec<String>,
+    /// The store to write: .safetensors
+    #[arg(long, default_value = "activations.safetensors")]
+    pub(crate) out: PathBuf,
+    /// How stimuli become inputs [default: the network's name with the ending .toml]
+    #[arg(long)]
+    pub(crate) preparation: Option<PathBuf>,
+    /// What becomes of places, tokens and frames: mean, max, cls, last, flatten, keep, project:NUMBER
+    #[arg(long, default_value = "mean")]
+    pub(crate) pooling: stereotax_models::pool::Pool,
+    /// Stimuli that go through the network at once
+    #[arg(long, default_value_t = 8, value_parser = clap::value_parser!(u16).range(1..=4096))]
+    pub(crate) batch: u16,
+    /// Seed of the random projection
+    #[arg(long, default_value_t = 0)]
+    pub(crate) seed: u64,
+    /// One JSON object at the end on stdout: what was written
     #[arg(long)]
     pub(crate) json: bool,
 }

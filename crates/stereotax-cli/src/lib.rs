@@ -32,7 +32,9 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> u8 {
         Command::Plan(args) => commands::plan::run(&args),
         Command::Run(args) => commands::run::run(&args),
         Command::Report(args) => commands::report::run(&args),
+        Command::Convert(args) => commands::convert::run(&args),
         Command::Info(args) => commands::info::run(&args),
+        Command::Extract(args) => commands::extract::run(&args),
         Command::Compare(args) => commands::compare::run(&args),
         Command::Why(args) => commands::why::run(&args),
         Command::Cite(args) => commands::cite::run(&args),
@@ -62,6 +64,12 @@ impl From<stereotax_study::StudyError> for Failure {
 impl From<stereotax_io::IoError> for Failure {
     fn from(error: stereotax_io::IoError) -> Self {
         stereotax_study::StudyError::from(error).into()
+    }
+}
+
+impl From<stereotax_models::ModelError> for Failure {
+    fn from(error: stereotax_models::ModelError) -> Self {
+        Failure { exit_code: if error.is_input() { 2 } else { 1 }, message: error.to_string() }
     }
 }
 

@@ -11,6 +11,8 @@ use std::sync::Arc;
 
 use stereotax::data::Precision;
 
+use crate::activation_store::IDS_KEY;
+use crate::cifti;
 use crate::delimited::Delimited;
 use crate::element::{Element, Endian};
 use crate::error::{IoError, IoErrorKind, Result};
@@ -50,6 +52,8 @@ pub enum FileFormat {
     Annotation,
     /// NIfTI volumes, plain or gzipped.
     Nifti,
+    /// CIFTI-2 series, scalars and labels.
+    Cifti,
 }
 
 impl FileFormat {
@@ -80,7 +84,7 @@ fn format_of(file: &PositionedFile) -> Result<FileFormat> {
         return Ok(FileFormat::FreeSurfer);
     }
     if nifti::is_nifti(file) {
-        return Ok(FileFormat::Nifti);
+        return Ok(if cifti::is_cifti(file) { FileFormat::Cifti } else { FileFormat::Nifti });
     }
     match ending.as_str() {
         "gii" => Ok(FileFormat::Gifti),
@@ -145,6 +149,7 @@ impl ArrayFile {
                 Self::open_surface(&file, key)
             }
             FileFormat::Nifti => Self::open_volumes(path, key),
+            FileFormat::Cifti => Self::open_cifti(file, key),
         }
     }
 
@@ -377,8 +382,27 @@ impl ArrayFile {
         })
     }
 
+    /// Maps or volumes × places: the first axis is the faster one in the file.
+    fn open_cifti(file: Arc<PositionedFile>, key: Option<&str>) -> Result<ArrayFile> {
+        no_key(file.path(), key, "CIFTI")?;
+        let found = cifti::open(&file)?;
+        let (element, endian) =
+            (found.element.unwrap_or(Element::F32), found.endian.unwrap_or(Endian::Little));
+        Ok(ArrayFile {
+            path: file.path().to_owned(),
+            key: None,
+            shape: vec![found.n_maps, found.n_places],
+            element,
+            body: Body::Stored { offset: found.offset, file, endian, fortran: true },
+        })
+    }
+
     fn open_surface(file: &PositionedFile, key: Option<&str>) -> Result<ArrayFile> {
-        let array = one_of_surface(file, surface_arrays(file)?, key)?;
+        let found = surface_arrays(file)?;
+        let array = match series(&found) {
+            Some(series) if key.is_none() => series,
+            _ => one_of_surface(file, found, key)?,
+        };
         Ok(ArrayFile {
             path: file.path().to_owned(),
             key: Some(array.key),
@@ -550,6 +574,27 @@ fn surface_arrays(file: &PositionedFile) -> Result<NamedArrays> {
     }
 }
 
+/// The maps of a data file (`.func.gii`) as maps × vertices, where it holds several of one length and nothing else.
+fn series(found: &NamedArrays) -> Option<NamedArray> {
+    let first = found.arrays.first()?;
+    let is_map = |array: &NamedArray| {
+        let kind = array.key.split('_').next().unwrap_or_default();
+        array.shape.len() == 1
+            && array.shape == first.shape
+            && !matches!(kind, "pointset" | "triangle" | "label")
+    };
+    if found.arrays.len() < 2 || !found.arrays.iter().all(is_map) {
+        return None;
+    }
+    let element = found.arrays.iter().map(|a| a.element).max_by_key(|e| e.bytes()).unwrap_or(first.element);
+    Some(NamedArray {
+        key: "series".to_owned(),
+        shape: vec![found.arrays.len(), first.shape[0]],
+        element,
+        values: found.arrays.iter().flat_map(|a| a.values.iter().copied()).collect(),
+    })
+}
+
 fn one_of_surface(file: &PositionedFile, found: NamedArrays, key: Option<&str>) -> Result<NamedArray> {
     let keys: Vec<String> = found.arrays.iter().map(|a| a.key.clone()).collect();
     match key {
@@ -683,7 +728,8 @@ fn only<T>(path: &Path, entries: Vec<T>, keys: &[String]) -> Result<T> {
 // --- text ---
 
 /// Read an array of text (labels, ids), entry by entry: NumPy `<U` and `S` in `.npy` and `.npz`, HDF5
-/// strings, a CSV column. Only arrays with one axis longer than 1 are accepted.
+/// strings, a CSV column, a JSON list in the metadata of safetensors. Only arrays with one axis longer than 1 are
+/// accepted.
 pub fn read_texts(path: &Path, key: Option<&str>) -> Result<Vec<String>> {
     let file = Arc::new(PositionedFile::open(path)?);
     match format_of(&file)? {
@@ -732,15 +778,28 @@ pub fn read_texts(path: &Path, key: Option<&str>) -> Result<Vec<String>> {
                 }
             }
         }
-        FileFormat::Safetensors => {
-            Err(IoError::dtype(path, "array", "text", "safetensors, which hold no text"))
-        }
+        FileFormat::Safetensors => tensors::texts(&file, key.unwrap_or(IDS_KEY)),
         FileFormat::Nifti => Err(IoError::dtype(path, "array", "text", "volumes, which hold no text")),
+        FileFormat::Cifti => cifti::open(&file)?.names(&file),
         FileFormat::Gifti | FileFormat::FreeSurfer | FileFormat::Annotation => {
             let names = label_names(path, key)?;
             names.ok_or_else(|| IoError::dtype(path, "array", "text", "numbers without a table of names"))
         }
     }
+}
+
+/// The ids of the rows, where the file itself says them: an array or a list `stimulus_id` beside the numbers.
+pub fn own_ids(path: &Path) -> Result<Option<Vec<String>>> {
+    if path.is_dir() {
+        return Ok(None);
+    }
+    let file = PositionedFile::open(path)?;
+    let there = match format_of(&file)? {
+        FileFormat::Safetensors => tensors::has_text(&file, IDS_KEY)?,
+        FileFormat::Npz | FileFormat::Hdf5 => keys(path)?.iter().any(|key| key == IDS_KEY),
+        _ => false,
+    };
+    if there { read_texts(path, Some(IDS_KEY)).map(Some) } else { Ok(None) }
 }
 
 fn npy_texts(
@@ -785,7 +844,7 @@ fn one_axis(path: &Path, what: &str, shape: &[usize]) -> Result<usize> {
 pub fn keys(path: &Path) -> Result<Vec<String>> {
     let file = Arc::new(PositionedFile::open(path)?);
     Ok(match format_of(&file)? {
-        FileFormat::Npy | FileFormat::Nifti => Vec::new(),
+        FileFormat::Npy | FileFormat::Nifti | FileFormat::Cifti => Vec::new(),
         FileFormat::Npz => npz::members(&file)?.into_iter().map(|m| m.key).collect(),
         FileFormat::Safetensors => tensors::tensors(&file)?.into_iter().map(|t| t.key).collect(),
         FileFormat::Hdf5 => hdf5::open(path)?.keys()?,
@@ -803,6 +862,10 @@ pub struct FileInfo {
     pub file: String,
     /// Its format.
     pub format: FileFormat,
+    /// One sentence: what it holds.
+    pub what: String,
+    /// Units, where the file says: seconds between volumes, sides of voxels.
+    pub units: Option<String>,
     /// Its length in bytes.
     pub bytes: u64,
     /// Its arrays, in its own order.
@@ -910,6 +973,17 @@ pub fn info(path: &Path) -> Result<FileInfo> {
                 problem: None,
             })
             .collect(),
+        FileFormat::Cifti => {
+            let array = ArrayFile::open(path, None)?;
+            vec![ArrayInfo {
+                key: None,
+                shape: array.shape.clone(),
+                dtype: array.element.name().to_owned(),
+                bytes: Some((array.n_rows() * array.row_len() * array.element.bytes()) as u64),
+                storage: "stored".to_owned(),
+                problem: None,
+            }]
+        }
         FileFormat::Nifti => {
             let volumes = VolumeFile::open(path)?;
             let [i, j, k] = volumes.grid.shape;
@@ -925,7 +999,66 @@ pub fn info(path: &Path) -> Result<FileInfo> {
         }
     };
     let name = path.file_name().map(|n| n.to_string_lossy().into_owned()).unwrap_or_default();
-    Ok(FileInfo { file: name, format, bytes: file.len(), arrays })
+    let (what, units) = sentence(&file, format, &arrays)?;
+    Ok(FileInfo { file: name, format, what, units, bytes: file.len(), arrays })
+}
+
+/// What a file holds in one sentence, and its units.
+fn sentence(
+    file: &Arc<PositionedFile>,
+    format: FileFormat,
+    arrays: &[ArrayInfo],
+) -> Result<(String, Option<String>)> {
+    let n = arrays.len();
+    let several = |kind: &str| {
+        if n == 1 { format!("{kind} with one array") } else { format!("{kind} with {n} arrays") }
+    };
+    Ok(match format {
+        FileFormat::Npy => ("one NumPy array".into(), None),
+        FileFormat::Npz => (several("an archive of NumPy arrays"), None),
+        FileFormat::Safetensors => {
+            let ids =
+                if tensors::has_text(file, IDS_KEY)? { tensors::texts(file, IDS_KEY)?.len() } else { 0 };
+            let named = if ids > 0 { format!(", with the ids of {ids} stimuli") } else { String::new() };
+            (format!("{}{named}", several("a safetensors file")), None)
+        }
+        FileFormat::Hdf5 => (several("an HDF5 file"), None),
+        FileFormat::Csv => (format!("a table of {n} columns"), None),
+        FileFormat::Gifti => (several("a GIFTI file"), None),
+        FileFormat::FreeSurfer => ("a FreeSurfer surface".into(), Some("coordinates in mm".into())),
+        FileFormat::Annotation => ("a FreeSurfer annotation: a label per vertex".into(), None),
+        FileFormat::Cifti => {
+            let found = cifti::open(file)?;
+            (found.describe(), found.tr_s.map(|tr| format!("{tr} s between volumes")))
+        }
+        FileFormat::Nifti => {
+            let volumes = VolumeFile::open(file.path())?;
+            let side =
+                |a: &[[f64; 4]; 3], axis: usize| a.iter().map(|row| row[axis].powi(2)).sum::<f64>().sqrt();
+            let mut units = Vec::new();
+            match &volumes.grid.affine {
+                Some(a) => units.push(format!(
+                    "voxels of {:.3} × {:.3} × {:.3} mm",
+                    side(a, 0),
+                    side(a, 1),
+                    side(a, 2)
+                )),
+                None => units.push("the file does not say where its voxels stand".into()),
+            }
+            if volumes.n_volumes > 1 {
+                units.push(match volumes.tr_s {
+                    Some(tr) => format!("{tr} s between volumes"),
+                    None => "the file does not say how far volumes are apart".into(),
+                });
+            }
+            let what = if volumes.n_volumes > 1 {
+                format!("a NIfTI series of {} volumes", volumes.n_volumes)
+            } else {
+                "one NIfTI volume".into()
+            };
+            (what, Some(units.join("; ")))
+        }
+    })
 }
 
 fn npy_info(path: &Path, key: Option<String>, header: &NpyHeader, there: u64, storage: &str) -> ArrayInfo {

@@ -200,7 +200,7 @@ fn add(data: &mut Option<String>, label: &mut Option<(i64, String)>, part: &str)
 }
 
 /// The five references of XML itself and numbered characters; no other.
-fn resolve(path: &Path, reference: &BytesRef<'_>) -> Result<char> {
+pub(crate) fn resolve(path: &Path, reference: &BytesRef<'_>) -> Result<char> {
     if let Ok(Some(character)) = reference.resolve_char_ref() {
         return Ok(character);
     }
@@ -220,7 +220,7 @@ fn resolve(path: &Path, reference: &BytesRef<'_>) -> Result<char> {
     }
 }
 
-fn attribute(path: &Path, start: &BytesStart<'_>, name: &str) -> Result<Option<String>> {
+pub(crate) fn attribute(path: &Path, start: &BytesStart<'_>, name: &str) -> Result<Option<String>> {
     let broken = |e: String| IoError::wrong_format(path, name, "an attribute", e);
     let Some(found) = start.try_get_attribute(name).map_err(|e| broken(e.to_string()))? else {
         return Ok(None);

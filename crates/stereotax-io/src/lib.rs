@@ -4,15 +4,18 @@
 //! leave their folder, pickled objects are refused, and results appear under their name only when
 //! they are complete.
 
+pub mod activation_store;
 pub mod activations;
 pub mod array;
 pub mod atlas;
 pub mod atomic;
+mod cifti;
 pub mod delimited;
 pub mod digest;
 pub mod element;
 pub mod error;
 mod freesurfer;
+pub mod fuzzing;
 mod gifti;
 mod hdf5;
 pub mod names;
@@ -29,8 +32,9 @@ mod tensors;
 mod volume_responses;
 
 pub use crate::parquet::{json_lines, read_parquet, write_csv, write_json_lines, write_parquet};
+pub use activation_store::{IDS_KEY, StoreWriter, StoredLayer};
 pub use activations::{FileLayers, Pooling};
-pub use array::{ArrayFile, ArrayInfo, FileFormat, FileInfo, info, keys, read_texts};
+pub use array::{ArrayFile, ArrayInfo, FileFormat, FileInfo, info, keys, own_ids, read_texts};
 pub use atlas::{Atlas, RegionSeries, VoxelSeries};
 pub use atomic::{AtomicFile, recover_folder, stage_folder, swap_folder, write_atomic};
 pub use delimited::{Delimited, read_csv};
@@ -38,6 +42,7 @@ pub use digest::{FileDigest, digest_bytes, digest_file};
 pub use element::{Element, Endian};
 pub use error::{IoError, IoErrorKind, Result};
 pub use nifti::{VolumeFile, VolumeGrid};
+pub use positioned::read_bytes;
 pub use responses::{
     LoadedResponses, LoadedVoxels, NanPolicy, ResponseAxis, ResponsesParams, RoiInfo, Targets,
     load_responses, load_voxels, read_rois,

@@ -436,7 +436,7 @@ fn sizes(path: &Path, dim: &[f64; 8]) -> Result<([usize; 3], usize)> {
     Ok(([i, j, k], t))
 }
 
-fn element(path: &Path, code: f64) -> Result<Element> {
+pub(crate) fn element(path: &Path, code: f64) -> Result<Element> {
     Ok(match code as i32 {
         2 => Element::U8,
         4 => Element::I16,

@@ -13,6 +13,15 @@ pub(crate) struct PositionedFile {
     len: u64,
 }
 
+/// The bytes of a whole file.
+///
+/// # Errors
+/// No such file, a folder, a file that may not be read.
+pub fn read_bytes(path: &Path) -> Result<Vec<u8>> {
+    let file = PositionedFile::open(path)?;
+    file.head(usize::try_from(file.len()).unwrap_or(usize::MAX))
+}
+
 impl PositionedFile {
     /// Open for reading; folders are refused.
     pub(crate) fn open(path: &Path) -> Result<Self> {

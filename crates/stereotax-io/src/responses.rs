@@ -5,6 +5,7 @@
 use std::path::{Path, PathBuf};
 
 use crate::array::{ArrayFile, FileFormat, keys, read_texts};
+use crate::cifti;
 use crate::delimited::{Delimited, is_undefined, refuse_duplicates};
 use crate::error::{IoError, IoErrorKind, Result};
 use crate::npy::show_shape;
@@ -166,7 +167,7 @@ pub fn load_responses(path: &Path, params: &ResponsesParams) -> Result<LoadedRes
         }
         Targets::Voxels { file, key, rois } => {
             let cube = read_cubes(path, params)?;
-            let labels = voxel_labels(file.as_deref().unwrap_or(path), key.as_deref(), cube.n_targets)?;
+            let labels = voxel_labels(path, file.as_deref().unwrap_or(path), key.as_deref(), cube.n_targets)?;
             let networks = params.networks.as_deref();
             let table = rois.as_deref().map(|rois| read_rois_by(rois, networks)).transpose()?;
             average_voxels(path, &cube, &labels, table, params.nan)?
@@ -353,6 +354,9 @@ fn roi_names(path: &Path, params: &ResponsesParams, n_targets: usize) -> Result<
         _ if params.key.is_none() && FileFormat::of(path)? == FileFormat::Csv => {
             (keys(path)?.iter().map(|n| bare(n)).collect(), path)
         }
+        _ if FileFormat::of(path)? == FileFormat::Cifti && !cifti::parcels(path)?.is_empty() => {
+            (cifti::parcels(path)?.iter().map(|n| bare(n)).collect(), path)
+        }
         _ => ((1..=n_targets).map(|i| bare(&format!("roi_{i}"))).collect(), path),
     };
     if rois.len() != n_targets {
@@ -378,10 +382,12 @@ fn roi_names(path: &Path, params: &ResponsesParams, n_targets: usize) -> Result<
     Ok(rois)
 }
 
-/// One label per voxel; `None` belongs to no ROI.
-fn voxel_labels(path: &Path, key: Option<&str>, n_voxels: usize) -> Result<Vec<Option<String>>> {
+/// One label per voxel of `data`; `None` belongs to no ROI.
+fn voxel_labels(data: &Path, path: &Path, key: Option<&str>, n_voxels: usize) -> Result<Vec<Option<String>>> {
+    let both = FileFormat::of(path)? == FileFormat::Cifti && FileFormat::of(data)? == FileFormat::Cifti;
     let column = if key.is_none() && FileFormat::of(path)? == FileFormat::Csv { Some("roi") } else { key };
-    let texts = match read_texts(path, column) {
+    let found = if both { cifti::names_on(data, path) } else { read_texts(path, column) };
+    let texts = match found {
         Err(error) if error.kind == IoErrorKind::Dtype => {
             // Whole numbers, as atlases use.
             let numbers = ArrayFile::open(path, column)?.read_all()?;
@@ -542,7 +548,7 @@ pub fn load_voxels(path: &Path, params: &ResponsesParams) -> Result<LoadedVoxels
         (Cube::of_volumes(found.n_volumes, found.labels.len(), found.values), found.labels, found.table)
     } else {
         let cube = read_cubes(path, params)?;
-        let labels = voxel_labels(file.as_deref().unwrap_or(path), key.as_deref(), cube.n_targets)?;
+        let labels = voxel_labels(path, file.as_deref().unwrap_or(path), key.as_deref(), cube.n_targets)?;
         let networks = params.networks.as_deref();
         (cube, labels, rois.as_deref().map(|rois| read_rois_by(rois, networks)).transpose()?)
     };

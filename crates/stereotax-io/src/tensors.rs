@@ -3,7 +3,7 @@
 //! The format: header length (u64), a JSON object of tensors with type, shape and place, then the
 //! bytes, all little-endian and row by row. Source: the safetensors format description.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::fmt;
 
 use serde::Deserialize;
@@ -54,30 +54,7 @@ impl Tensor {
 /// The tensors of a file, in the order of their places (which is the order of writing).
 pub(crate) fn tensors(file: &PositionedFile) -> Result<Vec<Tensor>> {
     let path = file.path();
-    let mut length = [0u8; 8];
-    file.read_exact_at("header", 0, &mut length)?;
-    let length = u64::from_le_bytes(length);
-    if length > MAX_HEADER {
-        return Err(IoError::too_large(
-            path,
-            "header",
-            format!("at most {MAX_HEADER} bytes"),
-            format!("{length} bytes"),
-        ));
-    }
-    let data_start = 8 + length;
-    if data_start > file.len() {
-        return Err(IoError::truncated(
-            path,
-            "header",
-            format!("{length} bytes"),
-            format!("a file of {} bytes", file.len()),
-        ));
-    }
-    let mut text = vec![0u8; length as usize];
-    file.read_exact_at("header", 8, &mut text)?;
-    let Header(entries) = serde_json::from_slice(&text)
-        .map_err(|e| IoError::wrong_format(path, "header", "a JSON object of tensors", e.to_string()))?;
+    let (entries, _, data_start) = header(file)?;
     let available = file.len() - data_start;
     let mut tensors: Vec<Tensor> = Vec::with_capacity(entries.len());
     let mut seen = HashSet::new();
@@ -130,6 +107,59 @@ pub(crate) fn tensors(file: &PositionedFile) -> Result<Vec<Tensor>> {
     Ok(tensors)
 }
 
+/// The entries as written, the metadata and the first byte of data.
+fn header(file: &PositionedFile) -> Result<(Vec<(String, Entry)>, HashMap<String, String>, u64)> {
+    let path = file.path();
+    let mut length = [0u8; 8];
+    file.read_exact_at("header", 0, &mut length)?;
+    let length = u64::from_le_bytes(length);
+    if length > MAX_HEADER {
+        return Err(IoError::too_large(
+            path,
+            "header",
+            format!("at most {MAX_HEADER} bytes"),
+            format!("{length} bytes"),
+        ));
+    }
+    let data_start = 8 + length;
+    if data_start > file.len() {
+        return Err(IoError::truncated(
+            path,
+            "header",
+            format!("{length} bytes"),
+            format!("a file of {} bytes", file.len()),
+        ));
+    }
+    let mut text = vec![0u8; length as usize];
+    file.read_exact_at("header", 8, &mut text)?;
+    let Header(entries, metadata) = serde_json::from_slice(&text)
+        .map_err(|e| IoError::wrong_format(path, "header", "a JSON object of tensors", e.to_string()))?;
+    Ok((entries, metadata, data_start))
+}
+
+/// A list of texts in the header's metadata: how names of rows are kept in a format without text.
+pub(crate) fn texts(file: &PositionedFile, key: &str) -> Result<Vec<String>> {
+    let (_, metadata, _) = header(file)?;
+    let Some(text) = metadata.get(key) else {
+        let mut there: Vec<String> = metadata.into_keys().collect();
+        there.sort();
+        return Err(IoError::no_such_key(file.path(), "list of texts", key, &there));
+    };
+    serde_json::from_str(text).map_err(|e| {
+        IoError::wrong_format(
+            file.path(),
+            &format!("metadata `{key}`"),
+            "a JSON list of texts",
+            e.to_string(),
+        )
+    })
+}
+
+/// Whether the header's metadata holds this key.
+pub(crate) fn has_text(file: &PositionedFile, key: &str) -> Result<bool> {
+    Ok(header(file)?.1.contains_key(key))
+}
+
 #[derive(Deserialize)]
 struct Entry {
     dtype: String,
@@ -138,7 +168,7 @@ struct Entry {
 }
 
 /// The entries in order, duplicates kept: a map would silently drop all but one.
-struct Header(Vec<(String, Entry)>);
+struct Header(Vec<(String, Entry)>, HashMap<String, String>);
 
 impl<'de> Deserialize<'de> for Header {
     fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> std::result::Result<Self, D::Error> {
@@ -151,15 +181,15 @@ impl<'de> Deserialize<'de> for Header {
             }
 
             fn visit_map<M: MapAccess<'de>>(self, mut map: M) -> std::result::Result<Header, M::Error> {
-                let mut entries = Vec::new();
+                let (mut entries, mut metadata) = (Vec::new(), HashMap::new());
                 while let Some(key) = map.next_key::<String>()? {
                     if key == "__metadata__" {
-                        map.next_value::<serde::de::IgnoredAny>()?;
+                        metadata = map.next_value()?;
                     } else {
                         entries.push((key, map.next_value()?));
                     }
                 }
-                Ok(Header(entries))
+                Ok(Header(entries, metadata))
             }
         }
         deserializer.deserialize_map(Entries)

@@ -6,7 +6,10 @@
 
 use std::path::{Path, PathBuf};
 
-use stereotax_io::{ArrayFile, IoErrorKind, Mesh, VertexLabels, info, read_mesh, read_vertex_labels};
+use stereotax_io::{
+    ArrayFile, IoErrorKind, Mesh, ResponsesParams, Targets, VertexLabels, info, load_responses, read_mesh,
+    read_texts, read_vertex_labels,
+};
 
 fn fixture(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures").join(name)
@@ -237,4 +240,38 @@ fn a_real_surface_is_read_whole() {
         parcels.extend(numbers.into_iter().flatten());
     }
     assert!(parcels.into_iter().eq(1..=100));
+}
+
+#[test]
+fn series_on_surfaces_and_voxels_are_read_and_averaged_by_labels() {
+    let array = ArrayFile::open(&fixture("places.dtseries.nii"), None).unwrap();
+    assert_eq!(array.shape(), [3, 18]);
+    let values = array.read_all().unwrap();
+    // Vertex 10 is the seventh column; voxel 5 the last.
+    assert_eq!((values[18 + 6], values[2 * 18 + 17]), (110.0, 255.0));
+    let mut row = vec![0.0; 18];
+    array.read_rows(1..2, &mut row).unwrap();
+    assert_eq!(row, values[18..36]);
+    // Labels stand on other vertices: 0 to 5 are V1, 10 to 14 are A&1, and 15 has none.
+    let voxels = |file: &str| Targets::Voxels { file: Some(fixture(file)), key: None, rois: None };
+    let params = ResponsesParams { targets: voxels("places.dlabel.nii"), ..Default::default() };
+    let read = load_responses(&fixture("places.dtseries.nii"), &params).unwrap();
+    let names: Vec<&str> = read.rois.iter().map(|r| r.roi.as_str()).collect();
+    assert_eq!(names, ["V1", "A&1"]);
+    assert_eq!(read.values, [2.5, 12.0, 102.5, 112.0, 202.5, 212.0]);
+    assert_eq!((read.rois[0].n_voxels, read.rois[1].n_voxels), (Some(6), Some(5)));
+    // Parcels bring their names.
+    let parcels = load_responses(&fixture("places.ptseries.nii"), &ResponsesParams::default()).unwrap();
+    assert_eq!(parcels.rois[1].roi, "A&1");
+    assert_eq!(parcels.values[..2], [2.5, 12.5]);
+    // Maps of a GIFTI file are its rows.
+    let maps = ArrayFile::open(&fixture("octahedron.func.gii"), None).unwrap();
+    assert_eq!(maps.shape(), [3, 6]);
+    assert_eq!(maps.read_all().unwrap()[6..9], [100.0, 101.0, 102.0]);
+    // A label file is no series, a series holds no labels, and labels of another mesh have no place.
+    let error = ArrayFile::open(&fixture("octahedron_ascii_row.surf.gii"), None).unwrap_err();
+    assert_eq!(error.kind, IoErrorKind::NoSuchKey);
+    assert!(read_texts(&fixture("places.dtseries.nii"), None).is_err());
+    let wrong = ResponsesParams { targets: voxels("octahedron.label.gii"), ..Default::default() };
+    assert!(load_responses(&fixture("places.dtseries.nii"), &wrong).is_err());
 }

@@ -14,8 +14,8 @@ use stereotax::pipelines::{self, Clock, SampleDesign};
 use stereotax::signal::{Drift, Hrf, LanczosParams, Normalise, Resampling, box_of, first_component};
 use stereotax_io::{
     FileLayers, LoadedResponses, LoadedVoxels, Mesh, NanPolicy, ResponseAxis, ResponsesParams, RoiInfo,
-    StimulusTable, Targets, VertexLabels, load_responses, load_voxels, match_by_order, match_rows, read_mesh,
-    read_stimuli, read_texts, read_vertex_labels,
+    StimulusTable, Targets, VertexLabels, load_responses, load_voxels, match_by_order, match_rows, own_ids,
+    read_mesh, read_stimuli, read_texts, read_vertex_labels,
 };
 
 use crate::config::{
@@ -764,7 +764,10 @@ fn load_model(
         let whole = open(None)?;
         let volumes = &tables[entry.stimuli.as_str()];
         let what = format!("activations of `{}`", model.name);
-        let found = row_ids(study, entry.ids.as_ref(), &path)?;
+        let found = match (row_ids(study, entry.ids.as_ref(), &path)?, entry.by_order) {
+            (None, false) => own_ids(&path)?,
+            (found, _) => found,
+        };
         let events = entry
             .events
             .as_ref()

@@ -3,7 +3,9 @@
 pub(crate) mod check;
 pub(crate) mod cite;
 pub(crate) mod compare;
+pub(crate) mod convert;
 pub(crate) mod demo;
+pub(crate) mod extract;
 pub(crate) mod info;
 pub(crate) mod init;
 pub(crate) mod plan;
