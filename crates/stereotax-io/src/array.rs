@@ -788,14 +788,25 @@ pub fn read_texts(path: &Path, key: Option<&str>) -> Result<Vec<String>> {
     }
 }
 
-/// The ids of the rows, where the file itself says them: an array or a list `stimulus_id` beside the numbers.
+/// The ids of the rows, where the file itself says them: an array or a list `stimulus_id` beside the numbers, or in
+/// safetensors the name of a CSV in the same folder under `stimulus_ids`.
 pub fn own_ids(path: &Path) -> Result<Option<Vec<String>>> {
     if path.is_dir() {
         return Ok(None);
     }
     let file = PositionedFile::open(path)?;
     let there = match format_of(&file)? {
-        FileFormat::Safetensors => tensors::has_text(&file, IDS_KEY)?,
+        FileFormat::Safetensors => {
+            let beside = tensors::metadata(&file, "stimulus_ids")?;
+            // Never a file of another folder.
+            let plain = |name: &String| !name.is_empty() && !name.contains(['/', '\\', ':']) && name != "..";
+            if let Some(name) = beside.filter(plain)
+                && path.with_file_name(&name).is_file()
+            {
+                return read_texts(&path.with_file_name(&name), Some(IDS_KEY)).map(Some);
+            }
+            tensors::metadata(&file, IDS_KEY)?.is_some()
+        }
         FileFormat::Npz | FileFormat::Hdf5 => keys(path)?.iter().any(|key| key == IDS_KEY),
         _ => false,
     };
@@ -1017,8 +1028,7 @@ fn sentence(
         FileFormat::Npy => ("one NumPy array".into(), None),
         FileFormat::Npz => (several("an archive of NumPy arrays"), None),
         FileFormat::Safetensors => {
-            let ids =
-                if tensors::has_text(file, IDS_KEY)? { tensors::texts(file, IDS_KEY)?.len() } else { 0 };
+            let ids = own_ids(file.path())?.map_or(0, |ids| ids.len());
             let named = if ids > 0 { format!(", with the ids of {ids} stimuli") } else { String::new() };
             (format!("{}{named}", several("a safetensors file")), None)
         }

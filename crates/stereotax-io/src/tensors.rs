@@ -155,9 +155,9 @@ pub(crate) fn texts(file: &PositionedFile, key: &str) -> Result<Vec<String>> {
     })
 }
 
-/// Whether the header's metadata holds this key.
-pub(crate) fn has_text(file: &PositionedFile, key: &str) -> Result<bool> {
-    Ok(header(file)?.1.contains_key(key))
+/// An entry of the header's metadata.
+pub(crate) fn metadata(file: &PositionedFile, key: &str) -> Result<Option<String>> {
+    Ok(header(file)?.1.remove(key))
 }
 
 #[derive(Deserialize)]
