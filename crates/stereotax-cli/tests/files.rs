@@ -1,6 +1,7 @@
 //! `extract`, `info` and `convert`: a network to a store, what is in files, and from one format to another.
 
 mod common;
+#[allow(dead_code)]
 #[path = "../../stereotax-models/tests/common/mod.rs"]
 mod onnx;
 
