@@ -1,8 +1,8 @@
 """Write the networks of the shared data as ONNX files, each with its preparation file beside it.
 
-`write(name, data, folder)` takes one of `NETWORKS`, the folder `networks` of the shared data and a folder to write
-to; it returns the path of the ONNX file. Needs numpy and onnx. The weights stay what they are; only the layout of
-kernels changes (ONNX has channels first), and batch axes come first everywhere.
+`write(name, data, folder)` takes one of `NETWORKS`, the folder `networks` of the shared data and a
+folder to write to; it returns the path of the ONNX file. Needs numpy and onnx. The weights stay what
+they are; only the layout of kernels changes (ONNX has channels first), and batch axes come first everywhere.
 """
 
 import json
@@ -142,7 +142,12 @@ def darknet(weights, layers, path):
         elif kind == "MaxPooling2D":
             n, pad = same(n, 2, 2)
             x = graph.add(
-                "MaxPool", [x], name, kernel_shape=[2, 2], strides=[2, 2], pads=[pad[0], pad[0], pad[1], pad[1]]
+                "MaxPool",
+                [x],
+                name,
+                kernel_shape=[2, 2],
+                strides=[2, 2],
+                pads=[pad[0], pad[0], pad[1], pad[1]],
             )
         elif kind == "GlobalAveragePooling2D":
             x = graph.add("Flatten", [graph.add("GlobalAveragePool", [x], f"{name}.mean")], name)
@@ -218,7 +223,11 @@ def silero(weights, path):
     b = graph.weight("lstm.b", np.concatenate(bias)[None])
     graph.nodes.append(
         helper.make_node(
-            "LSTM", [x, w, r, b, "", "h", "c"], ["lstm", "h_next", "c_next"], name="lstm/LSTM", hidden_size=128
+            "LSTM",
+            [x, w, r, b, "", "h", "c"],
+            ["lstm", "h_next", "c_next"],
+            name="lstm/LSTM",
+            hidden_size=128,
         )
     )
     hidden = graph.add("Squeeze", ["h_next", graph.ints("axis_0", 0)], "hidden")
@@ -230,8 +239,8 @@ def silero(weights, path):
     graph.add("Reshape", [x, graph.ints("as_row", [1, 1])], "speech")
     graph.outputs = [floats("speech", [1, 1]), floats("h_next", [1, 1, 128]), floats("c_next", [1, 1, 128])]
     path.with_suffix(".toml").write_text(
-        '[input]\nkind = "waveform"\nname = "chunk"\nrate_hz = 16000\nframe = 576\nhop = 512\npad_start = 64\n\n'
-        '[state]\nh = "h_next"\nc = "c_next"\n'
+        '[input]\nkind = "waveform"\nname = "chunk"\nrate_hz = 16000\nframe = 576\nhop = 512\n'
+        'pad_start = 64\n\n[state]\nh = "h_next"\nc = "c_next"\n'
     )
     return graph.save(path)
 
@@ -265,9 +274,7 @@ def charlstm(weights, vocabulary, path):
     graph.add("Softmax", [x], "probabilities", axis=2)
     graph.outputs = [floats("probabilities", ["batch", "time", len(weights["softmax_b"])])]
     path.with_name(f"{path.stem}.json").write_text(json.dumps(vocabulary, ensure_ascii=False))
-    path.with_suffix(".toml").write_text(
-        f'[input]\nkind = "characters"\nvocabulary = "{path.stem}.json"\n'
-    )
+    path.with_suffix(".toml").write_text(f'[input]\nkind = "characters"\nvocabulary = "{path.stem}.json"\n')
     return graph.save(path)
 
 

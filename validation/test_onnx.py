@@ -1,4 +1,4 @@
-"""Networks of the shared data, rebuilt as ONNX: what `stereotax extract` gives, beside ONNX Runtime and the READMEs."""
+"""Networks of the shared data, rebuilt as ONNX: `stereotax extract` beside ONNX Runtime and the READMEs."""
 
 import json
 import subprocess
@@ -74,7 +74,9 @@ def as_tensor(folder, mean, std):
     return np.stack(arrays).transpose(0, 3, 1, 2).astype("f4")
 
 
-@pytest.mark.parametrize(("name", "mean", "std", "n"), [("mobilenet_v1_075", 0.5, 0.5, 14), ("darknet_tiny", 0, 1, 15)])
+@pytest.mark.parametrize(
+    ("name", "mean", "std", "n"), [("mobilenet_v1_075", 0.5, 0.5, 14), ("darknet_tiny", 0, 1, 15)]
+)
 def test_vision_networks_give_what_onnxruntime_gives(networks, pictures, tmp_path, name, mean, std, n):
     found, layers = extract(networks[name], pictures, tmp_path / "a.safetensors", pooling="keep", batch=3)
     assert len(layers) == n
@@ -141,7 +143,9 @@ def test_silero_carries_its_state_as_onnxruntime_does(networks, tmp_path):
     folder = tmp_path / "sounds"
     folder.mkdir()
     write_wav(folder / "a.wav", samples)
-    found, _ = extract(networks["silero_vad_16k"], folder, tmp_path / "a.safetensors", layers="hidden,speech", pooling="keep")
+    found, _ = extract(
+        networks["silero_vad_16k"], folder, tmp_path / "a.safetensors", layers="hidden,speech", pooling="keep"
+    )
     with wave.open(str(folder / "a.wav")) as file:
         read = np.frombuffer(file.readframes(16000), "<i2") / 32768
     padded = np.concatenate([np.zeros(64), read, np.zeros(1024)]).astype("f4")
@@ -161,7 +165,8 @@ def test_character_networks_run_their_reference_sentence(networks, tmp_path, nam
     text = str(reference["text"])
     table = tmp_path / "texts.csv"
     table.write_text(f'stimulus_id,text\na,"{text}"\n')
-    found, _ = extract(networks[name], table, tmp_path / "a.safetensors", layers="cell_0,cell_1,probabilities", pooling="keep")
+    layers = "cell_0,cell_1,probabilities"
+    found, _ = extract(networks[name], table, tmp_path / "a.safetensors", layers=layers, pooling="keep")
     vocabulary = json.loads((DATA / "networks" / name / "vocabulary.json").read_text())
     numbers = [vocabulary[character] for character in text]
     p = found["probabilities"][0][np.arange(len(numbers) - 1), numbers[1:]]

@@ -79,6 +79,8 @@ shallow to deep. Time is in seconds.
 - `adaptive_pooling`, `multi_scale`, `group_by_parcel`, `quantise`, `softmax_projection`, `region_gradient`,
   `knock_out`, `compare_generated`, `topography`, `asymmetry_index`, `abx_sensitivity`: components of trained
   brain models, docs/components.md.
+- `extract`: the blocks of a network in an ONNX file, recorded likewise; `info`: what a file is and which
+  line of a study uses it; `convert`: arrays from one format to another.
 - `Table`: what results come as.
 
 Where to begin: one network and one brain are ``nfas = sx.NFAS().fit(layers, responses)``, with
@@ -126,6 +128,7 @@ from ._embedding import embed
 from ._entropy import spectral_entropy
 from ._explained import extrapolated_ceiling, feve
 from ._features import read_features
+from ._files import convert, extract, info
 from ._homology import betti_curve, diagram_distance, persistence_entropy, persistent_homology
 from ._in_context import InContextEncoder
 from ._kernel import KernelRidgeCV
@@ -370,6 +373,9 @@ __all__ = [
     "bias_audit",
     "betti_curve",
     "compare",
+    "convert",
+    "extract",
+    "info",
     "frechet_mean",
     "measures",
     "pairwise",

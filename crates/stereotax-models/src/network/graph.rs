@@ -178,8 +178,12 @@ impl Network {
                 protobuf::Value::Bytes(graph) if field.number == 7 => {
                     let mut inner = Vec::with_capacity(graph.len() + 64);
                     for part in fields(graph).flatten() {
-                        if part.number != 12 {
-                            inner.extend_from_slice(part.whole);
+                        match (part.number, part.value) {
+                            (12, _) => {}
+                            (1, protobuf::Value::Bytes(message)) => {
+                                protobuf::put_bytes(&mut inner, 1, &self.with_strides(message));
+                            }
+                            _ => inner.extend_from_slice(part.whole),
                         }
                     }
                     if !declared {
@@ -194,6 +198,31 @@ impl Network {
                 }
                 _ => out.extend_from_slice(field.whole),
             }
+        }
+        out
+    }
+
+    /// The bytes of an operation, with the strides of 1 that it leaves unsaid (not every engine knows the default).
+    fn with_strides(&self, message: &[u8]) -> Vec<u8> {
+        let mut out = message.to_vec();
+        let Ok(node) = node(message) else { return out };
+        let strided =
+            matches!(node.op.as_str(), "Conv" | "ConvTranspose" | "MaxPool" | "AveragePool" | "LpPool");
+        if !strided || node.integers.contains_key("strides") {
+            return out;
+        }
+        let by_kernel = node.integers.get("kernel_shape").map(Vec::len);
+        let by_weight =
+            node.inputs.get(1).and_then(|w| self.weights.get(w)).map(|shape| shape.len().saturating_sub(2));
+        if let Some(n) = by_kernel.or(by_weight).filter(|n| (1..=3).contains(n)) {
+            let mut attribute = Vec::new();
+            protobuf::put_bytes(&mut attribute, 1, b"strides");
+            for _ in 0..n {
+                protobuf::put_number(&mut attribute, 8, 1);
+            }
+            // A list of whole numbers.
+            protobuf::put_number(&mut attribute, 20, 7);
+            protobuf::put_bytes(&mut out, 5, &attribute);
         }
         out
     }

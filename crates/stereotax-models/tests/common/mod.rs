@@ -119,7 +119,7 @@ pub fn residual() -> Vec<u8> {
         .weight("w2", &[2, 2, 1, 1], &[10.0, 0.0, 0.0, 10.0])
         .node("Conv", &["image", "w0", "b0"], &["conv0"], &[STRIDES])
         .node("Relu", &["conv0"], &["stem"], &[])
-        .node("Conv", &["stem", "w1"], &["conv1"], &[STRIDES])
+        .node("Conv", &["stem", "w1"], &["conv1"], &[])
         .node("Add", &["conv1", "stem"], &["sum1"], &[])
         .node("Conv", &["sum1", "w2"], &["conv2"], &[STRIDES])
         .node("Add", &["sum1", "conv2"], &["sum2"], &[])
