@@ -39,7 +39,7 @@ static ALLOCATOR: Watching = Watching;
 /// No piece of memory is larger than this for files of a few kilobytes: blocks of a few MB, and what 1040-fold
 /// unpacking of the largest seed gives.
 const MOST: usize = 160 << 20;
-const PER_SEED: u64 = 60;
+const PER_SEED: u64 = 40;
 
 fn seeds() -> Vec<PathBuf> {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures");

@@ -128,7 +128,8 @@ impl<'a> Links<'a> {
     fn fork(&self, a: &str, b: &str) -> Option<HashSet<usize>> {
         let origin = |tensor: &str| {
             let (mut tensor, mut weighted) = (tensor.to_owned(), 0);
-            loop {
+            // A broken file may go round in a circle.
+            for _ in 0..self.network.nodes.len() {
                 let at = *self.maker.get(tensor.as_str())?;
                 let node = self.node(at);
                 let is_weighted = WEIGHTED.contains(&node.op.as_str());
@@ -143,6 +144,7 @@ impl<'a> Links<'a> {
                     return Some(tensor);
                 }
             }
+            None
         };
         let (from_a, from_b) = (origin(a), origin(b));
         from_a
@@ -231,7 +233,7 @@ impl<'a> Links<'a> {
 
     /// Down the row of operations that each alone read the one before.
     fn follow(&self, mut at: usize) -> usize {
-        loop {
+        for _ in 0..self.network.nodes.len() {
             let [next] = self.readers_of(self.output(at)) else { return at };
             let node = self.node(*next);
             let with_constant = matches!(node.op.as_str(), "Add" | "Mul" | "Sub" | "Div")
@@ -241,6 +243,7 @@ impl<'a> Links<'a> {
             }
             at = *next;
         }
+        at
     }
 
     fn is_depthwise(&self, node: &Node) -> bool {
