@@ -42,6 +42,9 @@ pub(crate) enum Command {
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct DemoArgs {
+    /// What to look at
+    #[arg(value_enum, default_value_t = DemoView::Cortex)]
+    pub(crate) view: DemoView,
     /// Folder for data, results and report; an unfinished demo there is continued
     #[arg(long, default_value = "stereotax-demo")]
     pub(crate) out: PathBuf,
@@ -50,6 +53,15 @@ pub(crate) struct DemoArgs {
     pub(crate) seed: u64,
     #[command(flatten)]
     pub(crate) resources: Resources,
+}
+
+/// Simulations with planted truth.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub(crate) enum DemoView {
+    /// A study of networks and cortex
+    Cortex,
+    /// A small video network beside a visual area, unit by unit
+    Physiology,
 }
 
 #[derive(Debug, clap::Args)]

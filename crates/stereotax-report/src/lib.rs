@@ -15,6 +15,7 @@ mod error;
 mod input;
 mod methods;
 mod page;
+mod physiology;
 mod references;
 mod schema;
 mod similarity;
@@ -25,6 +26,7 @@ mod warnings;
 pub use error::ReportError;
 pub use input::ReportInput;
 pub use page::{SECTIONS, Section, render};
+pub use physiology::{PHYSIOLOGY_TABLES, render_physiology};
 
 /// The references of these keys as text, one line each, in the order of keys; unknown keys are left out.
 pub fn bibliography(keys: &[String]) -> Vec<String> {

@@ -4,6 +4,7 @@
 //! twins repeat the published formulas in plain loops and share no code with the library they check.
 //! Comparison helpers panic with the position and both values, because they are meant for tests.
 
+pub mod area;
 pub mod compare;
 pub mod cortex;
 pub mod designs;

@@ -151,7 +151,7 @@ fn tell_what_is_left_out(
 }
 
 /// Errors of the core: what the caller gave is 2, what happened while computing is 1.
-fn core(error: stereotax::Error) -> Failure {
+pub(super) fn core(error: stereotax::Error) -> Failure {
     use stereotax::Error;
     let exit_code = match &error {
         Error::Cancelled | Error::NoConvergence { .. } | Error::Source { .. } => 1,

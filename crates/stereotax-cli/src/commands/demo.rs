@@ -19,9 +19,12 @@ use stereotax_testkit::globe::{Globe, globes};
 
 use super::run::{options, study_to_report};
 use crate::Failure;
-use crate::args::DemoArgs;
+use crate::args::{DemoArgs, DemoView};
 
 pub(crate) fn run(args: &DemoArgs) -> Result<(), Failure> {
+    if args.view == DemoView::Physiology {
+        return super::demo_physiology::run(args);
+    }
     let options = options(&args.resources, false);
     let confounded = args.out.join("confounded");
     let main = simulate(&CortexParams::crossed(args.seed));

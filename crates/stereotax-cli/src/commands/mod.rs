@@ -5,6 +5,7 @@ pub(crate) mod cite;
 pub(crate) mod compare;
 pub(crate) mod convert;
 pub(crate) mod demo;
+mod demo_physiology;
 pub(crate) mod extract;
 pub(crate) mod info;
 pub(crate) mod init;
