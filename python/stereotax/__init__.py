@@ -163,7 +163,7 @@ from ._responses import ResponseTensor, psth, significant_stimuli, tuning
 from ._retrieval import rank_accuracy, top_k_retrieval, two_vs_two
 from ._reverse import reverse_regression
 from ._ridge import RidgeCV
-from ._rsa import RDMModel, rsa, weighted_rsa
+from ._rsa import RDMModel, mixed_rsa, rsa, weighted_rsa
 from ._score import prediction_score, training_means
 from ._searchlight import Searchlight, searchlight
 from ._similarity import (
@@ -328,6 +328,7 @@ __all__ = [
     "johnson_lindenstrauss_size",
     "kernel_ridge_jacobians",
     "linear_surrogate",
+    "mixed_rsa",
     "mlp_jacobians",
     "mantel",
     "manifold_capacity",

@@ -744,6 +744,17 @@ def reweighted_rsa(
     seed: int,
     ids: list[str] | None,
 ) -> dict[str, Any]: ...
+def mixed_rsa(
+    features: _Array,
+    responses: list[_Array],
+    method: str,
+    distance: str,
+    alphas: list[float],
+    n_folds: int,
+    n_inner_folds: int,
+    seed: int,
+    ids: list[str] | None,
+) -> dict[str, Any]: ...
 def dsa_operator(
     trials: list[_Array], inputs: list[_Array] | None, fit: dict[str, Any]
 ) -> dict[str, Any]: ...

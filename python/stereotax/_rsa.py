@@ -13,7 +13,7 @@ from ._arrays import DRAWS, SEED, Array, as_matrix, as_number, optional_names, t
 from ._base import Result
 from ._rdm import RDM, as_rdms
 from ._rdm_compare import comparison, same_conditions, stacked
-from ._ridge import _choice
+from ._ridge import _GRID, _choice
 from ._table import Table
 
 
@@ -242,7 +242,8 @@ def rsa(
     n_bootstraps : int
         Draws. Conditions drawn twice have no dissimilarity from themselves.
     n_permutations : int
-        Permutations of condition labels (fixed models) and sign flips of subjects; 0 for none.
+        Permutations of condition labels and sign flips of subjects; 0 for none. τ, flexible models and
+        unequal `noise_variances` take an evaluation (and fit) per permutation, other comparisons a sum.
     test : {"t", "bootstrap", "permutation", "sign_flip"}
         Which p-values `p_zero` holds; `p_zero_by_test` has them all. "bootstrap" is for `p_ceiling` too.
     correction : {"holm", "bh", "none"}
@@ -546,4 +547,115 @@ def weighted_rsa(
         alphas=found["alphas"],
         weights=found["weights"],
         n_constant=found["n_constant"],
+    )
+
+
+@dataclasses.dataclass(frozen=True, repr=False, eq=False)
+class MixedRSA(Result):
+    """How well geometries predicted by encoding models match measured ones on held-out conditions."""
+
+    #: Mean over folds, per subject.
+    scores: Array
+    #: The same for the RDM of the features as they come.
+    fixed_scores: Array
+    #: folds × subjects.
+    fold_scores: Array
+    fixed_fold_scores: Array
+    #: Means over subjects.
+    score: float
+    fixed_score: float
+    method: str
+    distance: str
+    #: folds × subjects: mean inner R² of the encoding models.
+    inner_scores: Array
+    #: Per subject, the most voxels without a prediction in a fold.
+    n_undefined: list[int]
+
+
+def mixed_rsa(
+    features: Any,
+    responses: Any,
+    method: str = "pearson",
+    *,
+    distance: str = "correlation",
+    alphas: Sequence[float] = _GRID,
+    n_folds: int = 5,
+    n_inner_folds: int = 5,
+    conditions: Sequence[Any] | None = None,
+    seed: int = 0,
+) -> MixedRSA:
+    """Voxel-encoding ("mixed") RSA: remix features to predict every voxel, then compare geometries.
+
+    Formula: per fold of conditions ``compare(RDM(X_test B), RDM(Y_test))`` with B by ridge on the training
+    conditions, a
+    penalty per voxel chosen by folds within them; beside it ``compare(RDM(X_test), RDM(Y_test))`` of the
+    features as they
+    come. Only pairs of two conditions of one fold count: across folds patterns come from different fits.
+
+    Parameters
+    ----------
+    features : array (conditions, features)
+        Z-scored by the training conditions.
+    responses : array (conditions, voxels), or a list of such, one per subject
+        Subjects may have different numbers of voxels.
+    method : str
+        How RDMs are compared, as in `compare_rdms`.
+    distance : {"correlation", "sqeuclidean"}
+        How RDMs are made: 1 − correlation over voxels, or squared Euclidean distance per voxel.
+    alphas : sequence of float
+        Penalties, as multiples of the mean squared singular value.
+    n_folds, n_inner_folds : int
+    conditions : sequence of names, optional
+        Stable ids, by which folds are dealt.
+    seed : int
+
+    Returns
+    -------
+    MixedRSA
+        ``scores`` per subject beside ``fixed_scores``; both in the range of `method`, larger is more alike
+        (not for distances).
+
+    Errors: `ValueError` for other conditions, NaN, fewer than 4 conditions per fold.
+    Undefined: a voxel that is constant over training conditions has no prediction and is left out; a fold
+    whose RDMs do not vary gives NaN.
+    Cost: one ridge per fold, shared by subjects. Source: Khaligh-Razavi et al. 2017.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import stereotax as sx
+    >>> rng = np.random.default_rng(0)
+    >>> x = rng.normal(size=(60, 12))
+    >>> voxels = x[:, :2] @ rng.normal(size=(2, 30)) + 0.3 * rng.normal(size=(60, 30))
+    >>> found = sx.mixed_rsa(x, voxels)
+    >>> bool(found.score > 0.8), bool(found.fixed_score < 0.6)
+    (True, True)
+    """
+    x = as_matrix(features, "features", axes="conditions × features")
+    several = isinstance(responses, (list, tuple)) and len(responses) > 0 and np.ndim(responses[0]) == 2
+    given = responses if several else [responses]
+    people = [as_matrix(y, "responses", axes="conditions × voxels") for y in given]
+    distance = _choice("distance", distance, ("correlation", "sqeuclidean"))
+    found = _core.mixed_rsa(
+        x,
+        people,
+        comparison(method),
+        distance,
+        sorted(as_number(alpha, "alphas") for alpha in alphas),
+        whole(n_folds, "n_folds", len(x), least=2),
+        whole(n_inner_folds, "n_inner_folds", len(x), least=2),
+        whole(seed, "seed", SEED),
+        optional_names(conditions, "conditions"),
+    )
+    return MixedRSA(
+        scores=found["per_subject"],
+        fixed_scores=found["fixed_per_subject"],
+        fold_scores=found["scores"],
+        fixed_fold_scores=found["fixed_scores"],
+        score=float(np.mean(found["per_subject"])),
+        fixed_score=float(np.mean(found["fixed_per_subject"])),
+        method=comparison(method),
+        distance=distance,
+        inner_scores=found["inner_scores"],
+        n_undefined=found["n_undefined"],
     )

@@ -266,3 +266,26 @@ def test_weighted_features_predict_other_conditions():
     assert abs(sx.weighted_rsa(rng.normal(size=(50, 8)), people, alphas=[0.01]).score) < 0.2
     with pytest.raises(ValueError, match="positive"):
         sx.weighted_rsa(x, people, alphas=[0.0])
+
+
+def test_mixed_rsa_recovers_what_fixed_proportions_hide():
+    rng = np.random.default_rng(6)
+    x = rng.normal(size=(60, 10))
+    people = [x[:, :2] @ rng.normal(size=(2, p)) + 0.3 * rng.normal(size=(60, p)) for p in (25, 40)]
+    for distance in ("correlation", "sqeuclidean"):
+        found = sx.mixed_rsa(x, people, "spearman", distance=distance)
+        assert found.scores.shape == (2,) and found.fold_scores.shape == (5, 2)
+        assert found.score > 0.75 > found.fixed_score + 0.2, (found.score, found.fixed_score)
+        assert found.inner_scores.min() > 0.5 and found.n_undefined == [0, 0]
+    # By an outside road: one penalty, folds by hand.
+    alone = sx.mixed_rsa(x, people[0], distance="sqeuclidean", alphas=[1e-9], n_folds=2)
+    both = sx.mixed_rsa(x[:, ::-1], people[0], distance="sqeuclidean", alphas=[1e-9], n_folds=2)
+    np.testing.assert_allclose(alone.fold_scores, both.fold_scores, atol=1e-6)
+    # Features that have nothing to do with the voxels predict nothing.
+    assert abs(sx.mixed_rsa(rng.normal(size=(60, 10)), people).score) < 0.25
+    with pytest.raises(ValueError, match="4 in each"):
+        sx.mixed_rsa(x[:12], people[0][:12], n_folds=4)
+    with pytest.raises(ValueError, match="60 rows"):
+        sx.mixed_rsa(x, people[0][:50])
+    with pytest.raises(ValueError, match="distance"):
+        sx.mixed_rsa(x, people[0], distance="euclid")

@@ -145,7 +145,7 @@ mod _core {
     use crate::ridge::ridge_cv;
     #[pymodule_export]
     use crate::rsa::{
-        compare_rdms, identify_regions, mantel_test, reweighted_rsa, rsa_models, transform_rdm,
+        compare_rdms, identify_regions, mantel_test, mixed_rsa, reweighted_rsa, rsa_models, transform_rdm,
     };
     #[pymodule_export]
     use crate::signal::{delayed, to_clock};

@@ -6,6 +6,8 @@ use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyList};
 use stereotax::Error;
 use stereotax::data::Rdm;
+use stereotax::encoding::{AlphaGrid, AlphaScale, RidgeParams};
+use stereotax::pipelines::mixed_rsa::{MixedRsaParams, PatternDistance, mixed_rsa as remixed};
 use stereotax::similarity::identify::{self, Nearness};
 use stereotax::similarity::mantel::{self, Alternative, MantelParams};
 use stereotax::similarity::rdm_compare::{self, Comparison, NoiseCovariance};
@@ -330,5 +332,51 @@ pub fn reweighted_rsa<'py>(
         "alphas": PyArray1::from_vec(py, found.alphas),
         "weights": PyArray1::from_vec(py, found.weights),
         "n_constant": found.n_constant,
+    }))
+}
+
+/// Voxel-encoding RSA.
+#[pyfunction]
+#[pyo3(signature = (features, responses, method, distance, alphas, n_folds, n_inner_folds, seed, ids))]
+pub fn mixed_rsa<'py>(
+    py: Python<'py>,
+    features: &Bound<'py, PyAny>,
+    responses: Vec<Bound<'py, PyAny>>,
+    method: &str,
+    distance: &str,
+    alphas: Vec<f64>,
+    n_folds: usize,
+    n_inner_folds: usize,
+    seed: u64,
+    ids: Option<Vec<String>>,
+) -> Result<Bound<'py, PyDict>> {
+    let features = Matrix::new("features", features)?;
+    let responses: Vec<Matrix<'_>> =
+        responses.iter().map(|y| Matrix::new("responses", y)).collect::<Result<_>>()?;
+    let views: Vec<MatRef<'_, f64>> = responses.iter().map(Matrix::view).collect();
+    let features = features.view();
+    let params = MixedRsaParams {
+        ridge: RidgeParams {
+            alphas: AlphaGrid { values: alphas, scale: AlphaScale::MeanSquare },
+            ..RidgeParams::default()
+        },
+        distance: match distance {
+            "sqeuclidean" => PatternDistance::SquaredEuclidean,
+            _ => PatternDistance::Correlation,
+        },
+        comparison: comparison(method),
+        n_folds,
+        n_inner_folds,
+        seed,
+        ids,
+    };
+    let found = watch::run(py, |monitor| remixed(features, &views, &params, monitor))?;
+    Ok(dict!(py, {
+        "scores": to_array(py, found.scores.as_ref())?,
+        "fixed_scores": to_array(py, found.fixed_scores.as_ref())?,
+        "per_subject": PyArray1::from_vec(py, found.per_subject),
+        "fixed_per_subject": PyArray1::from_vec(py, found.fixed_per_subject),
+        "inner_scores": to_array(py, found.inner_scores.as_ref())?,
+        "n_undefined": found.n_undefined,
     }))
 }

@@ -8,6 +8,7 @@ mod design;
 pub mod encoding;
 mod evaluate;
 pub mod group;
+pub mod mixed_rsa;
 pub mod model;
 pub mod physiology;
 mod represent;

@@ -244,7 +244,7 @@ pub fn rsa(
     let mut found = summarise(&on_data, &draws, params, n_subjects, n);
     found.n_pairs_dropped = study.table.n_dropped;
     found.n_pairs = study.table.pairs.len();
-    found.permutation = study.permutation_test(&whole, &found.estimates, monitor)?;
+    found.permutation = study.permutation_test(&whole, subjects, params, &found.estimates, monitor)?;
     found.sign_flip = sign_flips(&found.evaluations, plan);
     found.best = best::best_model(&found.estimates, &draws, params.resampled, params.level);
     if flexible {
@@ -536,19 +536,27 @@ impl Study<'_> {
     fn permutation_test(
         &self,
         whole: &Drawn<'_>,
+        subjects: &[Rdm],
+        params: &RsaParams,
         estimates: &[Estimate],
         monitor: &Monitor<'_>,
     ) -> Result<Adjusted> {
         let (n_models, n) = (self.models.len(), self.table.n_conditions);
+        if self.plan.n_permutations == 0 || self.table.n_dropped > 0 {
+            return Ok(Adjusted::nothing(n_models));
+        }
+        let observed: Vec<f64> = estimates.iter().map(|e| e.value).collect();
         let tau = matches!(self.table.how, Comparison::TauA | Comparison::TauB);
         let uneven = self.table.how.is_whitened() && self.table.uneven();
-        if self.plan.n_permutations == 0
-            || self.models.iter().any(RdmModel::is_flexible)
-            || self.table.n_dropped > 0
-            || uneven
-            || tau
-        {
-            return Ok(Adjusted::nothing(n_models));
+        if tau || uneven || self.models.iter().any(RdmModel::is_flexible) {
+            let rows: Vec<Vec<f32>> = (0..self.plan.n_permutations)
+                .into_par_iter()
+                .map(|index| {
+                    monitor.check()?;
+                    Ok(self.permuted(index, subjects, params)?.into_iter().map(|v| v as f32).collect())
+                })
+                .collect::<Result<_>>()?;
+            return adjusted(&observed, &rows);
         }
         let mean = whole.mean_subject();
         let units: Vec<Vec<f64>> = (0..n_models).map(|k| whole.unit(k)).collect();
@@ -568,10 +576,35 @@ impl Study<'_> {
                 Ok(units.iter().map(one).collect())
             })
             .collect::<Result<_>>()?;
-        let observed: Vec<f64> = estimates.iter().map(|e| e.value).collect();
-        let found = max_t(&observed, &rows.concat())?;
-        Ok(Adjusted { p_value: found.p_value, p_adjusted: found.p_adjusted, n_draws: found.n_permutations })
+        adjusted(&observed, &rows)
     }
+
+    /// Estimates with the conditions of every model in another order, evaluated (and fitted) as the data are: what no
+    /// product of fixed vectors gives. Flexible models are dealt as often as in a draw, which is noisier than on the
+    /// data and errs on the careful side.
+    fn permuted(&self, index: usize, subjects: &[Rdm], params: &RsaParams) -> Result<Vec<f64>> {
+        let order = self.plan.permutation(index);
+        let moved: Vec<Rdm> = self
+            .models
+            .iter()
+            .flat_map(RdmModel::components)
+            .map(|rdm| rdm.subset(&order))
+            .collect::<Result<_>>()?;
+        let moved: Vec<&Rdm> = moved.iter().collect();
+        let study = Study {
+            table: Table::new(&moved, subjects, params.comparison, params.noise_variances.as_deref()),
+            ranges: self.ranges.clone(),
+            ..*self
+        };
+        let (conditions, people) = (vec![1; order.len()], vec![1; subjects.len()]);
+        let whole = study.table.draw(&conditions);
+        Ok(means(&study.evaluate_often(&whole, &conditions, &people, study.deals).scores, &people))
+    }
+}
+
+fn adjusted(observed: &[f64], rows: &[Vec<f32>]) -> Result<Adjusted> {
+    let found = max_t(observed, &rows.concat())?;
+    Ok(Adjusted { p_value: found.p_value, p_adjusted: found.p_adjusted, n_draws: found.n_permutations })
 }
 
 fn means(scores: &Mat<f64>, subjects: &[u32]) -> Vec<f64> {

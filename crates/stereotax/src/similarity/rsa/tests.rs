@@ -303,3 +303,57 @@ fn bad_input_is_refused_in_words() {
     let weighted = [RdmModel::Weighted(vec![subjects[0].clone()])];
     assert!(refusal(&weighted, &subjects, &good, &many).contains("fewer folds"));
 }
+
+#[test]
+fn permutations_are_models_in_another_order_whatever_the_comparison() {
+    let (models, subjects) = study(12, 21);
+    let plan = plan(12, 6, 0, 29);
+    let variances: Vec<f64> = (0..12).map(|i| 1.0 + f64::from(i % 3)).collect();
+    for (comparison, noise_variances) in [
+        (Comparison::TauA, None),
+        (Comparison::TauB, None),
+        (Comparison::Pearson, None),
+        (Comparison::WhitenedCosine, Some(variances)),
+    ] {
+        let params =
+            RsaParams { comparison, resampled: Resampled::None, noise_variances, ..RsaParams::default() };
+        let found = run(&models, &subjects, &plan, &params);
+        // The slow road: the whole analysis with models whose conditions were moved.
+        let mut reaching = [0; 3];
+        for index in 0..29 {
+            let order = plan.permutation(index);
+            let moved: Vec<RdmModel> =
+                models.iter().map(|m| RdmModel::Fixed(m.components()[0].subset(&order).unwrap())).collect();
+            let without = ResamplingPlan { n_permutations: 0, ..plan.clone() };
+            let null = run(&moved, &subjects, &without, &params);
+            for k in 0..3 {
+                reaching[k] += usize::from(null.estimates[k].value >= found.estimates[k].value - 1e-7);
+            }
+        }
+        for k in 0..3 {
+            assert_eq!(found.permutation.p_value[k], permutation_p(reaching[k], 29), "{comparison:?} {k}");
+        }
+        assert_eq!(found.permutation.p_value[1], 1.0 / 30.0, "{comparison:?}");
+    }
+}
+
+#[test]
+fn permutations_refit_flexible_models() {
+    let (_, subjects) = study(24, 22);
+    let world = World::new(24, 9, 22);
+    let part = |world: &World, k: usize| {
+        let mut weights = vec![0.0; 9];
+        weights[k] = 1.0;
+        world.rdm(&weights)
+    };
+    let other = World::new(24, 9, 23);
+    let models = [
+        RdmModel::Weighted(vec![part(&world, 0), part(&world, 1)]),
+        RdmModel::Weighted(vec![part(&other, 0), part(&other, 1)]),
+    ];
+    let params = RsaParams { resampled: Resampled::None, ..RsaParams::default() };
+    let found = run(&models, &subjects, &plan(24, 6, 0, 39), &params);
+    assert_eq!(found.permutation.p_value[0], 1.0 / 40.0);
+    assert!(found.permutation.p_value[1] > found.permutation.p_value[0], "{:?}", found.permutation);
+    assert!(found.permutation.p_adjusted[1] >= found.permutation.p_value[1]);
+}
