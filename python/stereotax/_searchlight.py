@@ -118,7 +118,9 @@ def searchlight(
         As in `rdm`; ``"crossnobis"`` is squared and divided by channels.
     function : callable, optional
         Any function of the patterns around a centre (conditions × channels), in place of RDMs: it returns a
-        number or an array of a fixed length. Such as ``lambda x: sx.cka(x, features)``.
+        number or an array of a fixed length. Such as ``lambda x: sx.cka(x, features)``. Centres are then
+        taken one after another, for the interpreter runs one function at a time; what the function calls may
+        use all threads. `method` with `models` runs centres in parallel.
     neighbourhoods : sequence of (centre, members), optional
         Lists of columns of your own, in place of spheres and disks; `radius` is then without effect.
     progress : callable, optional
