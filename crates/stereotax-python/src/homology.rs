@@ -75,10 +75,10 @@ pub fn diagram_distance(
 ) -> Result<f64> {
     let (a, b) = (bars(&Matrix::new("a", a)?), bars(&Matrix::new("b", b)?));
     let ground = if euclidean { Ground::Euclidean } else { Ground::Chebyshev };
-    Ok(watch::run(py, |_| match order {
+    watch::run(py, |_| match order {
         None => graph::bottleneck_distance(&a, &b),
         Some(order) => graph::wasserstein_distance(&a, &b, order, ground),
-    })?)
+    })
 }
 
 /// Bars that hold each scale.

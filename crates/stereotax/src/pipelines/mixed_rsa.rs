@@ -147,7 +147,7 @@ pub fn mixed_rsa(
     let fixed_scores = table(&|held| held.fixed);
     let per = |scores: &Mat<f64>| -> Vec<f64> {
         let of = |s: usize| scores.col(s).iter().copied().filter(|v| !v.is_nan()).collect::<Vec<_>>();
-        (0..responses.len()).map(|s| of(s)).map(|v| if v.is_empty() { f64::NAN } else { mean(&v) }).collect()
+        (0..responses.len()).map(of).map(|v| if v.is_empty() { f64::NAN } else { mean(&v) }).collect()
     };
     let undefined = |s: usize| found.iter().map(|fold| fold[s].n_undefined).max().unwrap_or(0);
     Ok(MixedRsa {
