@@ -194,6 +194,9 @@ pub fn extract(
     engine: &mut Engine<'_>,
     monitor: &Monitor<'_>,
 ) -> Result<Extracted> {
+    if out.extension().is_none_or(|ending| ending != "safetensors") {
+        return Err(invalid(out, "out", "a name that ends in .safetensors", "another", "name the store so"));
+    }
     let ready = settings.preparation.ready(&settings.preparation_file)?;
     let job = Job::new(network, settings, ready)?;
     let first = job.rows_of(&[job.frames(&stimuli.contents[0])?], &stimuli.ids[..1], engine)?.remove(0);

@@ -67,13 +67,19 @@ impl Place {
         let table = self.path("stimuli.csv");
         let stimuli = Stimuli::open(if table.exists() { &table } else { self.folder.path() })?;
         let engine = Loaded::new(&network, &taps(&settings))?;
-        extract(&network, &settings, &stimuli, &self.path(out), &mut |inputs| engine.run(inputs), monitor)
+        let out = self.path(&store(out));
+        extract(&network, &settings, &stimuli, &out, &mut |inputs| engine.run(inputs), monitor)
     }
 
     fn read(&self, out: &str, layer: &str) -> (Vec<usize>, Vec<f64>) {
-        let file = ArrayFile::open(&self.path(out), Some(layer)).unwrap();
+        let file = ArrayFile::open(&self.path(&store(out)), Some(layer)).unwrap();
         (file.shape().to_vec(), file.read_all().unwrap())
     }
+}
+
+/// The file of a store.
+fn store(name: &str) -> String {
+    format!("{name}.safetensors")
 }
 
 const IMAGE: &str = "[input]\nkind = \"image\"\nheight = 2\nwidth = 2\nscale = 1.0\n";
@@ -101,29 +107,29 @@ fn pictures() -> Place {
 #[test]
 fn rows_by_hand() {
     let place = pictures();
-    let done = place.run("blocks", "mean", 4, "a.safetensors").unwrap();
+    let done = place.run("blocks", "mean", 4, "a").unwrap();
     assert_eq!(done.layers, [("sum1".to_owned(), vec![2]), ("block2".to_owned(), vec![2])]);
     // Picture 3: stem = (2·3 − 1, 2 + ¼) on average, sum1 = both added, block2 = 11 sum1.
-    let (shape, values) = place.read("a.safetensors", "sum1");
+    let (shape, values) = place.read("a", "sum1");
     assert_eq!(shape, [11, 2]);
     assert_eq!(values[6..8], [7.25, 7.25]);
-    assert_eq!(place.read("a.safetensors", "block2").1[6..8], [79.75, 79.75]);
+    assert_eq!(place.read("a", "block2").1[6..8], [79.75, 79.75]);
     // Picture 0: 2·0 − 1 is cut at 0.
     assert_eq!(values[..2], [2.25, 2.25]);
     let ids = read_texts(&place.path("a.safetensors"), Some("stimulus_id")).unwrap();
     assert_eq!(ids[10], "picture 10");
     // Without pooling: places × units, the units of a convolution last.
-    place.run("stem,conv1/Conv", "keep", 4, "b.safetensors").unwrap();
-    let (shape, values) = place.read("b.safetensors", "stem");
+    place.run("stem,conv1/Conv", "keep", 4, "b").unwrap();
+    let (shape, values) = place.read("b", "stem");
     assert_eq!(shape, [11, 4, 2]);
     assert_eq!(values[3 * 8..4 * 8], [5.0, 3.0, 5.0, 2.0, 5.0, 2.0, 5.0, 2.0]);
-    assert_eq!(place.read("b.safetensors", "conv1").1[3 * 8..3 * 8 + 4], [3.0, 5.0, 2.0, 5.0]);
+    assert_eq!(place.read("b", "conv1").1[3 * 8..3 * 8 + 4], [3.0, 5.0, 2.0, 5.0]);
 }
 
 #[test]
 fn the_batch_changes_nothing_and_an_interrupted_run_goes_on() {
     let place = pictures();
-    let bytes = |name: &str| std::fs::read(place.path(name)).unwrap();
+    let bytes = |name: &str| std::fs::read(place.path(&store(name))).unwrap();
     for (batch, name) in [(1, "one"), (4, "four"), (64, "all")] {
         place.run("all", "flatten", batch, name).unwrap();
     }
@@ -137,7 +143,7 @@ fn the_batch_changes_nothing_and_an_interrupted_run_goes_on() {
     };
     let stopped = place.run_watched("all", "flatten", 4, "again", &Monitor::new(&watcher, &stop));
     assert!(matches!(stopped, Err(ModelError::Stopped { done: 8, total: 11 })), "{stopped:?}");
-    assert!(!place.path("again").exists());
+    assert!(!place.path("again.safetensors").exists());
     let done = place.run("all", "flatten", 4, "again").unwrap();
     assert_eq!((done.n_before, done.n_stimuli), (8, 11));
     assert_eq!(bytes("again"), bytes("four"));
@@ -279,7 +285,7 @@ fn wrong_input_is_named() {
     assert!(told("blocks").contains("`a`"));
     write("net.onnx", "PK\u{3}\u{4}archive");
     assert!(told("blocks").contains("PyTorch"));
-    assert!(!place.path("x").exists());
+    assert!(!place.path("x.safetensors").exists());
 }
 
 #[test]

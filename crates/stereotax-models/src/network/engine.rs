@@ -81,7 +81,7 @@ impl Loaded {
                 "network",
                 "operations that the built-in engine knows",
                 reason,
-                "run it by ONNX Runtime: `pip install stereotax[onnx]`, then `sx.extract(…, engine=\"onnxruntime\")`",
+                "export it with plain operations of opset 17 or so; or record it in torch with `sx.tap`",
             )
         };
         // The engine is code of others on bytes of others: what it cannot read must not end the program.
@@ -146,8 +146,6 @@ pub(crate) fn failed(network: &Network, at: &str, reason: String) -> ModelError 
         file: network.path().display().to_string(),
         at: at.to_owned(),
         reason,
-        hint: "compare the preparation file with the network's inputs (`stereotax info`); another engine may know more \
-               operations: `sx.extract(…, engine=\"onnxruntime\")`"
-            .into(),
+        hint: "compare the preparation file with the network's inputs (`stereotax info`)".into(),
     }
 }

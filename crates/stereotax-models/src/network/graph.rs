@@ -29,6 +29,8 @@ pub struct Node {
     pub integers: HashMap<String, Vec<i64>>,
     /// Whether it holds graphs of its own (`If`, `Loop`).
     pub has_graphs: bool,
+    /// Whether its padding is a rule (`auto_pad`).
+    pub pads_itself: bool,
 }
 
 /// One input of the network.
@@ -181,7 +183,7 @@ impl Network {
                         match (part.number, part.value) {
                             (12, _) => {}
                             (1, protobuf::Value::Bytes(message)) => {
-                                protobuf::put_bytes(&mut inner, 1, &self.with_strides(message));
+                                protobuf::put_bytes(&mut inner, 1, &self.with_defaults(message));
                             }
                             _ => inner.extend_from_slice(part.whole),
                         }
@@ -202,23 +204,29 @@ impl Network {
         out
     }
 
-    /// The bytes of an operation, with the strides of 1 that it leaves unsaid (not every engine knows the default).
-    fn with_strides(&self, message: &[u8]) -> Vec<u8> {
+    /// The bytes of an operation, with strides and dilations of 1 and no padding where it leaves them unsaid: not
+    /// every engine knows these defaults.
+    fn with_defaults(&self, message: &[u8]) -> Vec<u8> {
         let mut out = message.to_vec();
         let Ok(node) = node(message) else { return out };
-        let strided =
-            matches!(node.op.as_str(), "Conv" | "ConvTranspose" | "MaxPool" | "AveragePool" | "LpPool");
-        if !strided || node.integers.contains_key("strides") {
-            return out;
-        }
+        let unsaid: &[&str] = match node.op.as_str() {
+            "Conv" | "ConvTranspose" => &["strides", "dilations", "pads"],
+            "MaxPool" | "AveragePool" => &["strides", "pads"],
+            _ => &[],
+        };
         let by_kernel = node.integers.get("kernel_shape").map(Vec::len);
         let by_weight =
             node.inputs.get(1).and_then(|w| self.weights.get(w)).map(|shape| shape.len().saturating_sub(2));
-        if let Some(n) = by_kernel.or(by_weight).filter(|n| (1..=3).contains(n)) {
+        let Some(n) = by_kernel.or(by_weight).filter(|n| (1..=3).contains(n)) else { return out };
+        for name in unsaid.iter().filter(|name| !node.integers.contains_key(**name)) {
+            let (count, value) = if *name == "pads" { (2 * n, 0) } else { (n, 1) };
+            if *name == "pads" && node.pads_itself {
+                continue;
+            }
             let mut attribute = Vec::new();
-            protobuf::put_bytes(&mut attribute, 1, b"strides");
-            for _ in 0..n {
-                protobuf::put_number(&mut attribute, 8, 1);
+            protobuf::put_bytes(&mut attribute, 1, name.as_bytes());
+            for _ in 0..count {
+                protobuf::put_number(&mut attribute, 8, value);
             }
             // A list of whole numbers.
             protobuf::put_number(&mut attribute, 20, 7);
@@ -304,6 +312,7 @@ fn attribute(message: &[u8], node: &mut Node) -> Result<(), String> {
             _ => {}
         }
     }
+    node.pads_itself |= name == "auto_pad";
     if !numbers.is_empty() {
         node.integers.insert(name, numbers);
     }
