@@ -47,9 +47,9 @@ def by_onnxruntime(path, taps, inputs):
 
 
 def close(ours, theirs):
-    """Within 1e-4 of the layer's largest value."""
+    """Within 3e-4 of the largest value of the layer: two orders of 32-bit sums, 27 layers deep."""
     scale = np.abs(theirs).max()
-    return np.abs(ours - theirs).max() <= 1e-4 * scale
+    return np.abs(ours - theirs).max() <= 3e-4 * scale
 
 
 def write_pictures(folder, n):
