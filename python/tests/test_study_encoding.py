@@ -135,8 +135,8 @@ def test_stacked_layers_of_a_study_are_those_of_the_estimator(planted):
 
     np.testing.assert_allclose(r_of(tables)["(stacked)"], by_hand(predict, y), atol=1e-10)
     table = tables["encoding_weights"]
-    for j, target in enumerate(["0", "1", "2"]):
-        rows = [i for i, name in enumerate(table["targets"]) if name.endswith(target)]
+    for j, target in enumerate(["roi_1", "roi_2", "roi_3"]):
+        rows = [i for i, name in enumerate(table["targets"]) if name == target]
         np.testing.assert_allclose(
             [table["weight"][i] for i in rows], np.mean(weights, axis=0)[:, j], atol=1e-9, err_msg=target
         )
