@@ -8,7 +8,7 @@
 use std::ops::Range;
 use std::path::Path;
 
-use stereotax::data::{LayerInfo, TileSource};
+use stereotax_base::data::{LayerInfo, TileSource};
 
 use crate::array::ArrayFile;
 use crate::error::{IoError, IoErrorKind, Result};
@@ -218,7 +218,7 @@ impl TileSource for FileLayers {
         &self.info
     }
 
-    fn read_rows(&self, layer: usize, rows: Range<usize>, out: &mut [f64]) -> stereotax::Result<()> {
+    fn read_rows(&self, layer: usize, rows: Range<usize>, out: &mut [f64]) -> stereotax_base::Result<()> {
         Ok(self.read(layer, rows, out)?)
     }
 }

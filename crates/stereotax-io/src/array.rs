@@ -9,7 +9,7 @@ use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use stereotax::data::Precision;
+use stereotax_base::data::Precision;
 
 use crate::activation_store::IDS_KEY;
 use crate::cifti;

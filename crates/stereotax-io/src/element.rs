@@ -1,7 +1,7 @@
 //! Turn the bytes of numbers at rest into f64.
 
 use half::{bf16, f16};
-use stereotax::data::Precision;
+use stereotax_base::data::Precision;
 
 /// How one number is stored.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]

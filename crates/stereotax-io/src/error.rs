@@ -256,13 +256,13 @@ impl IoError {
     }
 }
 
-impl From<IoError> for stereotax::Error {
+impl From<IoError> for stereotax_base::Error {
     fn from(error: IoError) -> Self {
         let reason = format!(
             "{}: expected {}, found {}\nhint: {}",
             error.details.what, error.details.expected, error.details.found, error.details.hint
         );
-        stereotax::Error::Source { what: error.details.file.display().to_string(), reason }
+        stereotax_base::Error::Source { what: error.details.file.display().to_string(), reason }
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use stereotax::data::TileSource;
+use stereotax_base::data::TileSource;
 use stereotax_io::{
     FileLayers, IoErrorKind, Pooling, ResponseAxis, ResponsesParams, Targets, load_responses,
 };

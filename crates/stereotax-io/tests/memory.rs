@@ -4,7 +4,7 @@ use std::alloc::{GlobalAlloc, Layout, System};
 use std::io::Write;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use stereotax::data::TileSource;
+use stereotax_base::data::TileSource;
 use stereotax_io::{FileLayers, Pooling};
 
 /// The system's allocator, counting what is held and the most that was.

@@ -8,7 +8,7 @@ use std::alloc::{GlobalAlloc, Layout, System};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use stereotax::stats::rng::Stream;
+use stereotax_base::stats::rng::Stream;
 use stereotax_io::fuzzing::read_everything;
 
 /// The system's allocator, remembering the largest single piece.

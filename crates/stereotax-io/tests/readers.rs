@@ -5,7 +5,7 @@
 
 use std::path::{Path, PathBuf};
 
-use stereotax::data::Precision;
+use stereotax_base::data::Precision;
 use stereotax_io::{ArrayFile, FileFormat, IoErrorKind, info, keys, read_texts};
 
 fn fixture(name: &str) -> PathBuf {

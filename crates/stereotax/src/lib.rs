@@ -6,20 +6,18 @@
 //! seconds. Results are structs with named fields; outcomes that are interesting rather than wrong
 //! (an undefined statistic, a rank below the one asked for) are fields, not errors.
 //!
-//! The method families (`dynamics`, `encoding`, `decoding`, `similarity`, `tensor`, `manifold`) do not
-//! import one another; what two of them need lives in `data`, `linalg`, `stats`, `signal` or `graph`, and only `pipelines` composes them.
+//! The method families (`dynamics`, `encoding`, `decoding`, `similarity`, `tensor`, `manifold`) are crates
+//! of their own that stand on `stereotax-base` alone; only `pipelines` composes them. Here they are under
+//! one name.
 
-pub mod data;
-pub mod decoding;
-pub mod dynamics;
-pub mod encoding;
-pub mod graph;
-pub mod linalg;
-pub mod manifold;
 pub mod pipelines;
-pub mod signal;
-pub mod similarity;
-pub mod stats;
-pub mod tensor;
+
+pub use stereotax_base::{data, graph, linalg, signal, stats};
+pub use stereotax_decoding as decoding;
+pub use stereotax_dynamics as dynamics;
+pub use stereotax_encoding as encoding;
+pub use stereotax_manifold as manifold;
+pub use stereotax_similarity as similarity;
+pub use stereotax_tensor as tensor;
 
 pub use data::error::{Error, Result};
