@@ -12,6 +12,7 @@
 //! As rsatoolbox and SciPy, with one product of matrices in place of a loop. Cost: n² p.
 
 use faer::MatRef;
+use rayon::prelude::*;
 
 use super::check_patterns;
 use super::products::{copy, row_products};
@@ -45,23 +46,50 @@ fn of_unit_rows<T: Real>(x: MatRef<T>, centred: bool, monitor: &Monitor<'_>) -> 
     products.to_rdm(|_, _, cosine| 1.0 - cosine.clamp(-1.0, 1.0))
 }
 
+/// Numbers above which rows are shared among threads. A searchlight has one task per centre already.
+const FEW: usize = 1 << 17;
+
 /// What to subtract from each row and what to multiply it by; NaN for rows without a direction.
 pub(super) fn unit_rows<T: Real>(x: MatRef<T>, centred: bool) -> Vec<(f64, f64)> {
-    let mut line = vec![0.0; x.ncols()];
-    (0..x.nrows())
-        .map(|row| {
-            copy(x, row, 0..x.ncols(), &mut line);
-            let nothing = if centred { is_constant(&line) } else { line.iter().all(|v| *v == 0.0) };
-            if nothing {
-                return (0.0, f64::NAN);
-            }
-            let mean = if centred { line.iter().sum::<f64>() / line.len() as f64 } else { 0.0 };
-            // Divided by the largest first: squares of very large or small numbers stay in range.
-            let largest = line.iter().fold(0.0f64, |most, v| most.max((v - mean).abs()));
-            line.iter_mut().for_each(|v| *v = (*v - mean) / largest);
-            (mean, 1.0 / (dot(&line, &line).sqrt() * largest))
-        })
-        .collect()
+    let line = || vec![0.0; x.ncols()];
+    let of = |line: &mut Vec<f64>, row| {
+        copy(x, row, 0..x.ncols(), line);
+        unit(line, centred)
+    };
+    if x.nrows() * x.ncols() <= FEW {
+        let mut line = line();
+        (0..x.nrows()).map(|row| of(&mut line, row)).collect()
+    } else {
+        (0..x.nrows()).into_par_iter().map_init(line, of).collect()
+    }
+}
+
+/// Mean and inverse length of one row, which is overwritten.
+fn unit(line: &mut [f64], centred: bool) -> (f64, f64) {
+    let (low, high) = extent(line);
+    let nothing = if centred { is_constant(&[low, high]) } else { low == 0.0 && high == 0.0 };
+    if nothing {
+        return (0.0, f64::NAN);
+    }
+    let mean = if centred { line.iter().sum::<f64>() / line.len() as f64 } else { 0.0 };
+    // Divided by the largest first: squares of very large or small numbers stay in range.
+    let largest = (low - mean).abs().max((high - mean).abs());
+    line.iter_mut().for_each(|v| *v = (*v - mean) / largest);
+    (mean, 1.0 / (dot(line, line).sqrt() * largest))
+}
+
+/// Least and largest number. Eight of each at a time: neither depends on the order.
+fn extent(x: &[f64]) -> (f64, f64) {
+    let (mut low, mut high) = ([f64::INFINITY; 8], [f64::NEG_INFINITY; 8]);
+    let (eights, rest) = x.as_chunks::<8>();
+    for values in eights {
+        for lane in 0..8 {
+            low[lane] = low[lane].min(values[lane]);
+            high[lane] = high[lane].max(values[lane]);
+        }
+    }
+    let least = low.iter().chain(rest).fold(f64::INFINITY, |a, &b| a.min(b));
+    (least, high.iter().chain(rest).fold(f64::NEG_INFINITY, |a, &b| a.max(b)))
 }
 
 #[cfg(test)]
