@@ -2,6 +2,7 @@
 
 mod common;
 
+use std::collections::HashMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -9,6 +10,7 @@ use common::{
     MODELS, N_SAMPLES, N_UNITS, SmallModel, assert_same, mean_score, number, results, rows, run, stereotax,
     told, write_arrays, write_study,
 };
+use safetensors::tensor::{SafeTensors, TensorView, serialize};
 use stereotax::stats::rng::Stream;
 use stereotax_io::{Table, Values, read_parquet};
 
@@ -465,4 +467,29 @@ fn networks_come_from_the_column_that_is_named() {
     fs::write(&study, text).unwrap();
     let refused = run(&study, &out, &[]);
     assert!(refused.status.code() == Some(2) && told(&refused).contains("yeo17"), "{}", told(&refused));
+}
+
+#[test]
+fn responses_that_carry_their_ids_stand_in_any_order() {
+    let folder = tempfile::tempdir().unwrap();
+    let study = write_study(folder.path(), &MODELS[..1]);
+    let (_, _, straight) = chosen(folder.path(), &study, "straight", "");
+    for subject in ["one", "two"] {
+        let path = folder.path().join(format!("{subject}.safetensors"));
+        let file = fs::read(&path).unwrap();
+        let there = SafeTensors::deserialize(&file).unwrap();
+        let array = there.tensor("response").unwrap();
+        let row = array.data().len() / N_SAMPLES;
+        let turned: Vec<u8> = array.data().chunks(row).rev().flatten().copied().collect();
+        let view = TensorView::new(array.dtype(), array.shape().to_vec(), &turned).unwrap();
+        let ids: Vec<String> = (0..N_SAMPLES).rev().map(|i| format!("stim{i:03}")).collect();
+        let about = HashMap::from([("stimulus_id".to_owned(), serde_json::to_string(&ids).unwrap())]);
+        fs::write(&path, serialize([("response", view)], Some(about)).unwrap()).unwrap();
+    }
+    let text = fs::read_to_string(&study).unwrap();
+    fs::write(&study, text.replace("modality = \"mixed\"\nby_order = true\n", "modality = \"mixed\"\n"))
+        .unwrap();
+    let (_, _, by_id) = chosen(folder.path(), &study, "by-id", "");
+    let scores = |out: &Path| fs::read(out.join("results/scores.parquet")).unwrap();
+    assert!(scores(&straight) == scores(&by_id), "rows are matched by their own ids");
 }

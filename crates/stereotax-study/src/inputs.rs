@@ -571,7 +571,7 @@ fn load_subject(
     let path = study.path(&subject.responses);
     let what = format!("responses of `{}` in `{}`", subject.id, benchmark.id);
     let n_rois = loaded.rois.len();
-    let found = row_ids(study, subject.ids.as_ref(), &path)?;
+    let found = row_ids(study, subject.ids.as_ref(), &path, benchmark.by_order)?;
     let rows: Vec<Vec<usize>> = match &found {
         Some(ids) if subject.repeats == Repeats::Rows => {
             let all = |wanted: &String| (0..ids.len()).filter(|&i| ids[i] == *wanted).collect();
@@ -764,10 +764,7 @@ fn load_model(
         let whole = open(None)?;
         let volumes = &tables[entry.stimuli.as_str()];
         let what = format!("activations of `{}`", model.name);
-        let found = match (row_ids(study, entry.ids.as_ref(), &path)?, entry.by_order) {
-            (None, false) => own_ids(&path)?,
-            (found, _) => found,
-        };
+        let found = row_ids(study, entry.ids.as_ref(), &path, entry.by_order)?;
         let events = entry
             .events
             .as_ref()
@@ -962,14 +959,16 @@ fn is_even(times_s: &[f64]) -> bool {
     gaps.iter().all(|gap| (gap - mean).abs() <= 0.01 * mean)
 }
 
-/// The stimulus ids of a file's rows, where the study says where they stand.
+/// The stimulus ids of a file's rows: where the study says that they stand, else from the file itself.
 fn row_ids(
     study: &Study,
     source: Option<&ArraySource>,
     data: &Path,
+    by_order: bool,
 ) -> Result<Option<Vec<String>>, StudyError> {
     Ok(match source {
-        None => None,
+        None if by_order => None,
+        None => own_ids(data)?,
         Some(ArraySource::File { file, key }) => Some(read_texts(&study.path(file), key.as_deref())?),
         Some(ArraySource::Key { key }) => Some(read_texts(data, Some(key))?),
     })
