@@ -74,11 +74,15 @@ def as_tensor(folder, mean, std):
     return np.stack(arrays).transpose(0, 3, 1, 2).astype("f4")
 
 
+@pytest.mark.parametrize("engine", ["rten", "onnxruntime"])
 @pytest.mark.parametrize(
     ("name", "mean", "std", "n"), [("mobilenet_v1_075", 0.5, 0.5, 14), ("darknet_tiny", 0, 1, 15)]
 )
-def test_vision_networks_give_what_onnxruntime_gives(networks, pictures, tmp_path, name, mean, std, n):
-    found, layers = extract(networks[name], pictures, tmp_path / "a.safetensors", pooling="keep", batch=3)
+def test_vision_networks_give_what_onnxruntime_gives(
+    networks, pictures, tmp_path, name, mean, std, n, engine
+):
+    out = tmp_path / "a.safetensors"
+    found, layers = extract(networks[name], pictures, out, pooling="keep", batch=3, engine=engine)
     assert len(layers) == n
     expected = by_onnxruntime(networks[name], layers, {"image": as_tensor(pictures, mean, std)})
     for layer in layers:
@@ -137,15 +141,15 @@ def test_crepe_hears_the_pitch_of_its_readme(networks, tmp_path):
         assert 10 * 2 ** (cents / 1200) == pytest.approx(expected, abs=0.5)
 
 
-def test_silero_carries_its_state_as_onnxruntime_does(networks, tmp_path):
+@pytest.mark.parametrize("engine", ["rten", "onnxruntime"])
+def test_silero_carries_its_state_as_onnxruntime_does(networks, tmp_path, engine):
     rng = np.random.default_rng(5)
     samples = 0.1 * rng.normal(size=16000) * np.sin(np.arange(16000) / 900) ** 2
     folder = tmp_path / "sounds"
     folder.mkdir()
     write_wav(folder / "a.wav", samples)
-    found, _ = extract(
-        networks["silero_vad_16k"], folder, tmp_path / "a.safetensors", layers="hidden,speech", pooling="keep"
-    )
+    settings = {"layers": "hidden,speech", "pooling": "keep", "engine": engine}
+    found, _ = extract(networks["silero_vad_16k"], folder, tmp_path / "a.safetensors", **settings)
     with wave.open(str(folder / "a.wav")) as file:
         read = np.frombuffer(file.readframes(16000), "<i2") / 32768
     padded = np.concatenate([np.zeros(64), read, np.zeros(1024)]).astype("f4")
@@ -158,15 +162,16 @@ def test_silero_carries_its_state_as_onnxruntime_does(networks, tmp_path):
         assert close(found["hidden"][0, k], h[0, 0])
 
 
+@pytest.mark.parametrize("engine", ["rten", "onnxruntime"])
 @pytest.mark.parametrize("name", ["charlstm_charlotte_bronte", "charlstm_darwin"])
-def test_character_networks_run_their_reference_sentence(networks, tmp_path, name):
+def test_character_networks_run_their_reference_sentence(networks, tmp_path, name, engine):
     with np.load(DATA / "networks" / name / "reference_run.npz") as archive:
         reference = {key: archive[key] for key in archive.files}
     text = str(reference["text"])
     table = tmp_path / "texts.csv"
     table.write_text(f'stimulus_id,text\na,"{text}"\n')
-    layers = "cell_0,cell_1,probabilities"
-    found, _ = extract(networks[name], table, tmp_path / "a.safetensors", layers=layers, pooling="keep")
+    settings = {"layers": "cell_0,cell_1,probabilities", "pooling": "keep", "engine": engine}
+    found, _ = extract(networks[name], table, tmp_path / "a.safetensors", **settings)
     vocabulary = json.loads((DATA / "networks" / name / "vocabulary.json").read_text())
     numbers = [vocabulary[character] for character in text]
     p = found["probabilities"][0][np.arange(len(numbers) - 1), numbers[1:]]
@@ -176,3 +181,17 @@ def test_character_networks_run_their_reference_sentence(networks, tmp_path, nam
     assert np.abs(hidden - reference["hidden"]).max() < 1e-4
     expected = {"charlstm_charlotte_bronte": 1.923, "charlstm_darwin": 2.761}[name]
     assert surprisal[5:].mean() == pytest.approx(expected, abs=2e-3)
+
+
+@pytest.mark.parametrize("engine", ["rten", "onnxruntime"])
+def test_weights_beside_the_network_give_the_same_bytes(networks, pictures, tmp_path, engine):
+    """The file of weights is written by the onnx package."""
+    name = "darknet_tiny"
+    outside = tmp_path / "outside.onnx"
+    beside = {"save_as_external_data": True, "location": "weights.bin", "size_threshold": 0}
+    onnx.save_model(onnx.load(networks[name]), outside, **beside)
+    assert outside.stat().st_size < 1e-2 * (tmp_path / "weights.bin").stat().st_size
+    outside.with_suffix(".toml").write_text(networks[name].with_suffix(".toml").read_text())
+    inside, _ = extract(networks[name], pictures, tmp_path / "a.safetensors", engine=engine)
+    found, layers = extract(outside, pictures, tmp_path / "b.safetensors", engine=engine)
+    assert layers and all(np.array_equal(found[layer], inside[layer]) for layer in layers)

@@ -79,6 +79,7 @@ def extract(
     pooling: str = "mean",
     batch: int = 8,
     seed: int = 0,
+    engine: str = "auto",
 ) -> dict[str, Any]:
     """Run a network in an ONNX file over stimuli and write the activations of its layers for a study.
 
@@ -86,11 +87,13 @@ def extract(
     "blocks" (where blocks end, found in the graph), "all", or names of tensors or nodes, shallow to
     deep. `preparation`: a TOML that says how stimuli become inputs; by default the network's name with
     the ending .toml. `pooling`: mean, max, cls, last, flatten, keep, or "project:4096" for sparse random
-    directions (Li, Hastie & Church 2006) of `seed`. `out`: a .safetensors file of stimuli × units per
-    layer, with the ids of the stimuli in it. An interrupted run goes on when called again. Returns what
-    was written: file, n_stimuli, n_before, layers (name, row_shape). Errors: stimuli that are not of the
-    kind, layers that the network does not have, operations that the engine does not know. Cost: the
-    network's own; memory: the network and one batch. The same as `stereotax extract`.
+    directions (Li, Hastie & Church 2006) of `seed`. `engine`: "rten", the built-in one; "onnxruntime",
+    of the extra `onnx`; "auto": ONNX Runtime where it is installed. `out`: a .safetensors file of
+    stimuli × units per layer, with the ids of the stimuli, the engine and its version in it. An
+    interrupted run goes on when called again. Returns what was written: file, n_stimuli, n_before,
+    layers (name, row_shape), pooling, engine. Errors: stimuli that are not of the kind, layers that the
+    network does not have, operations that the engine does not know, an engine that is not there. Cost:
+    the network's own; memory: the network and one batch. The same as `stereotax extract`.
 
     >>> import stereotax as sx
     >>> sx.extract("net.onnx", "images", "net.safetensors", pooling="cls")["layers"]  # doctest: +SKIP
@@ -102,7 +105,7 @@ def extract(
         "extract",
         str(network),
         *("--stimuli", str(stimuli), "--out", str(out), "--layers", names, "--pooling", pooling),
-        *("--batch", str(batch), "--seed", str(seed), "--json", *more),
+        *("--batch", str(batch), "--seed", str(seed), "--engine", engine, "--json", *more),
     )
     result: dict[str, Any] = json.loads(found)
     return result

@@ -158,7 +158,7 @@ pub(crate) struct ConvertArgs {
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct ExtractArgs {
-    /// The network, an ONNX file with its weights
+    /// The network, an ONNX file; its weights are in it or beside it
     pub(crate) network: PathBuf,
     /// Folder of images or sounds, or a CSV with stimulus_id and file or text
     #[arg(long)]
@@ -181,9 +181,23 @@ pub(crate) struct ExtractArgs {
     /// Seed of the random projection
     #[arg(long, default_value_t = 0)]
     pub(crate) seed: u64,
+    /// What runs the network
+    #[arg(long, value_enum, default_value_t = EngineChoice::Auto)]
+    pub(crate) engine: EngineChoice,
     /// One JSON object at the end on stdout: what was written
     #[arg(long)]
     pub(crate) json: bool,
+}
+
+/// Engines for networks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub(crate) enum EngineChoice {
+    /// ONNX Runtime where the Python package finds it, otherwise rten
+    Auto,
+    /// The built-in one
+    Rten,
+    /// ONNX Runtime, of the Python package `onnxruntime`
+    Onnxruntime,
 }
 
 #[derive(Debug, clap::Args)]

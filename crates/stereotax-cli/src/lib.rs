@@ -12,10 +12,41 @@ use std::ffi::OsString;
 
 use clap::Parser;
 
+use stereotax_models::network::engine::Engine;
+
 use args::{Args, Command};
+
+/// An engine for networks that is not built in.
+pub struct OtherEngine {
+    /// Name and version.
+    pub name: String,
+    /// Load the bytes of a network so that it gives these tensors.
+    pub load: Box<LoadEngine>,
+}
+
+/// Bytes of a network and names of tensors to an engine, or why not.
+pub type LoadEngine = dyn Fn(Vec<u8>, &[String]) -> Result<Box<Engine<'static>>, String>;
+
+/// Where another engine comes from; the reason where there is none.
+pub type FindEngine = dyn Fn() -> Result<OtherEngine, String>;
+
+impl std::fmt::Debug for OtherEngine {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("OtherEngine").field("name", &self.name).finish_non_exhaustive()
+    }
+}
 
 /// Run one command line and return its exit code.
 pub fn run(arguments: impl IntoIterator<Item = OsString>) -> u8 {
+    let none = || {
+        Err("this program has none; the command of the Python package has, `pip install stereotax[onnx]`"
+            .to_owned())
+    };
+    run_with(arguments, &none)
+}
+
+/// [`run`] for a host that may bring ONNX Runtime; it is looked for only where a network runs.
+pub fn run_with(arguments: impl IntoIterator<Item = OsString>, onnxruntime: &FindEngine) -> u8 {
     let args = match Args::try_parse_from(arguments) {
         Ok(args) => args,
         Err(message) => {
@@ -34,7 +65,7 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> u8 {
         Command::Report(args) => commands::report::run(&args),
         Command::Convert(args) => commands::convert::run(&args),
         Command::Info(args) => commands::info::run(&args),
-        Command::Extract(args) => commands::extract::run(&args),
+        Command::Extract(args) => commands::extract::run(&args, onnxruntime),
         Command::Compare(args) => commands::compare::run(&args),
         Command::Why(args) => commands::why::run(&args),
         Command::Cite(args) => commands::cite::run(&args),

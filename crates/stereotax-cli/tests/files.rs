@@ -73,7 +73,7 @@ fn gaps_are_counted_and_arrays_converted() {
         StoredLayer { name: "b".into(), row_shape: vec![1] },
     ];
     let ids = ["x", "y", "z"].map(str::to_owned);
-    let mut writer = StoreWriter::open(&path("s.safetensors"), "", &ids, &layers).unwrap();
+    let mut writer = StoreWriter::open(&path("s.safetensors"), "", &ids, &layers, &[]).unwrap();
     writer.append(3, &[vec![1.0, f32::NAN, 3.0, 4.0, f32::NAN, f32::INFINITY], vec![7.0, 8.0, 9.0]]).unwrap();
     writer.finish().unwrap();
     let (store, one) = (path("s.safetensors"), path("a.npy"));

@@ -7,7 +7,7 @@
 //! ```
 //!
 //! Every layer is an array of stimuli × …, 32-bit floats, shallow to deep; the ids of the stimuli stand in the
-//! header's metadata under `stimulus_id`, as a JSON list. Rows are written at their final place, so that memory does
+//! header's metadata under `stimulus_id`, as a JSON list, beside what made the store. Rows are written at their final place, so that memory does
 //! not grow with them. Source: the safetensors format description.
 
 use std::fs::{self, File, OpenOptions};
@@ -60,12 +60,19 @@ struct Progress {
 }
 
 impl StoreWriter {
-    /// Begin a store of one row per id, or go on with an unfinished one of the same `digest`, ids and layers.
+    /// Begin a store of one row per id, or go on with an unfinished one of the same `digest`, ids and layers. `about`
+    /// says what made it: keys and texts for the header's metadata.
     ///
     /// # Errors
     /// A folder that cannot be written to, a disk without room for the header.
-    pub fn open(target: &Path, digest: &str, ids: &[String], layers: &[StoredLayer]) -> Result<StoreWriter> {
-        let (header, places, total) = header(target, ids, layers)?;
+    pub fn open(
+        target: &Path,
+        digest: &str,
+        ids: &[String],
+        layers: &[StoredLayer],
+        about: &[(&str, &str)],
+    ) -> Result<StoreWriter> {
+        let (header, places, total) = header(target, ids, layers, about)?;
         let unfinished = beside(target, "unfinished");
         let fail = |e: std::io::Error| IoError::writing(target, "file", &e);
         let mut file = OpenOptions::new()
@@ -187,7 +194,12 @@ fn rows_done(target: &Path, digest: &str) -> usize {
 }
 
 /// The header's bytes, the place of each layer and the length of the file.
-fn header(target: &Path, ids: &[String], layers: &[StoredLayer]) -> Result<(Vec<u8>, Vec<u64>, u64)> {
+fn header(
+    target: &Path,
+    ids: &[String],
+    layers: &[StoredLayer],
+    about: &[(&str, &str)],
+) -> Result<(Vec<u8>, Vec<u64>, u64)> {
     let mut seen = std::collections::HashSet::new();
     if let Some(twice) = layers.iter().find(|l| !seen.insert(&l.name)) {
         return Err(IoError::new(
@@ -201,7 +213,11 @@ fn header(target: &Path, ids: &[String], layers: &[StoredLayer]) -> Result<(Vec<
     }
     let quoted = |text: &str| serde_json::Value::from(text).to_string();
     let listed = serde_json::Value::from(ids.to_vec()).to_string();
-    let mut text = format!("{{\"__metadata__\":{{\"{IDS_KEY}\":{}}}", quoted(&listed));
+    let mut text = format!("{{\"__metadata__\":{{\"{IDS_KEY}\":{}", quoted(&listed));
+    for (key, value) in about {
+        text.push_str(&format!(",{}:{}", quoted(key), quoted(value)));
+    }
+    text.push('}');
     let n_rows = ids.len();
     let (mut at, mut places) = (0u64, Vec::new());
     for layer in layers {
@@ -253,7 +269,8 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let target = folder.path().join("net.safetensors");
         let ids: Vec<String> = ["é", "b,c", "\"d\"", "e"].map(str::to_owned).to_vec();
-        let mut writer = StoreWriter::open(&target, "d1", &ids, &layers()).unwrap();
+        let mut writer =
+            StoreWriter::open(&target, "d1", &ids, &layers(), &[("engine", "a \"b\" 1")]).unwrap();
         writer.append(1, &row(0)).unwrap();
         writer.append(1, &row(1)).unwrap();
         writer.keep().unwrap();
@@ -261,7 +278,8 @@ mod tests {
         writer.append(1, &row(7)).unwrap();
         drop(writer);
         assert!(!target.exists());
-        let mut writer = StoreWriter::open(&target, "d1", &ids, &layers()).unwrap();
+        let mut writer =
+            StoreWriter::open(&target, "d1", &ids, &layers(), &[("engine", "a \"b\" 1")]).unwrap();
         assert_eq!(writer.rows_done(), 2);
         let both: Vec<Vec<f32>> = (0..2).map(|l| [row(2)[l].clone(), row(3)[l].clone()].concat()).collect();
         writer.append(2, &both).unwrap();
@@ -281,11 +299,12 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let target = folder.path().join("net.safetensors");
         let ids = vec!["a".to_owned(), "b".to_owned()];
-        let mut writer = StoreWriter::open(&target, "d1", &ids, &layers()).unwrap();
+        let mut writer =
+            StoreWriter::open(&target, "d1", &ids, &layers(), &[("engine", "a \"b\" 1")]).unwrap();
         writer.append(1, &row(0)).unwrap();
         writer.keep().unwrap();
         drop(writer);
-        let writer = StoreWriter::open(&target, "d2", &ids, &layers()).unwrap();
+        let writer = StoreWriter::open(&target, "d2", &ids, &layers(), &[("engine", "a \"b\" 1")]).unwrap();
         assert_eq!(writer.rows_done(), 0);
         assert!(writer.finish().is_err());
         assert!(!target.exists());

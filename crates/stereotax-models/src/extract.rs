@@ -207,7 +207,9 @@ pub fn extract(
         .map(|(name, (row_shape, _))| StoredLayer { name: name.clone(), row_shape: row_shape.clone() })
         .collect();
     let digest = job.digest(stimuli)?;
-    let mut writer = StoreWriter::open(out, &digest, &stimuli.ids, &stored)?;
+    let pooling = settings.pool.to_string();
+    let about = [("engine", settings.engine.as_str()), ("pooling", pooling.as_str())];
+    let mut writer = StoreWriter::open(out, &digest, &stimuli.ids, &stored, &about)?;
     let (n, n_before) = (stimuli.ids.len(), writer.rows_done());
     let task = "extracting".to_owned();
     monitor.tell(Event::Started { task: task.clone(), total: (n - n_before) as u64 });
@@ -325,11 +327,12 @@ impl<'a> Job<'a> {
             } else {
                 let frames: Vec<&Tensor> = stimuli[next..next + n].iter().map(|s| &s[0]).collect();
                 let outputs = self.run(&frames, BTreeMap::new(), &ids[0], engine)?;
-                for at in 0..n {
+                let row = |at: usize| {
                     let mut pooled = self.empty();
                     self.pool(&mut pooled, &outputs, at, &ids[at])?;
-                    rows.push(self.finish(pooled, &ids[at])?);
-                }
+                    self.finish(pooled, &ids[at])
+                };
+                rows.extend((0..n).into_par_iter().map(row).collect::<Result<Vec<Row>>>()?);
             }
             next += n;
         }

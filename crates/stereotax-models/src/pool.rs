@@ -7,8 +7,9 @@
 //! ```
 //!
 //! Units are the first axis behind the batch after convolutions and their like, else the last. Sums are in 64 bits, in
-//! the order of positions. Source of the projection: [`stereotax::encoding::projection`] (li2006).
+//! an order that positions fix. Source of the projection: [`stereotax::encoding::projection`] (li2006).
 
+use std::borrow::Cow;
 use std::fmt;
 use std::str::FromStr;
 
@@ -101,13 +102,15 @@ impl Pooled {
         if self.positions > 0 && units != self.units {
             return Err(format!("{units} units in one frame and {} in another", self.units));
         }
-        let values: Vec<f32> = match &tensor.numbers {
-            Numbers::Real(values) => values[at * length..(at + 1) * length].to_vec(),
-            Numbers::Whole(values) => {
-                values[at * length..(at + 1) * length].iter().map(|x| *x as f32).collect()
-            }
+        let place = at * length..(at + 1) * length;
+        let values: Cow<'_, [f32]> = match &tensor.numbers {
+            Numbers::Real(values) => Cow::Borrowed(&values[place]),
+            Numbers::Whole(values) => values[place].iter().map(|x| *x as f32).collect(),
         };
-        if let Some(place) = values.iter().position(|x| !x.is_finite()) {
+        // The largest without its sign: infinities and NaN are above every number.
+        let largest = values.iter().fold(0, |largest, x| x.abs().to_bits().max(largest));
+        if !f32::from_bits(largest).is_finite() {
+            let place = values.iter().position(|x| !x.is_finite()).unwrap_or(0);
             return Err(format!("{} at place {place}", values[place]));
         }
         let positions = length / units;
@@ -120,8 +123,14 @@ impl Pooled {
         match self.rule {
             Pool::Mean => {
                 self.sums.resize(units, 0.0);
-                for (unit, sum) in self.sums.iter_mut().enumerate() {
-                    *sum += (0..positions).map(|p| f64::from(value(p, unit))).sum::<f64>();
+                if units_first {
+                    for (sum, values) in self.sums.iter_mut().zip(values.chunks_exact(positions)) {
+                        *sum += sum_of(values);
+                    }
+                } else {
+                    for values in values.chunks_exact(units) {
+                        self.sums.iter_mut().zip(values).for_each(|(sum, x)| *sum += f64::from(*x));
+                    }
                 }
             }
             Pool::Max => {
@@ -160,6 +169,17 @@ impl Pooled {
             }
         })
     }
+}
+
+/// In eight lanes, which are then added in order.
+fn sum_of(values: &[f32]) -> f64 {
+    let mut lanes = [0.0; 8];
+    let eights = values.chunks_exact(8);
+    let rest: f64 = eights.remainder().iter().map(|x| f64::from(*x)).sum();
+    for eight in eights {
+        lanes.iter_mut().zip(eight).for_each(|(lane, x)| *lane += f64::from(*x));
+    }
+    lanes.iter().sum::<f64>() + rest
 }
 
 #[cfg(test)]

@@ -241,6 +241,49 @@ fn tokens_of_different_lengths() {
 }
 
 #[test]
+fn weights_may_lie_beside_the_network_and_nowhere_else() {
+    let (model, weights) = common::tokens_outside("net.data", "16", "32");
+    let place = Place::new(&model, "[input]\nkind = \"numbers\"\n");
+    std::fs::write(place.path("stimuli.csv"), "stimulus_id,text\na,0 1\nb,3 2\nc,1\n").unwrap();
+    let told = |location: &str, offset: &str, length: &str| {
+        let network = common::tokens_outside(location, offset, length).0;
+        std::fs::write(place.path("net.onnx"), network).unwrap();
+        place.run("mixed", "mean", 8, "x").unwrap_err().to_string()
+    };
+    assert!(told("net.data", "16", "32").contains("net.data"));
+    std::fs::write(place.path("net.data"), &weights[..60]).unwrap();
+    let cut = told("net.data", "16", "32");
+    assert!(cut.contains("weight `w`") && cut.contains("a file of 60 bytes"), "{cut}");
+    std::fs::write(place.path("net.data"), &weights).unwrap();
+    std::fs::create_dir(place.path("below")).unwrap();
+    let outside = place.folder.path().join("net.data");
+    for location in ["../net.data", "/etc/hostname", "", "below/../net.data", outside.to_str().unwrap()] {
+        assert!(told(location, "16", "32").contains("in the network's own folder"), "{location}");
+    }
+    assert!(told("below", "16", "32").contains("a folder"));
+    assert!(told("net.data", "16", "31").contains("32 bytes by its shape"));
+    assert!(told("net.data", "40", "32").contains("weight `table`"));
+    assert!(told("net.data", "18446744073709551615", "32").contains("weight `table`"));
+    assert!(told("net.data", "-1", "32").contains("cannot be brought in"));
+    let elsewhere = tempfile::tempdir().unwrap();
+    #[cfg(unix)]
+    {
+        std::fs::write(elsewhere.path().join("net.data"), &weights).unwrap();
+        std::os::unix::fs::symlink(elsewhere.path().join("net.data"), place.path("link")).unwrap();
+        assert!(told("link", "16", "32").contains("in the network's own folder"));
+        // As model hubs keep them: both are links to one place.
+        std::fs::write(elsewhere.path().join("net.onnx"), &model).unwrap();
+        std::fs::remove_file(place.path("net.data")).unwrap();
+        std::fs::remove_file(place.path("net.onnx")).unwrap();
+        for name in ["net.data", "net.onnx"] {
+            std::os::unix::fs::symlink(elsewhere.path().join(name), place.path(name)).unwrap();
+        }
+    }
+    place.run("mixed", "mean", 8, "mean").unwrap();
+    assert_eq!(place.read("mean", "mixed").1, [5.0, -1.5, 25.0, -3.5, 10.0, -2.0]);
+}
+
+#[test]
 fn a_state_runs_over_the_frames_of_a_sound() {
     let preparation = "[input]\nkind = \"waveform\"\nname = \"frame\"\nrate_hz = 8000\nframe = 2\n[state]\nbefore = \"after\"\n";
     let place = Place::new(&common::running_sum(), preparation);

@@ -99,7 +99,7 @@ fn to_safetensors(args: &ConvertArgs, names: &[String]) -> Result<(), Failure> {
             row_shape: file.shape().iter().skip(1).copied().collect(),
         })
         .collect();
-    let mut writer = StoreWriter::open(&args.to, "", &ids, &layers)?;
+    let mut writer = StoreWriter::open(&args.to, "", &ids, &layers, &[])?;
     let width: usize = files.iter().map(ArrayFile::row_len).sum();
     let step = (BLOCK / width.max(1)).max(1);
     for start in (writer.rows_done()..n_rows).step_by(step) {

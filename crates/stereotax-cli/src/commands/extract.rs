@@ -2,15 +2,18 @@
 
 use stereotax::data::Monitor;
 use stereotax_models::extract::{Layers, Settings, Stimuli, extract, layers, taps};
-use stereotax_models::network::engine::{ENGINE, Loaded};
+use stereotax_models::network::engine::{ENGINE, Engine, Loaded};
 use stereotax_models::network::graph::Network;
 use stereotax_models::prepare::Preparation;
 
-use crate::args::ExtractArgs;
+use crate::args::{EngineChoice, ExtractArgs};
 use crate::progress::{Bar, stop_flag};
-use crate::{Failure, print_line};
+use crate::{Failure, FindEngine, OtherEngine, print_line};
 
-pub(crate) fn run(args: &ExtractArgs) -> Result<(), Failure> {
+/// Other engines take networks as one message of at most so many bytes.
+const MAX_MESSAGE: usize = (1 << 31) - 1;
+
+pub(crate) fn run(args: &ExtractArgs, onnxruntime: &FindEngine) -> Result<(), Failure> {
     let network = Network::read(&args.network)?;
     let preparation_file = args.preparation.clone().unwrap_or_else(|| args.network.with_extension("toml"));
     let preparation = Preparation::read(&preparation_file)?;
@@ -19,6 +22,7 @@ pub(crate) fn run(args: &ExtractArgs) -> Result<(), Failure> {
         [one] if one == "all" => Layers::All,
         names => Layers::Named(names.to_vec()),
     };
+    let other = other_engine(args, &network, onnxruntime)?;
     let settings = Settings {
         preparation,
         preparation_file,
@@ -26,14 +30,31 @@ pub(crate) fn run(args: &ExtractArgs) -> Result<(), Failure> {
         pool: args.pooling,
         batch: usize::from(args.batch),
         seed: args.seed,
-        engine: ENGINE.to_owned(),
+        engine: other.as_ref().map_or_else(|| ENGINE.to_owned(), |other| other.name.clone()),
     };
     let stimuli = Stimuli::open(&args.stimuli)?;
-    let engine = Loaded::new(&network, &taps(&settings))?;
+    let mut engine: Box<Engine<'_>> = match &other {
+        Some(other) => {
+            let refused = |reason| Failure {
+                message: format!(
+                    "`{}`: {} cannot load the network: {reason}\nhint: try `--engine rten`",
+                    args.network.display(),
+                    other.name
+                ),
+                exit_code: 2,
+            };
+            let taps = taps(&settings);
+            (other.load)(network.with_outputs(&taps), &taps).map_err(refused)?
+        }
+        None => {
+            let engine = Loaded::new(&network, &taps(&settings))?;
+            Box::new(move |inputs| engine.run(inputs))
+        }
+    };
     let bar = Bar::new();
     let watcher = |event| bar.follow(&event);
     let monitor = Monitor::new(&watcher, stop_flag());
-    let done = extract(&network, &settings, &stimuli, &args.out, &mut |inputs| engine.run(inputs), &monitor)?;
+    let done = extract(&network, &settings, &stimuli, &args.out, &mut *engine, &monitor)?;
     if args.json {
         let layers: Vec<_> = done
             .layers
@@ -50,6 +71,30 @@ pub(crate) fn run(args: &ExtractArgs) -> Result<(), Failure> {
     for (name, shape) in &done.layers {
         print_line(&format!("{name:40} {shape:?}"));
     }
-    eprintln!("{} stimuli, {} layers: {}", done.n_stimuli, done.layers.len(), args.out.display());
+    let (stimuli, layers, out) = (done.n_stimuli, done.layers.len(), args.out.display());
+    eprintln!("{stimuli} stimuli, {layers} layers, by {}: {out}", settings.engine);
     Ok(())
+}
+
+/// The engine that is not built in, where it is asked for or found; `None` for the one that is.
+fn other_engine(
+    args: &ExtractArgs,
+    network: &Network,
+    onnxruntime: &FindEngine,
+) -> Result<Option<OtherEngine>, Failure> {
+    let small = network.bytes().len() < MAX_MESSAGE;
+    match args.engine {
+        EngineChoice::Rten => Ok(None),
+        EngineChoice::Auto => Ok(if small { onnxruntime().ok() } else { None }),
+        EngineChoice::Onnxruntime => {
+            let found = if small { onnxruntime() } else { Err("a network above 2 GB".to_owned()) };
+            let refused = |reason| Failure {
+                message: format!(
+                    "--engine onnxruntime: expected ONNX Runtime, found {reason}\nhint: install it, or say `--engine rten`"
+                ),
+                exit_code: 2,
+            };
+            found.map(Some).map_err(refused)
+        }
+    }
 }

@@ -1,18 +1,20 @@
 //! Read the graph of an ONNX file: its nodes, inputs and outputs, not its numbers.
 //!
 //! Field numbers are those of onnx.proto3 (ONNX 1.x): a model holds a graph (7), a graph holds nodes (1), weights (5),
-//! inputs (11) and outputs (12). Weights in other files are refused. Cost: one walk over the file's bytes.
+//! inputs (11) and outputs (12). Weights in files beside it are brought in (`outside`). Cost: one walk over the file's
+//! bytes.
 
 use std::collections::{HashMap, HashSet};
 use std::path::{Path, PathBuf};
 
 use stereotax_io::names;
 
+use super::outside;
 use super::protobuf::{self, fields};
 use crate::error::{ModelError, Result, invalid};
 
-/// Larger files are not read into memory.
-const MAX_BYTES: u64 = 8 << 30;
+/// Larger files, or files with larger weights beside them, are not read into memory.
+pub(super) const MAX_BYTES: u64 = 8 << 30;
 
 /// One operation.
 #[derive(Debug, Clone, PartialEq, Default)]
@@ -62,10 +64,11 @@ pub struct Network {
 }
 
 impl Network {
-    /// Read a file.
+    /// Read a file, and the weights that lie in files beside it.
     ///
     /// # Errors
-    /// No file, bytes that are no ONNX model, a model without a graph, weights in another file.
+    /// No file, bytes that are no ONNX model, a model without a graph, weights that are named and not there, or that lie
+    /// in another folder.
     pub fn read(path: &Path) -> Result<Network> {
         let length = std::fs::metadata(path).map(|m| m.len()).unwrap_or(0);
         if length > MAX_BYTES {
@@ -78,10 +81,10 @@ impl Network {
             ));
         }
         let bytes = stereotax_io::read_bytes(path)?;
-        Network::parse(path, bytes)
+        Network::parse(path, outside::brought_in(path, bytes)?)
     }
 
-    /// [`Network::read`] of bytes in memory; `path` is for messages.
+    /// [`Network::read`] of bytes in memory, with all weights in them; `path` is for messages.
     pub fn parse(path: &Path, bytes: Vec<u8>) -> Result<Network> {
         let mut found = Network {
             path: path.to_owned(),
@@ -98,7 +101,7 @@ impl Network {
                 "file",
                 "an ONNX model",
                 looks_like(&bytes, &reason),
-                "export it with the tool that made the network, e.g. `torch.onnx.export(…, external_data=False)`",
+                "export it with the tool that made the network, e.g. `torch.onnx.export`",
             )
         })?;
         found.bytes = bytes;
@@ -111,7 +114,7 @@ impl Network {
         &self.path
     }
 
-    /// The file's bytes.
+    /// The file's bytes, with the weights that lie beside it.
     pub fn bytes(&self) -> &[u8] {
         &self.bytes
     }
@@ -326,7 +329,9 @@ fn weight(message: &[u8]) -> Result<(String, Vec<usize>), String> {
         match field.number {
             1 => field.numbers(&mut dims)?,
             8 => name = field.text()?,
-            14 if field.number_value()? == 1 => return Err("weights that lie in another file".into()),
+            14 if field.number_value()? == 1 => {
+                return Err("weights in another file that cannot be brought in".into());
+            }
             _ => {}
         }
     }

@@ -3,4 +3,5 @@
 pub mod blocks;
 pub mod engine;
 pub mod graph;
+mod outside;
 mod protobuf;

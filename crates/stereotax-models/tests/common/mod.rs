@@ -75,6 +75,21 @@ impl Graph {
         self
     }
 
+    /// A weight whose numbers lie in another file.
+    #[allow(dead_code)]
+    pub fn weight_outside(mut self, name: &str, shape: &[i64], entries: &[(&str, &str)]) -> Self {
+        let mut tensor = Message::default();
+        for n in shape {
+            tensor = tensor.number(1, *n);
+        }
+        tensor = tensor.number(2, 1).text(8, name).number(14, 1);
+        for (key, value) in entries {
+            tensor = tensor.bytes(13, &Message::default().text(1, key).text(2, value).0);
+        }
+        self.graph = self.graph.bytes(5, &tensor.0);
+        self
+    }
+
     /// Axes below 0 are free. Type 1 is f32, 7 is i64.
     pub fn input(mut self, name: &str, kind: i64, shape: &[i64]) -> Self {
         self.graph = self.graph.bytes(11, &value_info(name, kind, shape));
@@ -140,6 +155,22 @@ pub fn tokens() -> Vec<u8> {
         .node("Transpose", &["mixed"], &["time_first"], &[("perm", &[1, 0, 2])])
         .output("time_first")
         .model()
+}
+
+/// [`tokens`] with the weights in another file: `table` behind 16 bytes, `w` behind it to the end.
+#[allow(dead_code)]
+pub fn tokens_outside(location: &str, offset: &str, length: &str) -> (Vec<u8>, Vec<u8>) {
+    let table = [0.0f32, 1.0, 10.0, 2.0, 20.0, 3.0, 30.0, 4.0];
+    let mut weights = vec![7u8; 16];
+    weights.extend(table.iter().chain(&[1.0, 0.0, 0.0, -1.0]).flat_map(|x| x.to_le_bytes()));
+    let graph = Graph::default()
+        .input("tokens", 7, &[-1, -1])
+        .weight_outside("table", &[4, 2], &[("location", location), ("offset", offset), ("length", length)])
+        .weight_outside("w", &[2, 2], &[("location", "net.data"), ("offset", "48")])
+        .node("Gather", &["table", "tokens"], &["embedding"], &[("axis", &[0])])
+        .node("MatMul", &["embedding", "w"], &["mixed"], &[])
+        .output("mixed");
+    (graph.model(), weights)
 }
 
 /// Frames of two samples and a state that adds them up.
