@@ -9,6 +9,7 @@ use std::process::Command;
 
 use common::{
     MODELS, SmallModel, assert_same, results, rows, run, stereotax, told, write_study, write_surface,
+    write_volume,
 };
 use stereotax_io::read_parquet;
 
@@ -218,6 +219,66 @@ fn natural_sounds_give_silero_no_point() {
     assert!(r2("last_layer", "speech") > 0.75);
     let page = fs::read_to_string(out.join("report.html")).unwrap();
     assert!(page.contains("No stable mode"), "the report does not say it");
+}
+
+#[test]
+fn a_label_volume_is_checked_and_its_maps_are_drawn() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut labels = [0i16; 24];
+    labels[..8].copy_from_slice(&[1, 1, 2, 0, 3, 3, 3, 7]);
+    let study = write_volume(folder.path(), labels, true);
+    let check = stereotax(&["check", study.to_str().unwrap()]);
+    let said = String::from_utf8_lossy(&check.stdout).into_owned();
+    assert!(check.status.success(), "{}", told(&check));
+    assert!(said.contains("[4, 3, 2] voxels, of which 7 are labelled and 6 lie in ROIs"), "{said}");
+    assert!(said.contains("1 label(s) on 1 voxels are no ROI and stay without colour: `7`"), "{said}");
+    assert!(said.contains("2 of 5 ROIs have no voxel and are on no map: `roi3`, `roi4`"), "{said}");
+
+    let out = folder.path().join("out");
+    let first = run(&study, &out, &[]);
+    assert!(first.status.success(), "{}", told(&first));
+    let runs = read_parquet(&out.join("results/volume_runs.parquet")).unwrap();
+    assert_eq!(rows(&runs, "roi"), ["roi0", "roi1", "roi2", ""]);
+    let column = |name: &str| -> Vec<f64> {
+        match runs.column(name).unwrap() {
+            stereotax_io::Values::Integer(v) => v.iter().map(|x| x.unwrap() as f64).collect(),
+            other => panic!("{other:?}"),
+        }
+    };
+    assert_eq!((column("i"), column("j")), (vec![0.0, 2.0, 0.0, 3.0], vec![0.0, 0.0, 1.0, 1.0]));
+    assert_eq!((column("k"), column("n")), (vec![0.0; 4], vec![2.0, 1.0, 3.0, 1.0]));
+    let grids = read_parquet(&out.join("results/volume_grids.parquet")).unwrap();
+    assert_eq!(grids.numbers("x_i").unwrap(), [Some(10.0)]);
+    assert_eq!(grids.numbers("z_0").unwrap(), [Some(-10.0)]);
+    let page = fs::read_to_string(out.join("report.html")).unwrap();
+    assert!(page.contains("Maps in the volume") && page.contains("glass brain"));
+
+    // A column of labels goes before the order of the table.
+    let table = fs::read_to_string(folder.path().join("rois.csv")).unwrap();
+    let indexed: Vec<String> = table
+        .lines()
+        .enumerate()
+        .map(|(i, line)| format!("{line},{}", if i == 0 { "index".into() } else { (8 - i).to_string() }))
+        .collect();
+    fs::write(folder.path().join("rois.csv"), indexed.join("\n") + "\n").unwrap();
+    let check = stereotax(&["check", study.to_str().unwrap()]);
+    let said = String::from_utf8_lossy(&check.stdout).into_owned();
+    assert!(said.contains("7 are labelled and 4 lie in ROIs"), "{said}");
+    assert!(said.contains("3 of 5 ROIs have no voxel and are on no map: `roi1`, `roi2`, `roi3`"), "{said}");
+}
+
+#[test]
+fn a_label_volume_without_a_place_or_without_rois_is_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let study = write_volume(folder.path(), [1; 24], false);
+    let check = stereotax(&["check", study.to_str().unwrap()]);
+    assert_eq!(check.status.code(), Some(2));
+    assert!(told(&check).contains("does not say where its voxels stand"), "{}", told(&check));
+    let study = write_volume(folder.path(), [9; 24], true);
+    let check = stereotax(&["check", study.to_str().unwrap()]);
+    assert_eq!(check.status.code(), Some(2));
+    assert!(told(&check).contains("no label of the volume"), "{}", told(&check));
+    assert!(told(&check).contains("a column `index`"), "{}", told(&check));
 }
 
 #[test]

@@ -67,6 +67,13 @@
   const css = (name) => getComputedStyle(root).getPropertyValue(name).trim();
   const colourOf = (m) => css("--m" + (modalityIndex(m) % 7));
   const CIVIDIS = ["#00224e", "#123570", "#3b496c", "#575d6d", "#707173", "#8a8678", "#a59c74", "#c3b369", "#e1cc55", "#fee838"];
+  // Networks: the colours of their authors where all are of the seven of Yeo et al. (2011), else those of this page.
+  const YEO7 = { vis: "#781286", sommot: "#4682b4", dorsattn: "#00760e", salventattn: "#c43afa", limbic: "#dcf8a4", cont: "#e69422", default: "#cd3e4e" };
+  const YEO7_NAMES = { visual: "vis", somatomotor: "sommot", dorsalattention: "dorsattn", ventralattention: "salventattn", ventattn: "salventattn", salienceventralattention: "salventattn", control: "cont", frontoparietal: "cont", defaultmode: "default" };
+  const networkNames = distinct(rows("rois").map((r) => r.network));
+  const yeo7Of = (name) => { const word = name.toLowerCase().replace(/[^a-z]/g, ""), key = Object.hasOwn(YEO7_NAMES, word) ? YEO7_NAMES[word] : word; return Object.hasOwn(YEO7, key) ? YEO7[key] : null; };
+  const isYeo7 = networkNames.length > 0 && networkNames.every(yeo7Of);
+  const networkColour = (name) => (isYeo7 ? yeo7Of(name) : css("--m" + (Math.max(0, networkNames.indexOf(name)) % 7)));
   const charts = [];
   function text(size) {
     return { color: css("--ink"), fontFamily: css("--sans"), fontSize: size || 12 };
@@ -360,7 +367,7 @@
         const a = api.coord([band.from, 0])[0] - half + 1.5, b = api.coord([band.to, 0])[0] + half - 1.5, y = box.y + box.height + 5;
         const room = Math.floor((b - a) / 6.2);
         return { type: "group", children: [
-          { type: "line", shape: { x1: a, x2: b, y1: y, y2: y }, style: { stroke: css("--zero"), lineWidth: 1.5 } },
+          { type: "rect", shape: { x: a, y: y - 2, width: Math.max(1, b - a), height: 4 }, style: { fill: networkColour(band.network), stroke: css("--zero"), lineWidth: 0.5 } },
           { type: "text", style: { x: (a + b) / 2, y: y + 5, text: room >= 2 ? clip(band.network, room) : "", textAlign: "center", fill: css("--soft"), font: "11px " + css("--sans") } },
         ] };
       },
@@ -534,10 +541,20 @@
   }
   /** ROI number of every point of a picture, from runs (number, length) in groups of seven bits. */
   function pointsOf(view) {
-    const bytes = bytesOf(view.codes), out = new Uint16Array(view.width * view.height);
-    let i = 0, place = 0;
-    const next = () => { let x = 0, shift = 0, b; do { b = bytes[i++]; x += (b & 127) * 2 ** shift; shift += 7; } while (b > 127); return x; };
-    while (i < bytes.length) { const code = next(), end = place + next(); out.fill(code, place, end); place = end; }
+    const out = new Uint32Array(view.width * view.height), numbers = numbersOf(view.codes);
+    for (let i = 0, place = 0; i < numbers.length; i += 2) { out.fill(numbers[i], place, place + numbers[i + 1]); place += numbers[i + 1]; }
+    return out;
+  }
+  /** Numbers in groups of seven bits, lowest first. */
+  function numbersOf(text) {
+    const bytes = bytesOf(text), out = [];
+    for (let i = 0; i < bytes.length;) { let x = 0, shift = 0, b; do { b = bytes[i++]; x += (b & 127) * 2 ** shift; shift += 7; } while (b > 127); out.push(x); }
+    return out;
+  }
+  /** The ROIs behind each point of a glass brain: how many, the first, and the steps to the others. */
+  function setsOf(view) {
+    const numbers = numbersOf(view.sets), out = [];
+    for (let i = 0; i < numbers.length;) { const set = []; for (let n = numbers[i++], roi = 0; n > 0; n--) set.push((roi += numbers[i++])); out.push(set); }
     return out;
   }
   const rgb = (hex) => { const h = hex.replace("#", ""); return [0, 2, 4].map((k) => parseInt(h.slice(k, k + 2), 16)); };
@@ -547,13 +564,20 @@
     const a = rgb(CIVIDIS[low]), b = rgb(CIVIDIS[low + 1]);
     return a.map((x, k) => Math.round(x + (b[k] - x) * (at - low)));
   }
+  /** Each ROI in the colour of its network. */
+  function networkMap(space) {
+    const list = rows("rois").filter((r) => r.space === space);
+    return { map: "networks", unit: "", networks: true, rows: [{ name: "networks", values: new Map(list.map((r) => [r.roi, { value: null, colour: r.network ? networkColour(r.network) : null, why: r.network ? "" : "of no network" }])) }] };
+  }
   /** The maps that a surface can show: rows of pictures, each with a value (or a reason) per ROI. */
   function surfaceMaps(figure, space) {
     const here = (r) => r.space === space;
     const bounded = rows("snci").some((r) => here(r) && isNumber(r.lower));
     const maps = ["SNCI", ...(bounded ? ["SNCI, lower end"] : []), "mean score", "convergence", "noise ceiling"].filter((m) => m === "convergence" ? rows("convergence").some(here) : m === "noise ceiling" ? rows("rois").some((r) => here(r) && isNumber(r.ceiling)) : rows("snci").some(here));
+    if (networkNames.length > 1 && rows("rois").some((r) => here(r) && r.network)) maps.push("networks");
     if (!maps.length) return null;
     const map = choose(figure, "map", "Map", maps, "SNCI");
+    if (map === "networks") return networkMap(space);
     if (map === "noise ceiling") {
       const list = rows("rois").filter(here);
       const benchmarks = distinct(list.map((r) => r.benchmark));
@@ -583,12 +607,16 @@
     const surface = spaces.find((s) => s.space === space);
     const shown = mapsOf(figure, space);
     if (!shown) return absent(plot, "No map is among the results of this space.");
-    const group = choose(figure, "group", "Seen", distinct(surface.views.map((v) => v.group)));
-    const views = surface.views.filter((v) => v.group === group);
+    // A line of sight may meet several networks: which one to show is no question of size.
+    const offered = shown.networks ? surface.views.filter((v) => !v.sets) : surface.views;
+    const group = choose(figure, "group", "Seen", distinct(offered.map((v) => v.group)));
+    const views = offered.filter((v) => v.group === group);
     const network = new Map(rows("rois").map((r) => [r.roi, r.network]));
+    const lines = networkNames.length > 1 && views.some((v) => !v.sets) ? choose(figure, "outline", "Outlined", ["ROIs", "networks"], shown.networks ? "networks" : "ROIs") : "ROIs";
+    const ink = rgb(css("--ink"));
     let low = Infinity, high = -Infinity;
     for (const row of shown.rows) for (const { value } of row.values.values()) if (isNumber(value)) { low = Math.min(low, value); high = Math.max(high, value); }
-    if (low > high) return absent(plot, "This map is undefined in every ROI.");
+    if (low > high && !shown.networks) return absent(plot, "This map is undefined in every ROI.");
     low = Math.min(0, low);
     // Ratios have long tails: where the largest value would leave one colour to all others, the scale ends
     // where 19 of 20 values have ended, and says so.
@@ -607,8 +635,13 @@
     const ramp = svg("svg", { class: "bar", viewBox: "0 0 90 10", preserveAspectRatio: "none", role: "img", "aria-label": `colours from ${show(low, 2)} (dark blue) to ${show(high, 2)} (yellow)` });
     for (let i = 0; i < 90; i++) svg("rect", { x: i, y: 0, width: 1.2, height: 10, fill: `rgb(${cividis(i / 89).join(",")})` }, ramp);
     bar.append(ends[0], ramp, ends[1], ends[2]);
-    legend.append(bar);
-    const widest = Math.max(...views.map((v) => v.width)), columns = views.length;
+    if (shown.networks) for (const name of networkNames) {
+      const item = document.createElement("span"), icon = svg("svg", { viewBox: "0 0 14 14", "aria-hidden": "true" }, item);
+      svg("rect", { x: 1, y: 1, width: 12, height: 12, fill: networkColour(name), stroke: css("--zero"), "stroke-width": 0.7 }, icon);
+      item.append(name);
+      legend.append(item);
+    } else legend.append(bar);
+    const widest = Math.max(...views.map((v) => v.width)), columns = Math.min(6, views.length);
     const hole = rgb(css("--undefined")), stroke = rgb(css("--zero")), bare = rgb(css("--bare"));
     let tip = figure.querySelector(".tip");
     if (!tip) { tip = document.createElement("div"); tip.className = "tip"; tip.setAttribute("aria-hidden", "true"); figure.append(tip); }
@@ -621,9 +654,13 @@
       line.append(title, strip);
       plot.append(line);
       const values = surface.rois.map((roi) => row.values.get(roi) || { value: null, why: "not among the ROIs of this map" });
-      const colours = values.map(({ value }) => (isNumber(value) ? cividis((value - low) / span) : value === Infinity ? cividis(1) : null));
+      const colours = values.map(({ value, colour }) => (colour ? rgb(colour) : isNumber(value) ? cividis((value - low) / span) : value === Infinity ? cividis(1) : null));
       for (const view of views) {
         const points = view.points || (view.points = pointsOf(view));
+        // Of several ROIs on a line of sight, the one with the largest value is shown.
+        const sets = view.sets ? view.rois || (view.rois = setsOf(view)) : null;
+        const largest = sets && sets.map((set) => set.reduce((best, roi) => (values[roi].value !== null && values[roi].value !== undefined && (best < 0 || values[roi].value > values[best].value) ? roi : best), -1));
+        const roiAt = (code) => (sets ? largest[code - 2] : code - 2);
         const cell = document.createElement("div"), picture = document.createElement("div"), canvas = document.createElement("canvas"), shadow = document.createElement("img"), words = document.createElement("div");
         cell.className = "surface-view"; picture.className = "picture";
         cell.style.width = `calc((100% - ${10 * (columns - 1)}px) / ${columns} * ${view.width / widest})`;
@@ -636,9 +673,17 @@
           const code = points[i];
           if (code === 0) continue;
           const x = i % view.width, y = (i - x) / view.width;
-          const colour = code === 1 ? bare : colours[code - 2] || ((x + y) % 9 < 2 ? stroke : hole);
+          const colour = code === 1 ? bare : colours[roiAt(code)] || ((x + y) % 9 < 2 ? stroke : hole);
           image.data.set(colour, 4 * i);
           image.data[4 * i + 3] = 255;
+        }
+        if (lines === "networks" && !sets) {
+          const groupOf = surface.rois.map((roi) => { const name = network.get(roi); return name ? networkNames.indexOf(name) : -1; });
+          const at = (i) => (points[i] < 2 ? -2 : groupOf[points[i] - 2]);
+          for (let i = 0; i + view.width + 1 < points.length; i++) {
+            if (points[i] === 0) continue;
+            for (const j of [i + 1, i + view.width, i + view.width + 1]) if (points[j] !== 0 && at(i) !== at(j)) for (const k of [i, j]) image.data.set(ink, 4 * k);
+          }
         }
         context.putImageData(image, 0, 0);
         shadow.src = view.shadow; shadow.alt = "";
@@ -656,8 +701,10 @@
           tip.style.left = Math.min(e.clientX - at.left + 14, at.width - 240) + "px";
           tip.style.top = e.clientY - at.top + 14 + "px";
           if (code === 1) { tip.textContent = "outside every ROI"; return; }
-          const roi = surface.rois[code - 2], v = values[code - 2];
-          tip.innerHTML = `<b>${esc(roi)}</b>${network.get(roi) ? " (" + esc(network.get(roi)) + ")" : ""}<br>` + (isNumber(v.value) || v.value === Infinity ? `${esc(row.name)}: ${show(v.value, 2)}` + (isNumber(v.lower) ? ` [${show(v.lower, 2)}, ${show(v.upper, 2)}]` : "") + (v.note ? "<br>" + esc(v.note) : "") : "– " + esc(v.why || "undefined"));
+          const index = roiAt(code);
+          if (index < 0) { const set = sets[code - 2]; tip.textContent = `– no value: ${clip(surface.rois[set[0]], 30)}` + (set.length > 1 ? ` and ${set.length - 1} more` : ""); return; }
+          const roi = surface.rois[index], v = values[index];
+          tip.innerHTML = `<b>${esc(roi)}</b>${network.get(roi) ? " (" + esc(network.get(roi)) + ")" : ""}<br>` + (isNumber(v.value) || v.value === Infinity ? `${esc(row.name)}: ${show(v.value, 2)}` + (isNumber(v.lower) ? ` [${show(v.lower, 2)}, ${show(v.upper, 2)}]` : "") + (v.note ? "<br>" + esc(v.note) : "") : shown.networks ? esc(v.why) : "– " + esc(v.why || "undefined"));
         });
         picture.addEventListener("pointerleave", () => { tip.hidden = true; });
       }

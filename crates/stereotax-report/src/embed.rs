@@ -11,7 +11,7 @@ use crate::input::ReportInput;
 use crate::schema::TABLES;
 
 /// Tables that the page shows as pictures and does not hold.
-const NOT_EMBEDDED: [&str; 2] = ["surface_vertices", "surface_faces"];
+const NOT_EMBEDDED: [&str; 4] = ["surface_vertices", "surface_faces", "volume_grids", "volume_runs"];
 
 /// More rows than this of one table are not embedded: browsers slow down, and the file beside the
 /// page holds them anyway.

@@ -8,6 +8,7 @@
 //! Every name comes from a file and is therefore escaped: in the markup by the template engine, in
 //! the embedded data by writing `<`, `>` and `&` as JSON escapes, and in the figures by the script.
 
+mod brain;
 mod cells;
 mod embed;
 mod encoding;
@@ -16,11 +17,13 @@ mod input;
 mod methods;
 mod page;
 mod physiology;
+mod picture;
 mod references;
 mod schema;
 mod similarity;
 mod surface;
 mod verdict;
+mod volume;
 mod warnings;
 
 pub use error::ReportError;

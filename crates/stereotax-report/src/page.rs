@@ -6,6 +6,7 @@ use minijinja::value::Value as Safe;
 use minijinja::{Environment, context};
 use serde_json::{Value, json};
 
+use crate::brain;
 use crate::cells::{Cell, Grid, counted, fixed, head, interval, listed, number};
 use crate::embed;
 use crate::encoding;
@@ -14,7 +15,6 @@ use crate::input::{ReportInput, Row, find};
 use crate::methods;
 use crate::references;
 use crate::similarity;
-use crate::surface;
 use crate::verdict::{self, Outcome, control_name};
 use crate::warnings;
 
@@ -84,8 +84,7 @@ pub fn render(input: &ReportInput) -> Result<String, ReportError> {
     let verdict = verdict::judge(input);
     let paragraphs = methods::write(input);
     let references = references_used(input, &paragraphs);
-    let surfaces = surface::surfaces(input);
-    let has_surface = surfaces.is_some();
+    let spaces = brain::spaces(input);
     let encoding = encoding::summary(input);
     let similarity = similarity::summary(input);
     let nfas = input.tables.contains_key("scores") || (encoding.is_none() && similarity.is_none());
@@ -95,7 +94,7 @@ pub fn render(input: &ReportInput) -> Result<String, ReportError> {
         "unit": verdict.unit,
         "modalities": modalities(input),
         "gates": gates(input),
-        "surfaces": surfaces,
+        "surfaces": brain::embedded(&spaces),
         "name": name(input),
     });
     let engine_error = |e: minijinja::Error| ReportError::Template { reason: format!("{e:#}") };
@@ -119,7 +118,8 @@ pub fn render(input: &ReportInput) -> Result<String, ReportError> {
         verdict,
         warnings => warnings::collect(input),
         without_point => without_point(input),
-        has_surface,
+        map_place => brain::place(&spaces),
+        has_volume => brain::has_volume(&spaces),
         tests => tests(input),
         gates_table => gates_table(input),
         controls => controls(input),

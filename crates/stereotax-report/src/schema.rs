@@ -522,6 +522,40 @@ pub(crate) const TABLES: &[TableSchema] = &[
         n_keys: 0,
         columns: &[("space", Text), ("hemisphere", Text), ("a", Number), ("b", Number), ("c", Number)],
     },
+    TableSchema {
+        name: "volume_grids",
+        n_keys: 0,
+        columns: &[
+            ("space", Text),
+            ("n_i", Number),
+            ("n_j", Number),
+            ("n_k", Number),
+            ("x_i", Number),
+            ("x_j", Number),
+            ("x_k", Number),
+            ("x_0", Number),
+            ("y_i", Number),
+            ("y_j", Number),
+            ("y_k", Number),
+            ("y_0", Number),
+            ("z_i", Number),
+            ("z_j", Number),
+            ("z_k", Number),
+            ("z_0", Number),
+        ],
+    },
+    TableSchema {
+        name: "volume_runs",
+        n_keys: 0,
+        columns: &[
+            ("space", Text),
+            ("i", Number),
+            ("j", Number),
+            ("k", Number),
+            ("n", Number),
+            ("roi", Text),
+        ],
+    },
 ];
 
 /// Check that the columns that a report reads hold what they should.

@@ -14,27 +14,17 @@
 //! ```
 
 use std::collections::BTreeMap;
-use std::io::Write;
 
-use base64::Engine;
-use base64::engine::general_purpose::STANDARD;
-use serde_json::{Value, json};
 use stereotax_io::{Table, Values};
 
+use crate::brain::{Drawn, Space};
 use crate::input::ReportInput;
+use crate::picture::{BACKGROUND, NO_ROI, OUTLINE, Picture, level};
 
 /// Points along the longest side of a picture.
 const POINTS: f64 = 600.0;
-/// Nothing there.
-const BACKGROUND: u32 = 0;
-/// Cortex that belongs to no ROI.
-const NO_ROI: u32 = 1;
-/// ROI k has the number k + 2.
-const FIRST_ROI: u32 = 2;
-/// Steps of darkness, of which the last is [`DARKEST`].
-const LEVELS: u8 = 16;
-const DARKEST: f64 = 0.85;
-const OUTLINE: f64 = 0.35;
+/// Vertices of an ROI, on average, below which ROIs are not outlined: they would be nothing but outline.
+const LEAST_OUTLINED: usize = 8;
 
 type Point = [f64; 3];
 
@@ -79,54 +69,59 @@ const ABOVE: View = View { title: "dorsal, left is left", group: ENDS, right: X,
 const BELOW: View =
     View { title: "ventral, left is right", group: ENDS, right: MINUS_X, up: Y, toward: MINUS_Z };
 
-/// The pictures of every space that has a surface, as the page reads them; `None` where there is none.
-pub(crate) fn surfaces(input: &ReportInput) -> Option<Value> {
-    let (vertices, faces) = (input.tables.get("surface_vertices")?, input.tables.get("surface_faces")?);
-    let mut spaces: BTreeMap<String, (Vec<String>, Vec<Part>)> = BTreeMap::new();
-    read_vertices(vertices, &mut spaces);
-    read_faces(faces, &mut spaces);
-    let mut drawn = Vec::new();
-    for (space, (rois, mut parts)) in spaces {
+/// Add the pictures of every space that has a surface.
+pub(crate) fn draw_all(input: &ReportInput, spaces: &mut BTreeMap<String, Space>) {
+    let (Some(vertices), Some(faces)) =
+        (input.tables.get("surface_vertices"), input.tables.get("surface_faces"))
+    else {
+        return;
+    };
+    let mut meshes: BTreeMap<String, Vec<Part>> = BTreeMap::new();
+    read_vertices(vertices, &mut meshes, spaces);
+    read_faces(faces, &mut meshes);
+    for (name, mut parts) in meshes {
         parts.retain(|part| !part.faces.is_empty());
         if parts.is_empty() {
             continue;
         }
-        let views: Vec<Value> = pictures(&parts).iter().map(|(view, p)| p.json(view)).collect();
-        drawn.push(json!({ "space": space, "rois": rois, "views": views }));
+        let views = pictures(&parts).into_iter().map(|(view, picture)| Drawn {
+            title: view.title.to_owned(),
+            group: view.group,
+            picture,
+        });
+        spaces.entry(name).or_default().views.extend(views);
     }
-    (!drawn.is_empty()).then(|| json!(drawn))
 }
 
 /// Vertices in the order of the table, by space and hemisphere.
-fn read_vertices(table: &Table, spaces: &mut BTreeMap<String, (Vec<String>, Vec<Part>)>) {
+fn read_vertices(
+    table: &Table,
+    meshes: &mut BTreeMap<String, Vec<Part>>,
+    spaces: &mut BTreeMap<String, Space>,
+) {
     let text = |name: &str| table.texts(name).unwrap_or_default();
     let (space, hemisphere, roi) = (text("space"), text("hemisphere"), text("roi"));
     let axes = ["x", "y", "z"].map(|axis| numbers(table, axis));
-    let mut codes: BTreeMap<(String, String), u32> = BTreeMap::new();
     for i in 0..table.n_rows() {
         let name = |column: &[Option<String>]| column.get(i).cloned().flatten();
         let space = name(space).unwrap_or_default();
-        let (rois, parts) = spaces.entry(space.clone()).or_default();
-        let part = part(parts, name(hemisphere).unwrap_or_default());
+        let part = part(meshes.entry(space.clone()).or_default(), name(hemisphere).unwrap_or_default());
         part.vertices.push([0, 1, 2].map(|axis: usize| axes[axis].get(i).copied().unwrap_or(f64::NAN)));
         part.code.push(match name(roi) {
             None => NO_ROI,
-            Some(roi) => *codes.entry((space, roi)).or_insert_with_key(|(_, roi)| {
-                rois.push(roi.clone());
-                rois.len() as u32 - 1 + FIRST_ROI
-            }),
+            Some(roi) => spaces.entry(space).or_default().code(&roi),
         });
     }
 }
 
 /// Triangles whose corners are all vertices with coordinates.
-fn read_faces(table: &Table, spaces: &mut BTreeMap<String, (Vec<String>, Vec<Part>)>) {
+fn read_faces(table: &Table, meshes: &mut BTreeMap<String, Vec<Part>>) {
     let text = |name: &str| table.texts(name).unwrap_or_default();
     let (space, hemisphere) = (text("space"), text("hemisphere"));
     let corners = ["a", "b", "c"].map(|corner| numbers(table, corner));
     for i in 0..table.n_rows() {
         let name = |column: &[Option<String>]| column.get(i).cloned().flatten().unwrap_or_default();
-        let Some((_, parts)) = spaces.get_mut(&name(space)) else { continue };
+        let Some(parts) = meshes.get_mut(&name(space)) else { continue };
         let part = part(parts, name(hemisphere));
         let face = [0, 1, 2].map(|k: usize| {
             let corner = corners[k].get(i).copied().unwrap_or(f64::NAN);
@@ -229,17 +224,6 @@ fn extent(parts: &[Part], view: &View) -> ([f64; 2], [f64; 2]) {
     (low, high)
 }
 
-/// A view, drawn.
-#[derive(Debug, Clone, PartialEq)]
-struct Picture {
-    width: usize,
-    height: usize,
-    /// Row by row from the top: [`BACKGROUND`], [`NO_ROI`] or an ROI.
-    codes: Vec<u32>,
-    /// Darkness from 0 to [`LEVELS`] − 1.
-    dark: Vec<u8>,
-}
-
 /// Draw parts as they look from a view; `scale` in mm per point.
 fn draw(parts: &[Part], view: &View, scale: f64) -> Picture {
     let (low, high) = extent(parts, view);
@@ -305,7 +289,8 @@ fn draw(parts: &[Part], view: &View, scale: f64) -> Picture {
             }
         }
     }
-    for row in 0..height - 1 {
+    let outlined = if are_outlined(parts) { height - 1 } else { 0 };
+    for row in 0..outlined {
         for column in 0..width - 1 {
             let place = row * width + column;
             let differs = |other: usize| codes[other] != codes[place] && codes[other] != BACKGROUND;
@@ -314,8 +299,16 @@ fn draw(parts: &[Part], view: &View, scale: f64) -> Picture {
             }
         }
     }
-    let level = |d: f64| (d.clamp(0.0, DARKEST) / DARKEST * f64::from(LEVELS - 1)).round() as u8;
-    Picture { width, height, codes, dark: darkness.into_iter().map(level).collect() }
+    Picture { width, height, codes, dark: darkness.into_iter().map(level).collect(), sets: None }
+}
+
+/// Whether ROIs are so large that an outline tells them apart; a map of single vertices has none.
+fn are_outlined(parts: &[Part]) -> bool {
+    let mut codes: Vec<u32> = parts.iter().flat_map(|p| &p.code).copied().filter(|c| *c != NO_ROI).collect();
+    let vertices = codes.len();
+    codes.sort_unstable();
+    codes.dedup();
+    codes.len() * LEAST_OUTLINED <= vertices
 }
 
 /// Normal of each vertex: that of its triangles, larger ones counting more.
@@ -331,77 +324,10 @@ fn normals(part: &Part) -> Vec<Point> {
     normals.into_iter().map(unit).collect()
 }
 
-impl Picture {
-    fn json(&self, view: &View) -> Value {
-        json!({
-            "title": view.title,
-            "group": view.group,
-            "width": self.width,
-            "height": self.height,
-            "codes": STANDARD.encode(runs(&self.codes)),
-            "shadow": format!("data:image/png;base64,{}", STANDARD.encode(self.shadow())),
-        })
-    }
-
-    /// The darkness as a PNG of black with 16 steps of opacity.
-    fn shadow(&self) -> Vec<u8> {
-        let mut rows = Vec::new();
-        for row in self.dark.chunks_exact(self.width) {
-            rows.push(0); // no filter
-            rows.extend(row.chunks(2).map(|pair| pair[0] << 4 | pair.get(1).copied().unwrap_or(0)));
-        }
-        let opacity: Vec<u8> = (0..LEVELS)
-            .map(|level| (f64::from(level) * DARKEST * 255.0 / f64::from(LEVELS - 1)).round() as u8)
-            .collect();
-        let mut header = Vec::new();
-        header.extend((self.width as u32).to_be_bytes());
-        header.extend((self.height as u32).to_be_bytes());
-        header.extend([4, 3, 0, 0, 0]); // 4 bits, a palette, not interlaced
-        let mut png = b"\x89PNG\r\n\x1a\n".to_vec();
-        chunk(&mut png, b"IHDR", &header);
-        chunk(&mut png, b"PLTE", &[0; 3 * LEVELS as usize]);
-        chunk(&mut png, b"tRNS", &opacity);
-        let mut packed = flate2::write::ZlibEncoder::new(Vec::new(), flate2::Compression::best());
-        // Writing to memory cannot fail.
-        let _ = packed.write_all(&rows);
-        chunk(&mut png, b"IDAT", &packed.finish().unwrap_or_default());
-        chunk(&mut png, b"IEND", &[]);
-        png
-    }
-}
-
-/// A chunk of a PNG: length, name, content, checksum of name and content.
-fn chunk(png: &mut Vec<u8>, name: &[u8; 4], content: &[u8]) {
-    let mut crc = flate2::Crc::new();
-    crc.update(name);
-    crc.update(content);
-    png.extend((content.len() as u32).to_be_bytes());
-    png.extend(name);
-    png.extend(content);
-    png.extend(crc.sum().to_be_bytes());
-}
-
-/// Runs of equal numbers: number, length, number, length …, each in groups of seven bits, lowest first,
-/// with the eighth bit set where another group follows.
-fn runs(codes: &[u32]) -> Vec<u8> {
-    let mut out = Vec::new();
-    let mut put = |mut x: usize| {
-        while x >= 0x80 {
-            out.push((x & 0x7f) as u8 | 0x80);
-            x >>= 7;
-        }
-        out.push(x as u8);
-    };
-    for run in codes.chunk_by(|a, b| a == b) {
-        put(run[0] as usize);
-        put(run.len());
-    }
-    out
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::picture::FIRST_ROI;
 
     /// Where a point lies in a view: right, up, nearness.
     fn seen(view: &View, p: Point) -> [f64; 3] {
@@ -471,6 +397,9 @@ mod tests {
         let mut part = square(0.0, 2);
         part.vertices = [[0.0, 0.0], [8.0, 0.0], [8.0, 8.0], [0.0, 8.0]].map(|p| [0.0, p[0], p[1]]).to_vec();
         part.code = vec![2, 7, 7, 2];
+        // Vertices that no triangle shows make the ROIs large enough to be outlined.
+        part.vertices.extend([[0.0; 3]; 12]);
+        part.code.extend([2; 12]);
         let picture = draw(&[part], &from_right(""), 1.0);
         let row = &picture.codes[3 * 12..4 * 12];
         assert_eq!(row[2], 2);
@@ -513,16 +442,18 @@ mod tests {
         assert!(parts[0].vertices.len() > 10_200);
         let drawn = pictures(&parts);
         assert_eq!(drawn.len(), 6);
-        let bytes: usize = drawn.iter().map(|(view, p)| p.json(view).to_string().len()).sum();
+        let bytes: usize =
+            drawn.iter().map(|(view, p)| p.json(view.title, view.group).to_string().len()).sum();
         assert!((100_000..1_000_000).contains(&bytes), "{bytes}");
     }
 
     #[test]
-    fn runs_are_by_hand() {
-        // 300 = 2 · 128 + 44: 44 with the eighth bit, then 2.
-        let codes: Vec<u32> = std::iter::repeat_n(0, 300).chain([5]).collect();
-        assert_eq!(runs(&codes), [0, 44 | 0x80, 2, 5, 1]);
-        assert!(runs(&[]).is_empty());
+    fn single_vertices_are_not_outlined() {
+        let mut part = square(0.0, 2);
+        part.vertices = [[0.0, 0.0], [8.0, 0.0], [8.0, 8.0], [0.0, 8.0]].map(|p| [0.0, p[0], p[1]]).to_vec();
+        part.code = vec![2, 3, 4, 5];
+        let picture = draw(&[part], &from_right(""), 1.0);
+        assert!(picture.codes.contains(&5) && picture.dark.iter().all(|d| *d <= 1));
     }
 
     #[test]
@@ -564,11 +495,16 @@ mod tests {
                 ("surface_vertices".into(), vertices.clone()),
                 ("surface_faces".into(), faces(face)),
             ]),
-            manifest: json!({}),
+            manifest: serde_json::json!({}),
+        };
+        let surfaces = |input: &ReportInput| {
+            let mut spaces = BTreeMap::new();
+            draw_all(input, &mut spaces);
+            spaces.remove("s").filter(|s| !s.views.is_empty())
         };
         let drawn = surfaces(&input([0, 1, 2])).unwrap();
-        assert_eq!(drawn[0]["rois"], json!(["V1"]));
-        assert_eq!(drawn[0]["views"].as_array().unwrap().len(), 4);
+        assert_eq!(drawn.rois, ["V1"]);
+        assert_eq!(drawn.views.len(), 4);
         for face in [[0, 1, 9], [0, 1, -1], [0, 1, 3]] {
             assert!(surfaces(&input(face)).is_none(), "{face:?}");
         }

@@ -89,9 +89,19 @@ fn every_figure_is_drawn_without_a_script_error() {
     }
     // Three modalities from four sides, each with its shadows.
     assert_eq!(dom.matches("class=\"surface-view\"").count(), 12);
-    assert_eq!(dom.matches("data:image/png;base64,").count(), 12 + 6);
+    assert_eq!(dom.matches("data:image/png;base64,").count(), 12 + 6 + 3 + 36);
     // One panel per model with a spectrum, and the symbol of each modality in the legend.
     assert!(dom.contains("eigenvalues of vgg16"));
+}
+
+#[test]
+fn a_volume_alone_is_shown_as_a_glass_brain() {
+    let mut input = common::sample();
+    input.tables.remove("surface_vertices");
+    let Some(dom) = check(&input) else { return };
+    // Three modalities along three axes.
+    assert_eq!(dom.matches("class=\"surface-view\"").count(), 9);
+    assert!(dom.contains("from above, left is left"));
 }
 
 #[test]

@@ -81,14 +81,28 @@ fn nothing_is_loaded() {
 #[test]
 fn maps_on_the_surface_appear_only_where_a_surface_was_given() {
     let page = render(&sample()).unwrap();
-    assert!(page.contains("<h3>Maps on the cortical surface</h3>") && page.contains("id=\"fig-surface\""));
-    // The mesh itself stays in the results folder.
-    assert!(!page.contains("surface_vertices") && !page.contains("surface_faces"));
-    for missing in ["surface_vertices", "surface_faces"] {
+    assert!(page.contains("<h3>Maps on the surface and in the volume</h3>"));
+    // Mesh and voxels themselves stay in the results folder.
+    for table in ["surface_vertices", "surface_faces", "volume_grids", "volume_runs"] {
+        assert!(!page.contains(table), "{table}");
+    }
+    let without = |tables: &[&str]| {
         let mut input = sample();
-        input.tables.remove(missing);
-        let page = render(&input).unwrap();
-        assert!(!page.contains("Maps on the cortical surface") && !page.contains("id=\"fig-surface\""));
+        tables.iter().for_each(|table| drop(input.tables.remove(*table)));
+        render(&input).unwrap()
+    };
+    for missing in ["volume_grids", "volume_runs"] {
+        let page = without(&[missing]);
+        assert!(
+            page.contains("<h3>Maps on the cortical surface</h3>") && page.contains("id=\"fig-surface\"")
+        );
+        assert!(!page.contains("In the glass brain"));
+    }
+    let page = without(&["surface_faces"]);
+    assert!(page.contains("<h3>Maps in the volume</h3>") && page.contains("In the glass brain"));
+    for missing in [["surface_vertices", "volume_runs"], ["surface_faces", "volume_grids"]] {
+        let page = without(&missing);
+        assert!(!page.contains("<h3>Maps") && !page.contains("id=\"fig-surface\""));
         assert!(page.contains("\"surfaces\":null"));
     }
 }

@@ -13,9 +13,9 @@ use stereotax::linalg::product;
 use stereotax::pipelines::{self, Clock, SampleDesign};
 use stereotax::signal::{Drift, Hrf, LanczosParams, Normalise, Resampling, box_of, first_component};
 use stereotax_io::{
-    FileLayers, LoadedResponses, LoadedVoxels, Mesh, NanPolicy, ResponseAxis, ResponsesParams, RoiInfo,
-    StimulusTable, Targets, VertexLabels, load_responses, load_voxels, match_by_order, match_rows, own_ids,
-    read_mesh, read_stimuli, read_texts, read_vertex_labels,
+    Atlas, Delimited, FileFormat, FileLayers, LoadedResponses, LoadedVoxels, Mesh, NanPolicy, ResponseAxis,
+    ResponsesParams, RoiInfo, StimulusTable, Targets, VertexLabels, VolumeGrid, load_responses, load_voxels,
+    match_by_order, match_rows, own_ids, read_mesh, read_stimuli, read_texts, read_vertex_labels,
 };
 
 use crate::config::{
@@ -61,6 +61,8 @@ pub struct BenchmarkInput {
     pub nuisance: Vec<NuisanceInput>,
     /// Surfaces for maps; nothing is computed from them.
     pub surfaces: Vec<SurfaceInput>,
+    /// Labelled voxels for maps; nothing is computed from them.
+    pub volume: Option<VolumeInput>,
     /// Digest of ids, runs, blocks and folds.
     pub digest: String,
 }
@@ -113,6 +115,28 @@ pub struct SurfaceInput {
     pub roi: Vec<Option<usize>>,
     /// Digest of its files.
     pub digest: String,
+}
+
+/// The label volume of a benchmark.
+#[derive(Debug)]
+pub struct VolumeInput {
+    /// Where its voxels stand; the affine is known.
+    pub grid: VolumeGrid,
+    /// Labelled voxels in order, i fastest.
+    pub runs: Vec<VoxelRun>,
+    /// Digest of its file.
+    pub digest: String,
+}
+
+/// Voxels in a row, along i, that belong to the same ROI.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct VoxelRun {
+    /// i, j and k of the first one, counted from 0.
+    pub first: [usize; 3],
+    /// How many.
+    pub n: usize,
+    /// Index of their ROI; `None` for labels that are no ROI.
+    pub roi: Option<usize>,
 }
 
 /// One network.
@@ -362,6 +386,7 @@ fn load_benchmark(
         })
         .collect::<Result<_, StudyError>>()?;
     let surfaces = load_surfaces(study, benchmark, &rois, digests, findings)?;
+    let volume = load_volume(study, benchmark, &rois, digests, findings)?;
     let digest = crate::node::digest_of_json(&serde_json::json!({
         "ids": design.ids, "runs": design.runs, "clock": design.clock, "folds": design.folds,
         "blocks": design.blocks, "block_names": design.block_names,
@@ -377,6 +402,7 @@ fn load_benchmark(
         rois,
         nuisance,
         surfaces,
+        volume,
         digest,
     })
 }
@@ -488,6 +514,120 @@ fn load_surfaces(
         ));
     }
     Ok(surfaces)
+}
+
+/// Read the label volume of a benchmark, and say which ROIs it does not show and which labels are no ROI.
+fn load_volume(
+    study: &Study,
+    benchmark: &Benchmark,
+    rois: &[RoiInfo],
+    digests: &mut Digests,
+    findings: &mut Vec<Finding>,
+) -> Result<Option<VolumeInput>, StudyError> {
+    let named = benchmark.volume.as_ref().map(|file| study.path(file));
+    // Where the responses are volumes, their labels are at hand.
+    let of_responses = match &benchmark.voxels {
+        Voxels::Labels(ArraySource::File { file, .. }) => Some(study.path(file)),
+        _ => None,
+    };
+    let of_responses = of_responses.filter(|file| FileFormat::of(file).is_ok_and(|f| f == FileFormat::Nifti));
+    let Some(path) = named.clone().or(of_responses) else { return Ok(None) };
+    let atlas = Atlas::read(&path)?;
+    if atlas.grid.affine.is_none() {
+        let what = format!("`{}` does not say where its voxels stand", path.display());
+        if named.is_some() {
+            let hint = "write an affine (sform or qform) into the file, or leave `volume` out";
+            return Err(StudyError::Input { what, hint: hint.into() });
+        }
+        findings
+            .push(Finding::note("volume_without_place", format!("{what}; there are no maps of the volume")));
+        return Ok(None);
+    }
+    let table = match &benchmark.rois {
+        Some(ArraySource::File { file, .. }) => Some(study.path(file)),
+        _ => None,
+    };
+    let place = places_of_labels(table.as_deref(), rois)?;
+    let mut shown = vec![false; rois.len()];
+    let mut unknown: BTreeMap<i64, usize> = BTreeMap::new();
+    let mut runs = Vec::new();
+    let [width, height, _] = atlas.grid.shape;
+    for (line, labels) in atlas.labels.chunks_exact(width.max(1)).enumerate() {
+        let mut i = 0;
+        for run in labels.chunk_by(|a, b| a == b) {
+            if run[0] != 0 {
+                let roi = place.get(&run[0]).copied();
+                match roi {
+                    Some(j) => shown[j] = true,
+                    None => *unknown.entry(run[0]).or_default() += run.len(),
+                }
+                runs.push(VoxelRun { first: [i, line % height, line / height], n: run.len(), roi });
+            }
+            i += run.len();
+        }
+    }
+    let strangers: Vec<String> = unknown.keys().map(i64::to_string).collect();
+    if !shown.contains(&true) {
+        return Err(StudyError::Input {
+            what: format!(
+                "no label of the volume of benchmark `{}` is one of its ROIs: labels {}; ROIs {}",
+                benchmark.id,
+                stereotax_io::names::list(&strangers),
+                stereotax_io::names::list(&rois.iter().map(|r| r.roi.clone()).collect::<Vec<_>>()),
+            ),
+            hint: "give the ROI table a column `index` with the label of each ROI".into(),
+        });
+    }
+    if !strangers.is_empty() {
+        findings.push(Finding::caution(
+            "labels_without_roi",
+            format!(
+                "volume of `{}`: {} label(s) on {} voxels are no ROI and stay without colour: {}",
+                benchmark.id,
+                strangers.len(),
+                unknown.values().sum::<usize>(),
+                stereotax_io::names::list(&strangers),
+            ),
+        ));
+    }
+    let missing: Vec<String> =
+        rois.iter().zip(&shown).filter(|(_, shown)| !**shown).map(|(r, _)| r.roi.clone()).collect();
+    if !missing.is_empty() {
+        findings.push(Finding::caution(
+            "rois_without_voxels",
+            format!(
+                "volume of `{}`: {} of {} ROIs have no voxel and are on no map: {}",
+                benchmark.id,
+                missing.len(),
+                rois.len(),
+                stereotax_io::names::list(&missing),
+            ),
+        ));
+    }
+    let digest = crate::node::digest_of_json(&serde_json::json!({"volume": digests.file(&path)?}));
+    Ok(Some(VolumeInput { grid: atlas.grid, runs, digest }))
+}
+
+/// The ROI of each label: by the column `index` of the ROI table, else by names that are whole numbers, else by
+/// the ROIs' numbers, counted from 1.
+fn places_of_labels(table: Option<&Path>, rois: &[RoiInfo]) -> Result<BTreeMap<i64, usize>, StudyError> {
+    if let Some(path) = table.filter(|path| FileFormat::of(path).is_ok_and(|f| f == FileFormat::Csv)) {
+        let table = Delimited::read(path)?;
+        if table.has("index") && table.has("roi") {
+            let place: BTreeMap<&str, usize> =
+                rois.iter().enumerate().map(|(j, r)| (r.roi.as_str(), j)).collect();
+            let (names, labels) = (table.names_of("roi")?, table.numbers("index")?);
+            return Ok(names
+                .iter()
+                .zip(labels)
+                .filter(|(_, label)| label.fract() == 0.0)
+                .filter_map(|(name, label)| Some((label as i64, *place.get(name.as_str())?)))
+                .collect());
+        }
+    }
+    let by_name: Option<BTreeMap<i64, usize>> =
+        rois.iter().enumerate().map(|(j, r)| Some((r.roi.parse().ok()?, j))).collect();
+    Ok(by_name.unwrap_or_else(|| (0..rois.len()).map(|j| (j as i64 + 1, j)).collect()))
 }
 
 /// The resampling block of each sample, and the blocks' stable names.
@@ -1032,7 +1172,7 @@ fn match_samples(
 
 fn given_ceilings(study: &Study, benchmark: &Benchmark) -> Result<Option<Vec<f64>>, StudyError> {
     let Some(ArraySource::File { file, .. }) = &benchmark.rois else { return Ok(None) };
-    let table = stereotax_io::Delimited::read(&study.path(file))?;
+    let table = Delimited::read(&study.path(file))?;
     if !table.has("ceiling") {
         return Ok(None);
     }

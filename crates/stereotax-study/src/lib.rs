@@ -133,13 +133,26 @@ pub fn check(study: &Study, monitor: &Monitor) -> Result<Vec<Finding>, StudyErro
         );
         Finding::note("surface", text)
     });
+    let volumes = inputs.benchmarks.iter().filter_map(|b| Some((&b.id, b.volume.as_ref()?)));
+    let volumes = volumes.map(|(id, v)| {
+        let count = |inside: bool| -> usize {
+            v.runs.iter().filter(|r| !inside || r.roi.is_some()).map(|r| r.n).sum()
+        };
+        let text = format!(
+            "volume of `{id}`: {:?} voxels, of which {} are labelled and {} lie in ROIs",
+            v.grid.shape,
+            count(false),
+            count(true)
+        );
+        Finding::note("volume", text)
+    });
     let models = inputs.models.iter().flat_map(|m| m.activations.iter().map(move |a| (&m.model.name, a)));
     let models = models.map(|(name, a)| {
         let widths: Vec<usize> = a.layers.layers().iter().map(|l| l.width).collect();
         let n = widths.len();
         Finding::note("model", format!("model `{name}` on `{}`: {n} layers of widths {widths:?}", a.stimuli))
     });
-    let mut found: Vec<Finding> = benchmarks.chain(surfaces).chain(models).collect();
+    let mut found: Vec<Finding> = benchmarks.chain(surfaces).chain(volumes).chain(models).collect();
     found.extend(inputs.findings);
     Ok(found)
 }

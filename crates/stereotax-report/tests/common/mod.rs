@@ -163,6 +163,8 @@ pub fn sample() -> ReportInput {
         ("weights".to_owned(), weights(&models)),
         ("surface_vertices".to_owned(), surface().0),
         ("surface_faces".to_owned(), surface().1),
+        ("volume_grids".to_owned(), volume().0),
+        ("volume_runs".to_owned(), volume().1),
     ]);
     ReportInput { tables, manifest: manifest() }
 }
@@ -181,6 +183,56 @@ fn rois() -> Table {
         .text("ceiling_kind", vec![Some("split_half"); 40])
         .flag("masked", (0..40).map(|r| Some(masked(r))))
         .text("status", (0..40).map(|r| Some(if masked(r) { "ceiling 0.06 below 0.1" } else { "ok" })))
+}
+
+/// An ellipsoid of voxels of 4 mm in parcels of the ROIs of each hemisphere; what lies deep belongs to none.
+fn volume() -> (Table, Table) {
+    let mut runs = Vec::new();
+    let roi_at = |i: i64, j: i64, k: i64| -> Option<Option<String>> {
+        let place = [(i as f64 - 22.0) / 17.0, (j as f64 - 27.0) / 22.0, (k as f64 - 20.0) / 16.0];
+        let r = place.iter().map(|x| x * x).sum::<f64>();
+        let side = usize::from(i >= 22);
+        let parcel = ((place[1] + 1.0) * 4.999) as usize * 2 + usize::from(place[2] > 0.0);
+        (r <= 1.0).then(|| (r > 0.3).then(|| roi_name(2 * parcel.min(19) + side)))
+    };
+    for k in 0..45 {
+        for j in 0..54 {
+            for i in 0..45 {
+                if let Some(roi) = roi_at(i, j, k) {
+                    runs.push((i, j, k, roi));
+                }
+            }
+        }
+    }
+    let grid = [
+        ("n_i", 45.0),
+        ("n_j", 54.0),
+        ("n_k", 45.0),
+        ("x_i", 4.0),
+        ("x_j", 0.0),
+        ("x_k", 0.0),
+        ("x_0", -88.0),
+        ("y_i", 0.0),
+        ("y_j", 4.0),
+        ("y_k", 0.0),
+        ("y_0", -120.0),
+        ("z_i", 0.0),
+        ("z_j", 0.0),
+        ("z_k", 4.0),
+        ("z_0", -60.0),
+    ];
+    let mut grids = Table::new().text("space", [Some("schaefer-40")]);
+    for (name, value) in grid {
+        grids = grids.number(name, [Some(value)]);
+    }
+    let table = Table::new()
+        .text("space", vec![Some("schaefer-40"); runs.len()])
+        .integer("i", runs.iter().map(|r| Some(r.0)))
+        .integer("j", runs.iter().map(|r| Some(r.1)))
+        .integer("k", runs.iter().map(|r| Some(r.2)))
+        .integer("n", vec![Some(1); runs.len()])
+        .text("roi", runs.iter().map(|r| r.3.clone()));
+    (grids, table)
 }
 
 /// Two globes of 12 × 24 vertices side by side; parcels are stripes of the ROIs of each hemisphere, and

@@ -112,6 +112,8 @@ pub struct Benchmark {
     pub atlas: Option<String>,
     /// Surface meshes for maps, one per hemisphere.
     pub surface: Vec<Surface>,
+    /// Label volume for maps; without it, that of the responses, where they are volumes.
+    pub volume: Option<PathBuf>,
     /// Rows follow the order of the stimulus file; otherwise they are matched by id. Default false.
     pub by_order: bool,
     /// Low-level features of the stimuli, to be controlled for.

@@ -18,6 +18,9 @@ pub(super) fn manifest(study: &Study, inputs: &Inputs, findings: &[Finding]) -> 
             let name = format!("surface: {} · {}", benchmark.id, surface.hemisphere);
             files.push(json!({"name": name, "digest": surface.digest}));
         }
+        if let Some(volume) = &benchmark.volume {
+            files.push(json!({"name": format!("volume: {}", benchmark.id), "digest": volume.digest}));
+        }
         for nuisance in &benchmark.nuisance {
             let name = format!("nuisance: {} · {}", benchmark.id, nuisance.name);
             files.push(json!({"name": name, "digest": nuisance.digest}));

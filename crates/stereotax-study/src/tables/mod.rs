@@ -29,7 +29,7 @@ use depth::{models_table, spectra_table, weights_table};
 use encoding::encoding_tables;
 use findings::edge_note;
 use manifest::manifest;
-use places::{rois_table, surface_tables};
+use places::{rois_table, surface_tables, volume_tables};
 use scores::{bands_table, multiverse_table, scores_table};
 use similarity::similarity_tables;
 use spaces::{space_names, spaces};
@@ -71,6 +71,7 @@ pub(crate) fn make(worker: &Worker<'_>, scored: &Scored) -> Result<Made, StudyEr
     tables.extend(similarity_tables(worker, &mut findings)?);
     tables.insert("rois".into(), rois_table(inputs, &scored.ceilings, &space_of));
     tables.extend(surface_tables(inputs, &space_of));
+    tables.extend(volume_tables(inputs, &space_of));
     if let Some(caveat) = study.file.preset.caveat().filter(|_| study.file.wants_nfas) {
         findings.push(Finding::note("reconstruction", caveat));
     }
