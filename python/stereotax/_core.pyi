@@ -305,10 +305,11 @@ def pseudo_trials(
 ) -> list[list[int]]: ...
 def principal_states(responses: Responses, n_components: int, over_time: bool) -> dict[str, Any]: ...
 def physiology(
-    populations: list[tuple[str, bool, Responses]],
+    populations: list[tuple[str, bool, list[Responses]]],
     factors: tuple[float, str, list[int], int | None, int, int],
-    sizes: tuple[int, int, int, int, int],
+    sizes: tuple[int, int, int],
     tubes: tuple[int, float, bool],
+    held: tuple[str, int, int],
     settings: tuple[str, float, int, float | None, bool, int, float],
     measures: list[str],
     n_permutations: int,

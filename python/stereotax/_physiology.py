@@ -22,7 +22,7 @@ class Physiology(Result):
     """Modules and areas, looked at. Undefined numbers are NaN, undefined names None."""
 
     #: One row per population: role, sizes, rank and error of its factorisation, parts and dimensions of its
-    #: encoding manifold, decoding accuracy with chance and p.
+    #: encoding manifold; decoding accuracy, what was held out, chance, mean over shuffles, and p.
     populations: Table
     #: One row per unit: place on the encoding manifold (x, y, z; NaN without a neighbour), part, strongest
     #: component, and tuning: stimulus, direction_deg, selectivities, transience, latency_s, rate.
@@ -50,8 +50,8 @@ class Physiology(Result):
 
 
 def physiology(
-    modules: Mapping[str, ResponseTensor] | None = None,
-    areas: Mapping[str, ResponseTensor] | None = None,
+    modules: Mapping[str, ResponseTensor | Sequence[ResponseTensor]] | None = None,
+    areas: Mapping[str, ResponseTensor | Sequence[ResponseTensor]] | None = None,
     *,
     smoothing_bins: float = 3.0,
     normalise: str = "relative_norm",
@@ -63,6 +63,7 @@ def physiology(
     n_components: int = 3,
     n_dynamical: int = 5,
     classifier: Any = "logistic",
+    held_out: str = "automatic",
     n_folds: int = 5,
     n_repeats: int = 5,
     n_draws: int = 30,
@@ -81,8 +82,10 @@ def physiology(
 
     Parameters
     ----------
-    modules, areas : mappings of names to `ResponseTensor`
-        Stimuli of the same name are compared. Silent units are left out and named.
+    modules, areas : mappings of names to `ResponseTensor`, or to a list of them, one per repeat
+        Repeats are trials of a recording, or instances of a stimulus for a network
+        (`StimulusSet.repeats`); all but decoding takes their mean. Stimuli of the same name are compared.
+        Silent units are left out and named.
     smoothing_bins : float
         Of modules over time before factorisation. Areas are taken as they come.
     normalise : {"relative_norm", "per_map", "maximum", "mean"}
@@ -93,8 +96,15 @@ def physiology(
     n_coordinates, n_components, n_dynamical : int
         Of encoding manifolds, paths, and dynamics (0: no dynamical similarity).
     classifier : str or `Classifier`
-        Tells stimuli; directions are what it generalises over.
+        Tells stimuli.
+    held_out : {"automatic", "repeats", "directions", "stratified"}
+        Of decoding. Whole repeats: are responses to a condition reliable and its own? Whole directions, of
+        all stimuli together: is a stimulus told in directions never seen? "automatic" holds out repeats where
+        two or more are given, and directions where not. "stratified" deals the directions of every stimulus
+        by itself, as published accuracies do: stimuli that drive a population alike then fall below chance,
+        since the same direction of the other is nearer than any other direction of their own.
     n_folds, n_repeats : int
+        Folds (fewer where there are fewer repeats or directions), and fresh deals of them.
     n_draws, tube_smoothing, matched
         Of `tubularity`; 0 draws leave it out.
     measures : ids of `measures()`
@@ -128,12 +138,17 @@ def physiology(
     told = []
     for module, given in ((True, modules), (False, areas)):
         for name, responses in (given or {}).items():
-            if not isinstance(responses, ResponseTensor):
-                raise ValueError(
-                    f"`{name}` is {type(responses).__name__}, but a ResponseTensor expected\n"
-                    "hint: sx.ResponseTensor(values, stimuli=…, directions=…, bin_s=…)"
-                )
-            told.append((str(name), module, responses._core))
+            repeats = [responses] if isinstance(responses, ResponseTensor) else responses
+            if not isinstance(repeats, Sequence):
+                repeats = [repeats]
+            for each in repeats:
+                if not isinstance(each, ResponseTensor):
+                    raise ValueError(
+                        f"`{name}` is {type(each).__name__}, but a ResponseTensor expected, or a list of them, "
+                        "one per repeat\n"
+                        "hint: sx.ResponseTensor(values, stimuli=…, directions=…, bin_s=…)"
+                    )
+            told.append((str(name), module, [each._core for each in repeats]))
     found = _core.physiology(
         told,
         (
@@ -148,14 +163,13 @@ def physiology(
             whole(n_coordinates, "n_coordinates", COUNT),
             whole(n_components, "n_components", COUNT),
             whole(n_dynamical, "n_dynamical", COUNT),
-            whole(n_folds, "n_folds", COUNT),
-            whole(n_repeats, "n_repeats", COUNT),
         ),
         (
             whole(n_draws, "n_draws", DRAWS),
             as_number(tube_smoothing, "tube_smoothing"),
             flag(matched, "matched"),
         ),
+        (str(held_out), whole(n_folds, "n_folds", COUNT), whole(n_repeats, "n_repeats", COUNT)),
         _settings(classifier),
         as_names(measures, "measures"),
         whole(n_permutations, "n_permutations", DRAWS),

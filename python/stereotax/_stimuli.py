@@ -234,6 +234,31 @@ class StimulusSet(Result):
         """
         from ._responses import ResponseTensor
 
+        directions, maps = self._maps(activations)
+        return ResponseTensor.from_activations(maps, directions=directions, bin_s=bin_s, units=units)
+
+    def repeats(self, activations: Any, *, bin_s: float, units: Any = None) -> list[Any]:
+        """One `ResponseTensor` per instance of the stimuli, for analyses that hold instances out.
+
+        As `responses`, but for the mean; the minimum is that of all instances together.
+        """
+        from ._responses import ResponseTensor
+
+        directions, maps = self._maps(activations)
+        clipped = {name: np.clip(values.astype(np.float64), 0, None) for name, values in maps.items()}
+        least = min(values.min() for values in clipped.values())
+        return [
+            ResponseTensor.from_maps(
+                {name: values[instance] - least for name, values in clipped.items()},
+                directions=directions,
+                bin_s=bin_s,
+                units=units,
+            )
+            for instance in range(min(len(values) for values in maps.values()))
+        ]
+
+    def _maps(self, activations: Any) -> tuple[list[float], dict[str, Array]]:
+        """Directions, and for every stimulus instances × units × directions × time."""
         values = to_numpy(activations, "activations")
         if values.ndim != 3 or len(values) != len(self.table):
             raise ValueError(
@@ -248,9 +273,8 @@ class StimulusSet(Result):
             per_direction = [
                 values[of_stimulus & (self.table["direction"] == direction)] for direction in directions
             ]
-            # (instances, units, directions, time)
             maps[stimulus] = np.stack(per_direction, axis=1).transpose(0, 3, 1, 2)
-        return ResponseTensor.from_activations(maps, directions=directions, bin_s=bin_s, units=units)
+        return directions, maps
 
 
 def stimulus_set(

@@ -43,8 +43,8 @@ def test_logistic_regression_is_scikit_learns(n_features):
         assert ours.converged_ and ours.classes_ == peer.classes_.tolist()
         scores = ours.decision_function(X)
         expected = peer.decision_function(scaled)
-        # Both stop within rounding of the objective, whose root is the error of the weights.
-        np.testing.assert_allclose(centred(scores), centred(expected), atol=2e-4)
+        # The penalty makes the gradient bound the error of the weights; the peer's is what is left of it.
+        np.testing.assert_allclose(centred(scores), centred(expected), atol=2e-6)
         np.testing.assert_allclose(X @ ours.coef_ + ours.intercept_, scores, atol=1e-9)
         assert ours.predict(X).tolist() == peer.predict(scaled).tolist()
 

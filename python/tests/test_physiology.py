@@ -73,11 +73,44 @@ def test_what_a_population_does_not_allow_is_said():
         sx.physiology({"a": core}, measures=["nothing"])
 
 
+def test_repeats_are_held_out_where_there_are_some_and_directions_where_not():
+    rng = np.random.default_rng(5)
+    area, _ = population(30, 5)
+    repeats = [area._with(area.values + 0.1 * rng.uniform(size=area.shape)) for _ in range(3)]
+    mean = area._with(np.mean([each.values for each in repeats], axis=0))
+    found = sx.physiology({"means": mean}, {"repeats": repeats}, **QUICK)
+    rows = found.populations
+    assert rows["held_out"].tolist() == ["directions", "repeats"]
+    assert rows["accuracy"][0] > 0.9 and rows["accuracy"][1] == 1.0
+    # Everything else is that of the mean.
+    for table in (found.units, found.paths, found.dimensions):
+        a, b = table.where(population="means"), table.where(population="repeats")
+        for name in table.columns[1:]:
+            if np.issubdtype(np.asarray(a[name]).dtype, np.number):
+                np.testing.assert_allclose(a[name], b[name], rtol=1e-6, atol=1e-9)
+    alone = sx.physiology(areas={"one": repeats[:1]}, **QUICK).populations
+    assert alone["held_out"].tolist() == ["directions"]
+    # One stimulus by two names: below chance where the directions of each are dealt by themselves.
+    twice = sx.ResponseTensor(
+        area.values[:, [0, 0]] + 0.01 * rng.uniform(size=(30, 2, 8, 10)),
+        stimuli=["a", "b"], directions=DIRECTIONS, bin_s=0.1,
+    )  # fmt: skip
+    for held_out, low, high in (("stratified", 0, 0.25), ("directions", 0.25, 0.75)):
+        found = sx.physiology({"twice": twice}, held_out=held_out, **{**QUICK, "n_folds": 4})
+        assert low <= found.populations["accuracy"][0] <= high, held_out
+        assert any("below" in note for note in found.notes["note"]) == (held_out == "stratified")
+    with pytest.raises(ValueError, match="held_out"):
+        sx.physiology({"a": mean}, held_out="runs", **QUICK)
+    other = sx.ResponseTensor(area.values[:, ::-1], stimuli=STIMULI[::-1], directions=DIRECTIONS, bin_s=0.1)
+    with pytest.raises(ValueError, match="repeat 1 of `a`"):
+        sx.physiology({"a": [area, other]}, **QUICK)
+
+
 CHANGES = {
     "smoothing_bins": 2.0, "normalise": "maximum", "ranks": [2, 3, 4], "rank": 2, "n_starts": 1,
     "max_iterations": 50, "n_coordinates": 4, "n_components": 2, "n_dynamical": 2, "classifier": "neighbours",
     "n_folds": 3, "n_repeats": 2, "n_draws": 2, "tube_smoothing": 0.01, "matched": False,
-    "measures": ["cka_linear"], "n_permutations": 5, "seed": 1,
+    "held_out": "stratified", "measures": ["cka_linear"], "n_permutations": 5, "seed": 1,
 }  # fmt: skip
 
 

@@ -4,7 +4,7 @@ use numpy::PyArray1;
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
 use stereotax::manifold::{Smoothing, TubularityParams};
-use stereotax::pipelines::physiology::{self as view, Column, PhysiologyParams, Population, Role};
+use stereotax::pipelines::physiology::{self as view, Column, HeldOut, PhysiologyParams, Population, Role};
 use stereotax::tensor::prepare::Normalise;
 
 use crate::decoding::{Settings, classifier};
@@ -14,8 +14,10 @@ use crate::{options, watch};
 
 /// Smoothing of modules, normalisation, ranks, the rank, starts, iterations.
 type Factors = (f64, String, Vec<usize>, Option<usize>, usize, usize);
-/// Coordinates, components of paths, components of dynamics, folds, repeats.
-type Sizes = (usize, usize, usize, usize, usize);
+/// Coordinates, components of paths, components of dynamics.
+type Sizes = (usize, usize, usize);
+/// What decoding holds out, folds, deals of folds.
+type Held = (String, usize, usize);
 /// Draws (0: none), smoothing of the centre line, whether units are matched.
 type Tubes = (usize, f64, bool);
 
@@ -23,10 +25,11 @@ type Tubes = (usize, f64, bool);
 #[pyfunction]
 pub fn physiology<'py>(
     py: Python<'py>,
-    populations: Vec<(String, bool, PyRef<'py, Responses>)>,
+    populations: Vec<(String, bool, Vec<PyRef<'py, Responses>>)>,
     factors: Factors,
     sizes: Sizes,
     tubes: Tubes,
+    held: Held,
     settings: Settings,
     measures: Vec<String>,
     n_permutations: usize,
@@ -34,17 +37,25 @@ pub fn physiology<'py>(
 ) -> Result<Bound<'py, PyDict>> {
     let populations: Vec<Population> = populations
         .iter()
-        .map(|(name, module, responses)| Population {
-            name: name.clone(),
-            role: if *module { Role::Module } else { Role::Area },
-            responses: responses.tensor().clone(),
+        .map(|(name, module, repeats)| {
+            let role = if *module { Role::Module } else { Role::Area };
+            match repeats.as_slice() {
+                [means] => Ok(Population::of_means(name, role, means.tensor().clone())),
+                all => Population::of_repeats(name, role, all.iter().map(|r| r.tensor().clone()).collect()),
+            }
         })
-        .collect();
+        .collect::<stereotax::Result<_>>()?;
     let words = [
         ("relative_norm", Normalise::RelativeNorm),
         ("per_map", Normalise::PerMap),
         ("maximum", Normalise::Maximum),
         ("mean", Normalise::Mean),
+    ];
+    let held_words = [
+        ("automatic", HeldOut::Automatic),
+        ("repeats", HeldOut::Repeats),
+        ("directions", HeldOut::Directions),
+        ("stratified", HeldOut::Stratified),
     ];
     let (n_draws, smoothing, matched) = tubes;
     let tubularity = TubularityParams {
@@ -64,8 +75,9 @@ pub fn physiology<'py>(
         n_coordinates: sizes.0,
         n_components: sizes.1,
         n_dynamical: sizes.2,
-        n_folds: sizes.3,
-        n_repeats: sizes.4,
+        held_out: options::choose("held_out", &held.0, &held_words)?,
+        n_folds: held.1,
+        n_repeats: held.2,
         tubularity: (n_draws > 0).then_some(tubularity),
         classifier,
         scaling,

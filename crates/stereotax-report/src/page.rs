@@ -65,6 +65,7 @@ const OF_NFAS: [&str; 8] = [
 ];
 
 const TEMPLATE: &str = include_str!("../assets/report.html");
+pub(crate) const TABLES: &str = include_str!("../assets/tables.html");
 const STYLE: &str = include_str!("../assets/report.css");
 const SCRIPT: &str = include_str!("../assets/report.js");
 const ECHARTS: &str = include_str!("../assets/echarts.min.js");
@@ -100,6 +101,7 @@ pub fn render(input: &ReportInput) -> Result<String, ReportError> {
     let engine_error = |e: minijinja::Error| ReportError::Template { reason: format!("{e:#}") };
     let mut engine = Environment::new();
     // The ending of the name turns escaping on.
+    engine.add_template("tables.html", TABLES).map_err(engine_error)?;
     engine.add_template("report.html", TEMPLATE).map_err(engine_error)?;
     let template = engine.get_template("report.html").map_err(engine_error)?;
     let page = template.render(context! {

@@ -16,7 +16,7 @@ use crate::cells::{Cell, Grid, fixed, head, number};
 use crate::embed::script_safe;
 use crate::error::ReportError;
 use crate::input::{ReportInput, Row};
-use crate::page::Section;
+use crate::page::{Section, TABLES};
 
 const TEMPLATE: &str = include_str!("../assets/physiology.html");
 const SCRIPT: &str = include_str!("../assets/physiology.js");
@@ -67,6 +67,7 @@ pub fn render_physiology(input: &ReportInput) -> Result<String, ReportError> {
     let keys: Vec<String> = CITED.iter().map(|key| (*key).to_owned()).collect();
     let engine_error = |e: minijinja::Error| ReportError::Template { reason: format!("{e:#}") };
     let mut engine = Environment::new();
+    engine.add_template("tables.html", TABLES).map_err(engine_error)?;
     engine.add_template("physiology.html", TEMPLATE).map_err(engine_error)?;
     let template = engine.get_template("physiology.html").map_err(engine_error)?;
     let safe = |text: String| Safe::from_safe_string(text);
@@ -153,7 +154,9 @@ fn populations(input: &ReportInput) -> Grid {
                 count_cell(row, "n_parts"),
                 number_cell(row, "local_dimension", 1),
                 number_cell(row, "accuracy", 2),
+                Cell::text(row.text("held_out"), None),
                 number_cell(row, "chance", 2),
+                number_cell(row, "null_mean", 2),
                 Cell::p(row.number("p_value"), None),
             ]
         })
@@ -168,9 +171,19 @@ fn populations(input: &ReportInput) -> Grid {
         head("Error", "share of the squared responses that it leaves", true),
         head("Parts", "connected parts of the encoding manifold; 1 is what one hopes for", true),
         head("Dimension", "mean local dimension of the encoding manifold", true),
-        head("Accuracy", "of telling stimuli over directions", true),
+        head("Accuracy", "share of held-out samples whose stimulus is told", true),
+        head(
+            "Held out",
+            "repeats, or directions of all stimuli together; stratified: directions of each by itself",
+            false,
+        ),
         head("Chance", "an answer that never changes", true),
-        head("p", "by shuffled labels", true),
+        head(
+            "Shuffled",
+            "mean over labels shuffled within repeats and directions; it may lie below chance",
+            true,
+        ),
+        head("p", "by these shuffles", true),
     ];
     Grid { caption: String::new(), heads, rows }
 }
@@ -508,6 +521,8 @@ mod tests {
             Table::new()
                 .text("population", text(1))
                 .text("role", vec![Some("module")])
+                .text("held_out", vec![Some("repeats")])
+                .number("null_mean", [Some(0.21)])
                 .number("chance", [Some(0.25)]),
         );
         put(
@@ -560,9 +575,15 @@ mod tests {
         for section in SECTIONS {
             assert!(page.contains(&format!("<section id=\"{}\"", section.id)), "{}", section.id);
         }
-        for text in
-            ["SIMULATED DATA", "ρ = 0.97", "tubes are left out", "0.2 (0.1 to 0.4)", "\"x\":[0.5,null]"]
-        {
+        for text in [
+            "SIMULATED DATA",
+            "ρ = 0.97",
+            "tubes are left out",
+            "0.2 (0.1 to 0.4)",
+            "\"x\":[0.5,null]",
+            "<td>repeats</td>",
+            ">0.21</td>",
+        ] {
             assert!(page.contains(text), "{text}");
         }
         assert!(!page.contains("core <b>") && page.matches("</script>").count() == 2);

@@ -25,7 +25,10 @@ const DIRECTIONS: usize = 8;
 const FRAMES: usize = 24;
 /// Frames at 30 Hz.
 const BIN_S: f64 = 1.0 / 30.0;
-const INSTANCES: usize = 2;
+/// Instances of every stimulus for the network, and repeats of it for the area.
+const INSTANCES: usize = 3;
+/// How much units of the area differ in what single stimuli mean to them.
+const GAIN_SPREAD: f64 = 0.1;
 /// Pixels per frame.
 const SPEED: f64 = 1.5;
 
@@ -45,8 +48,6 @@ impl Sizes {
             view: PhysiologyParams {
                 smoothing_bins: 1.0,
                 ranks: (2..=7).collect(),
-                n_repeats: 3,
-                n_folds: 4,
                 seed,
                 ..Default::default()
             },
@@ -84,20 +85,20 @@ fn simulated_view(
         n_directions: DIRECTIONS,
         n_times: FRAMES,
         bin_s: BIN_S,
-        noise_hz: 0.1,
+        gain_spread: GAIN_SPREAD,
+        n_repeats: INSTANCES,
+        noise_hz: 0.3,
         seed: sizes.network.seed,
     })
     .map_err(core)?;
     let mut populations: Vec<Population> = ["encoder", "core", "readout"]
         .into_iter()
         .zip(modules)
-        .map(|(name, responses)| Population { name: name.into(), role: Role::Module, responses })
-        .collect();
-    populations.push(Population {
-        name: "simulated area".into(),
-        role: Role::Area,
-        responses: area.responses.clone(),
-    });
+        .map(|(name, instances)| Population::of_repeats(name, Role::Module, instances))
+        .collect::<stereotax::Result<_>>()
+        .map_err(core)?;
+    populations
+        .push(Population::of_repeats("simulated area", Role::Area, area.repeats.clone()).map_err(core)?);
     let found = physiology(&populations, &sizes.view, monitor).map_err(core)?;
     let tables: BTreeMap<String, Table> =
         found.tables().into_iter().map(|table| (table.name.to_owned(), as_table(table))).collect();
@@ -123,8 +124,8 @@ fn patterns() -> Vec<(String, Pattern)> {
     ]
 }
 
-/// Responses of encoder, core and readout, means over instances.
-fn shown(network: &VideoNetwork, sizes: &Sizes) -> stereotax::Result<Vec<ResponseTensor>> {
+/// Responses of encoder, core and readout to every instance.
+fn shown(network: &VideoNetwork, sizes: &Sizes) -> stereotax::Result<Vec<Vec<ResponseTensor>>> {
     use rayon::prelude::*;
     let patterns = patterns();
     let cells: Vec<(usize, usize)> =
@@ -157,19 +158,17 @@ fn shown(network: &VideoNetwork, sizes: &Sizes) -> stereotax::Result<Vec<Respons
                 [&found.encoder, &found.core, &found.readout][module]
             };
             let n_units = line(0, 0).len() / FRAMES;
-            let mut values = Vec::with_capacity(n_units * cells.len() * FRAMES);
-            for unit in 0..n_units {
-                for cell in 0..cells.len() {
-                    for t in 0..FRAMES {
-                        let at = unit * FRAMES + t;
-                        values
-                            .push((0..INSTANCES).map(|i| line(cell, i)[at]).sum::<f64>() / INSTANCES as f64);
-                    }
-                }
-            }
-            let units = (0..n_units).map(|n| format!("unit {n:03}")).collect();
-            let stimuli = patterns.iter().map(|(name, _)| name.clone()).collect();
-            ResponseTensor::new(values, units, stimuli, angles.clone(), BIN_S)
+            let units: Vec<String> = (0..n_units).map(|n| format!("unit {n:03}")).collect();
+            let stimuli: Vec<String> = patterns.iter().map(|(name, _)| name.clone()).collect();
+            (0..INSTANCES)
+                .map(|instance| {
+                    let values = (0..n_units)
+                        .flat_map(|unit| (0..cells.len()).map(move |cell| (unit, cell)))
+                        .flat_map(|(unit, cell)| line(cell, instance)[unit * FRAMES..][..FRAMES].to_vec())
+                        .collect();
+                    ResponseTensor::new(values, units.clone(), stimuli.clone(), angles.clone(), BIN_S)
+                })
+                .collect()
         })
         .collect()
 }
@@ -294,11 +293,11 @@ fn write(
             "seed": seed,
             "network": format!("{:?}", sizes.network),
             "stimuli": patterns().iter().map(|(name, _)| name.clone()).collect::<Vec<_>>().join(", "),
-            "instances": INSTANCES,
+            "instances and repeats": INSTANCES,
             "frames": format!("{FRAMES} at 30 Hz"),
             "ranks": format!("{:?}, {} starts", sizes.view.ranks, sizes.view.n_starts),
             "smoothing of modules": format!("{} frames", sizes.view.smoothing_bins),
-            "decoding": format!("logistic regression, {} folds, {} deals", sizes.view.n_folds, sizes.view.n_repeats),
+            "decoding": "logistic regression, one instance or repeat held out",
             "shuffles": sizes.view.n_permutations,
         },
         "truth": truth,
@@ -324,7 +323,6 @@ mod tests {
         sizes.view.ranks = vec![2, 3, 4, 5];
         sizes.view.n_starts = 2;
         sizes.view.n_permutations = 9;
-        sizes.view.n_repeats = 1;
         sizes.view.tubularity = Some(TubularityParams { n_draws: 3, ..Default::default() });
         let (tables, truth) =
             simulated_view(&sizes, &Monitor::silent()).unwrap_or_else(|failure| panic!("{failure:?}"));

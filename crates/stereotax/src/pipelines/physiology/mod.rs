@@ -20,10 +20,12 @@
 mod alignment;
 mod population;
 mod tables;
+mod told;
 
 pub use alignment::AlignedPair;
 pub use population::{Dimension, EncodingManifold, PopulationView, RankMeasure};
 pub use tables::{Column, NamedTable};
+pub use told::{HeldOut, Told};
 
 use faer::Mat;
 
@@ -61,6 +63,62 @@ pub struct Population {
     pub role: Role,
     /// Its responses.
     pub responses: ResponseTensor,
+    /// Responses to each repeat (trial, instance) of the stimuli, whose mean `responses` are; none where only the mean
+    /// is known.
+    pub repeats: Vec<ResponseTensor>,
+}
+
+impl Population {
+    /// A population of which only the mean over repeats is known.
+    pub fn of_means(name: &str, role: Role, responses: ResponseTensor) -> Self {
+        Population { name: name.into(), role, responses, repeats: vec![] }
+    }
+
+    /// A population of which every repeat is known; its responses are their mean.
+    ///
+    /// Errors: no repeat; repeats of other units, stimuli, directions or times, or with other gaps.
+    pub fn of_repeats(name: &str, role: Role, repeats: Vec<ResponseTensor>) -> Result<Self> {
+        let Some(first) = repeats.first() else {
+            return Err(Error::TooFew {
+                what: format!("repeats of `{name}`"),
+                needed: "1 repeat".into(),
+                found: "none".into(),
+                hint: "give one tensor per repeat, or one of means".into(),
+            });
+        };
+        for (at, repeat) in repeats.iter().enumerate() {
+            let same = repeat.shape() == first.shape()
+                && repeat.units() == first.units()
+                && repeat.stimuli() == first.stimuli()
+                && repeat.directions_deg() == first.directions_deg()
+                && repeat.bin_s() == first.bin_s()
+                && repeat.valid() == first.valid()
+                && repeat.lengths() == first.lengths();
+            if !same {
+                return Err(Error::Shape {
+                    what: format!("repeat {at} of `{name}`"),
+                    expected: format!(
+                        "{:?} units, stimuli, directions and times, named and left out as in repeat 0",
+                        first.shape()
+                    ),
+                    found: format!("{:?}, or others of the same number", repeat.shape()),
+                    hint: "bring repeats to the same units, stimuli, directions and times".into(),
+                });
+            }
+        }
+        let n = repeats.len() as f64;
+        let means = (0..first.values().len())
+            .map(|at| repeats.iter().map(|repeat| repeat.values()[at]).sum::<f64>() / n)
+            .collect();
+        let responses = ResponseTensor::new(
+            means,
+            first.units().to_vec(),
+            first.stimuli().to_vec(),
+            first.directions_deg().to_vec(),
+            first.bin_s(),
+        )?;
+        Ok(Population { name: name.into(), role, responses, repeats })
+    }
 }
 
 /// Every choice of the view.
@@ -89,9 +147,11 @@ pub struct PhysiologyParams {
     pub classifier: Classifier,
     /// What is done to responses before decoding (default: nothing).
     pub scaling: FeatureScaling,
-    /// Folds of decoding (default 5); each has its share of every stimulus.
+    /// What decoding holds out (default: repeats where there are some, or else directions).
+    pub held_out: HeldOut,
+    /// Folds of decoding (default 5), or one for each repeat or direction where there are fewer.
     pub n_folds: usize,
-    /// Fresh deals of these folds (default 5).
+    /// Fresh deals of these folds (default 5), where there is more than one deal.
     pub n_repeats: usize,
     /// Measures of similarity, by id (default: RSA, debiased CKA, SVCCA).
     pub measures: Vec<String>,
@@ -117,6 +177,7 @@ impl Default for PhysiologyParams {
             tubularity: Some(TubularityParams::default()),
             classifier: Classifier::default(),
             scaling: FeatureScaling::None,
+            held_out: HeldOut::default(),
             n_folds: 5,
             n_repeats: 5,
             measures: ["rsa_spearman", "cka_debiased", "svcca"].map(String::from).to_vec(),

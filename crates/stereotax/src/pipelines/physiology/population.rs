@@ -2,14 +2,12 @@
 
 use std::sync::Mutex;
 
-use faer::{Mat, MatRef};
+use faer::Mat;
 
+use super::told::{Told, tell_stimuli};
 use super::{PhysiologyParams, Population, Role, noted};
-use crate::data::{Error, Fold, Folds, Labels, Monitor, ResponseTensor, Result};
-use crate::decoding::{
-    DecodeParams, Decoding, Movie, PrincipalStates, WindowAccuracy, Windows, decode, principal_states,
-    window_accuracy,
-};
+use crate::data::{Error, Monitor, ResponseTensor, Result};
+use crate::decoding::{PrincipalStates, principal_states};
 use crate::manifold::{
     DiffusionMap, DiffusionParams, IanParams, IntrinsicParams, diffusion_map, ian, intrinsic_dimension,
     participation_ratio,
@@ -97,10 +95,8 @@ pub struct PopulationView {
     pub paths: Option<PrincipalStates>,
     /// Dimensions.
     pub dimensions: Vec<Dimension>,
-    /// Accuracy of growing windows.
-    pub windows: Vec<WindowAccuracy>,
-    /// Accuracy from means over time, with confusions.
-    pub decoding: Option<Decoding>,
+    /// Stimuli told from responses.
+    pub told: Option<Told>,
     /// What a reader must know.
     pub notes: Vec<String>,
 }
@@ -143,7 +139,10 @@ pub(super) fn look(
     let n_paths = params.n_components.min(responses.shape()[0]);
     let paths = noted("the decoding manifold", principal_states(&responses, n_paths, true), &mut notes)?;
     let dimensions = dimensions(&responses, &mut notes, monitor)?;
-    let (windows, decoding) = accuracy(&responses, params, &mut notes, monitor)?;
+    let repeats =
+        population.repeats.iter().map(|repeat| without(repeat, &silent)).collect::<Result<Vec<_>>>()?;
+    let found = tell_stimuli(&responses, &repeats, params, &mut notes, monitor);
+    let told = noted("decoding", found, &mut notes)?;
     Ok(PopulationView {
         name: population.name.clone(),
         role: population.role,
@@ -154,8 +153,7 @@ pub(super) fn look(
         encoding,
         paths,
         dimensions,
-        windows,
-        decoding,
+        told,
         notes,
     })
 }
@@ -402,61 +400,4 @@ fn states(responses: &ResponseTensor) -> Mat<f64> {
         let (s, d, t) = rows[i];
         responses.map(n, s)[d * n_times + t]
     })
-}
-
-/// Accuracy of telling stimuli over directions: growing windows, and means over time.
-fn accuracy(
-    responses: &ResponseTensor,
-    params: &PhysiologyParams,
-    notes: &mut Vec<String>,
-    monitor: &Monitor<'_>,
-) -> Result<(Vec<WindowAccuracy>, Option<Decoding>)> {
-    if responses.valid().contains(&false) {
-        notes.push("decoding is left out: not every unit was shown every stimulus".into());
-        return Ok((vec![], None));
-    }
-    let [n_units, n_stimuli, n_directions, n_times] = responses.shape();
-    let length = responses.lengths().iter().copied().min().unwrap_or(0);
-    // Samples direction by direction; column n·length + t.
-    let x = Mat::from_fn(n_directions * n_stimuli, n_units * length, |i, column| {
-        let (d, s) = (i / n_stimuli, i % n_stimuli);
-        responses.map(column / length, s)[d * n_times + column % length]
-    });
-    let labels = Labels::new(
-        &(0..n_directions * n_stimuli).map(|i| &responses.stimuli()[i % n_stimuli]).collect::<Vec<_>>(),
-    );
-    let settings = DecodeParams {
-        classifier: params.classifier,
-        scaling: params.scaling,
-        n_permutations: params.n_permutations,
-        seed: params.seed,
-        ..Default::default()
-    };
-    let found = decoded(x.as_ref(), length, &labels, params, &settings, monitor);
-    Ok(match noted("decoding", found, notes)? {
-        Some((windows, decoding)) => (windows, Some(decoding)),
-        None => (vec![], None),
-    })
-}
-
-fn decoded(
-    x: MatRef<f64>,
-    n_times: usize,
-    labels: &Labels,
-    params: &PhysiologyParams,
-    settings: &DecodeParams,
-    monitor: &Monitor<'_>,
-) -> Result<(Vec<WindowAccuracy>, Decoding)> {
-    let deal = |repeat: usize| -> Result<Vec<Fold>> {
-        let folds = Folds::stratified(labels, params.n_folds, params.seed.wrapping_add(repeat as u64))?;
-        Ok(folds.iter().cloned().collect())
-    };
-    let repeats = (0..params.n_repeats).map(deal).collect::<Result<Vec<_>>>()?;
-    let movie = Movie { values: x, n_times };
-    let windows = window_accuracy(movie, labels, &repeats, Windows::Growing, settings, monitor)?;
-    let means = Mat::from_fn(x.nrows(), x.ncols() / n_times, |i, n| {
-        (0..n_times).map(|t| x[(i, n * n_times + t)]).sum::<f64>() / n_times as f64
-    });
-    let decoding = decode(means.as_ref(), labels, &repeats[0], settings, monitor)?;
-    Ok((windows, decoding))
 }

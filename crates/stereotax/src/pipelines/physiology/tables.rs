@@ -82,7 +82,7 @@ impl Physiology {
     fn populations_table(&self) -> NamedTable {
         let mut rows = Rows::new(
             "populations",
-            &["population", "role"],
+            &["population", "role", "held_out"],
             &[
                 "n_units",
                 "n_silent",
@@ -99,6 +99,7 @@ impl Physiology {
                 "accuracy",
                 "balanced_accuracy",
                 "chance",
+                "null_mean",
                 "p_value",
             ],
         );
@@ -106,10 +107,11 @@ impl Physiology {
             let [n, s, d, t] = view.responses.shape();
             let nan = f64::NAN;
             let of = |get: &dyn Fn(&super::EncodingManifold) -> f64| view.encoding.as_ref().map_or(nan, get);
-            let told =
-                |get: &dyn Fn(&crate::decoding::Decoding) -> f64| view.decoding.as_ref().map_or(nan, get);
+            let told = |get: &dyn Fn(&crate::decoding::Decoding) -> f64| {
+                view.told.as_ref().map_or(nan, |t| get(&t.decoding))
+            };
             rows.push(
-                &[Some(&view.name), Some(view.role.word())],
+                &[Some(&view.name), Some(view.role.word()), view.told.as_ref().map(|t| t.held_out.word())],
                 &[
                     n as f64,
                     view.silent_units.len() as f64,
@@ -126,6 +128,7 @@ impl Physiology {
                     told(&|d| d.accuracy.value),
                     told(&|d| d.balanced_accuracy.value),
                     told(&|d| d.accuracy.chance),
+                    told(&|d| d.accuracy.null_mean),
                     told(&|d| d.accuracy.p_value),
                 ],
             );
@@ -245,7 +248,7 @@ impl Physiology {
         let numbers = ["last_s", "accuracy", "sd", "balanced_accuracy", "n_unconverged"];
         let mut rows = Rows::new("windows", &["population"], &numbers);
         for view in &self.populations {
-            for window in &view.windows {
+            for window in view.told.iter().flat_map(|t| &t.windows) {
                 let last = (window.last + 1) as f64 * view.responses.bin_s();
                 let early = window.n_unconverged as f64;
                 let numbers = [last, window.accuracy, window.sd, window.balanced_accuracy, early];
@@ -258,7 +261,7 @@ impl Physiology {
     fn confusions(&self) -> NamedTable {
         let mut rows = Rows::new("confusions", &["population", "observed", "predicted"], &["n", "share"]);
         for view in &self.populations {
-            let Some(found) = &view.decoding else { continue };
+            let Some(found) = view.told.as_ref().map(|t| &t.decoding) else { continue };
             let k = found.classes.len();
             for (cell, &n) in found.confusion.iter().enumerate() {
                 let share = n as f64 / found.n_of_class[cell / k].max(1) as f64;

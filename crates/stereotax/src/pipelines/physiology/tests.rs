@@ -51,7 +51,7 @@ fn quick() -> PhysiologyParams {
 }
 
 fn population(name: &str, role: Role, responses: ResponseTensor) -> Population {
-    Population { name: name.into(), role, responses }
+    Population::of_means(name, role, responses)
 }
 
 fn texts<'a>(table: &'a NamedTable, column: &str) -> &'a [Option<String>] {
