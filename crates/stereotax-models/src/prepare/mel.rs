@@ -18,7 +18,7 @@ use std::path::Path;
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
-use super::sound::read_at;
+use super::sound::{Resample, read_at};
 use crate::error::{Result, invalid};
 use crate::network::engine::{Numbers, Tensor};
 
@@ -30,6 +30,9 @@ pub struct LogMelInput {
     pub name: Option<String>,
     /// Samples per second.
     pub rate_hz: u32,
+    /// What happens to sounds of another rate.
+    #[serde(default)]
+    pub resample: Resample,
     /// Samples of a transform.
     pub n_fft: usize,
     /// Samples from frame to frame.
@@ -155,7 +158,7 @@ impl LogMelInput {
     }
 
     pub(super) fn tensor(&self, path: &Path, bank: &FilterBank) -> Result<Tensor> {
-        let mut samples = read_at(path, self.rate_hz)?.samples;
+        let mut samples = read_at(path, self.rate_hz, self.resample)?.samples;
         if let Some(length_s) = self.length_s {
             samples.resize((length_s * f64::from(self.rate_hz)).round() as usize, 0.0);
         }

@@ -13,6 +13,7 @@
 
 pub mod image;
 pub mod mel;
+pub mod rate;
 pub mod resample;
 pub mod sound;
 pub mod tokens;

@@ -5,12 +5,13 @@
 //! ```
 //!
 //! `normalise` takes off the mean and divides by the standard deviation, of each frame or of the whole sound; a flat
-//! one becomes zeros. Sounds of another rate than `rate_hz` are refused.
+//! one becomes zeros. Sounds of another rate than `rate_hz` are refused, or resampled (`rate`) where that is asked for.
 
 use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
+use super::rate::resampled;
 use super::wave::{self, Sound};
 use crate::error::{Result, invalid};
 use crate::network::engine::{Numbers, Tensor};
@@ -23,6 +24,9 @@ pub struct WaveformInput {
     pub name: Option<String>,
     /// Samples per second.
     pub rate_hz: u32,
+    /// What happens to sounds of another rate.
+    #[serde(default)]
+    pub resample: Resample,
     /// Samples of a frame; `None`: the whole sound is one.
     pub frame: Option<usize>,
     /// Samples from frame to frame; `None`: the frame.
@@ -39,6 +43,17 @@ pub struct WaveformInput {
     /// Lengths of further axes, all 1, before the samples: 1 for networks that take batch × 1 × samples.
     #[serde(default)]
     pub leading_axes: usize,
+}
+
+/// What happens to sounds of another rate.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Resample {
+    /// They are refused.
+    #[default]
+    Refuse,
+    /// They are brought to the network's rate by a band-limiting filter.
+    Polyphase,
 }
 
 /// What is brought to mean 0 and standard deviation 1.
@@ -58,19 +73,28 @@ fn yes() -> bool {
     true
 }
 
-/// Read a sound of the rate that a network expects.
-pub(super) fn read_at(path: &Path, rate_hz: u32) -> Result<Sound> {
+/// Read a sound at the rate that a network expects.
+pub(super) fn read_at(path: &Path, rate_hz: u32, resample: Resample) -> Result<Sound> {
     let sound = wave::read(path)?;
-    if sound.rate_hz != rate_hz {
-        return Err(invalid(
+    if sound.rate_hz == rate_hz {
+        return Ok(sound);
+    }
+    let expected = format!("{rate_hz} samples per second, as the network was trained on");
+    match resample {
+        Resample::Refuse => Err(invalid(
             path,
             "sound",
-            format!("{rate_hz} samples per second, as the network was trained on"),
+            expected,
             format!("{}", sound.rate_hz),
-            format!("resample it, e.g. `ffmpeg -i IN -ar {rate_hz} out.wav`"),
-        ));
+            "say `resample = \"polyphase\"` in the preparation file",
+        )),
+        Resample::Polyphase => {
+            let hint = format!("resample it, e.g. `ffmpeg -i IN -ar {rate_hz} out.wav`");
+            let samples = resampled(&sound.samples, sound.rate_hz, rate_hz)
+                .map_err(|found| invalid(path, "sound", expected, found, hint))?;
+            Ok(Sound { rate_hz, samples })
+        }
     }
-    Ok(sound)
 }
 
 impl WaveformInput {
@@ -90,7 +114,7 @@ impl WaveformInput {
 
     /// The frames of a sound.
     pub(super) fn frames(&self, path: &Path) -> Result<Vec<Tensor>> {
-        let mut samples = read_at(path, self.rate_hz)?.samples;
+        let mut samples = read_at(path, self.rate_hz, self.resample)?.samples;
         if self.normalise == Normalise::Sound {
             standardise(&mut samples);
         }
@@ -153,12 +177,24 @@ mod tests {
         bytes.extend((data.len() as u32).to_le_bytes());
         bytes.extend(data);
         std::fs::write(&path, bytes).unwrap();
-        let input: WaveformInput = toml::from_str(&format!("rate_hz = 8000\n{settings}")).unwrap();
+        let rate = if settings.contains("rate_hz") { "" } else { "rate_hz = 8000\n" };
+        let settings = format!("{rate}{settings}");
+        let input: WaveformInput = toml::from_str(&settings).unwrap();
         let values = |t: Tensor| match t.numbers {
             Numbers::Real(values) => values,
             Numbers::Whole(_) => panic!(),
         };
         Ok(input.frames(&path)?.into_iter().map(values).collect())
+    }
+
+    #[test]
+    fn another_rate_is_refused_or_resampled() {
+        let sound = [8192; 64];
+        let refused = frames("rate_hz = 16000", &sound).unwrap_err().to_string();
+        assert!(refused.contains("8000") && refused.contains("polyphase"), "{refused}");
+        let found = frames("rate_hz = 16000\nresample = \"polyphase\"", &sound).unwrap();
+        assert_eq!(found[0].len(), 128);
+        assert!((found[0][64] - 0.25).abs() < 1e-3);
     }
 
     #[test]
