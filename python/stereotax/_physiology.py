@@ -144,8 +144,8 @@ def physiology(
             for each in repeats:
                 if not isinstance(each, ResponseTensor):
                     raise ValueError(
-                        f"`{name}` is {type(each).__name__}, but a ResponseTensor expected, or a list of them, "
-                        "one per repeat\n"
+                        f"`{name}` is {type(each).__name__}, but a ResponseTensor expected (or a list of "
+                        "them, one per repeat)\n"
                         "hint: sx.ResponseTensor(values, stimuli=…, directions=…, bin_s=…)"
                     )
             told.append((str(name), module, [each._core for each in repeats]))

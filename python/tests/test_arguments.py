@@ -66,18 +66,25 @@ def plain(x):
     return repr(x) if not isinstance(x, str | int | float | bool | type(None) | _core.Moments) else str(x)
 
 
-@pytest.fixture
-def recorded(monkeypatch):
-    def run(function):
-        recorder = Recorder()
-        modules = (sx._stats, sx._depth, sx._moments, sx._retrieval, sx._ceiling, sx._profile, sx._partition)
-        for module in modules:
-            monkeypatch.setattr(module, "_core", recorder)
-        function()
-        monkeypatch.undo()
-        return recorder.calls
+def recording(*modules):
+    """A fixture that runs a function and returns the calls that some modules make to the core."""
 
-    return run
+    @pytest.fixture
+    def recorded(monkeypatch):
+        def run(function):
+            recorder = Recorder()
+            for module in modules:
+                monkeypatch.setattr(getattr(sx, module), "_core", recorder)
+            function()
+            monkeypatch.undo()
+            return recorder.calls
+
+        return run
+
+    return recorded
+
+
+recorded = recording("_stats", "_depth", "_moments", "_retrieval", "_ceiling", "_profile", "_partition")
 
 
 TESTS = {

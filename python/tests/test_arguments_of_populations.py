@@ -8,7 +8,7 @@ import inspect
 import numpy as np
 import pytest
 import stereotax as sx
-from test_arguments import Recorder
+from test_arguments import recording
 
 RNG = np.random.default_rng(0)
 X, Y = RNG.normal(size=(30, 4)), RNG.normal(size=(30, 3))
@@ -18,22 +18,9 @@ FOLDS = [(list(range(15)), list(range(15, 30))), (list(range(15, 30)), list(rang
 SCORES, NAMES = RNG.normal(size=(2, 5, 30)), ["a", "b", "c"] * 10
 PAIRS = {"p": (X, Y), "q": (X + 1, Y + 2)}
 TURNED = RNG.normal(size=(4, 6, 5))
-MODULES = (
-    "_nonlinearity", "_uncertainty", "_readout", "_in_context", "_localise", "_transfer", "_areas", "_latent",
-)  # fmt: skip
-
-
-@pytest.fixture
-def recorded(monkeypatch):
-    def run(function):
-        recorder = Recorder()
-        for module in MODULES:
-            monkeypatch.setattr(getattr(sx, module), "_core", recorder)
-        function()
-        monkeypatch.undo()
-        return recorder.calls
-
-    return run
+recorded = recording(
+    "_nonlinearity", "_uncertainty", "_readout", "_in_context", "_localise", "_transfer", "_areas", "_latent"
+)
 
 
 FUNCTIONS = {

@@ -11,7 +11,7 @@ from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
 from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import GroupKFold, StratifiedKFold
 from sklearn.neighbors import KNeighborsClassifier
-from test_arguments import Recorder
+from test_arguments import recording
 from test_real_rdm import binned, folder
 
 RNG = np.random.default_rng(0)
@@ -268,18 +268,7 @@ FUNCTIONS = {
         {"u": list("aabb"), "v": list("abba")}), "n_repeats": (1, 2), "seed": (0, 1),
     },
 }  # fmt: skip
-
-
-@pytest.fixture
-def recorded(monkeypatch):
-    def run(function):
-        recorder = Recorder()
-        monkeypatch.setattr(sx._decoding, "_core", recorder)
-        function()
-        monkeypatch.undo()
-        return recorder.calls
-
-    return run
+recorded = recording("_decoding")
 
 
 @pytest.mark.parametrize("name", FUNCTIONS)

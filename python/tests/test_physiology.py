@@ -5,7 +5,7 @@ import inspect
 import numpy as np
 import pytest
 import stereotax as sx
-from test_arguments import Recorder
+from test_arguments import recording
 
 STIMULI, DIRECTIONS = ["grating", "dots", "triples"], list(range(0, 360, 45))
 
@@ -96,7 +96,7 @@ def test_repeats_are_held_out_where_there_are_some_and_directions_where_not():
         stimuli=["a", "b"], directions=DIRECTIONS, bin_s=0.1,
     )  # fmt: skip
     for held_out, low, high in (("stratified", 0, 0.25), ("directions", 0.25, 0.75)):
-        found = sx.physiology({"twice": twice}, held_out=held_out, **{**QUICK, "n_folds": 4})
+        found = sx.physiology({"twice": twice}, held_out=held_out, **{**QUICK, "n_folds": 8})
         assert low <= found.populations["accuracy"][0] <= high, held_out
         assert any("below" in note for note in found.notes["note"]) == (held_out == "stratified")
     with pytest.raises(ValueError, match="held_out"):
@@ -114,17 +114,17 @@ CHANGES = {
 }  # fmt: skip
 
 
-def test_every_argument_arrives(monkeypatch):
+recorded = recording("_physiology")
+
+
+def test_every_argument_arrives(recorded):
     core, _ = population(16, 4)
     parameters = set(inspect.signature(sx.physiology).parameters) - {"modules", "areas"}
     assert parameters == set(CHANGES), "a new argument needs a value here"
 
     def arrives(**more):
-        recorder = Recorder()
-        monkeypatch.setattr(sx._physiology, "_core", recorder)
-        sx.physiology({"a": core}, **{**QUICK, **more})
-        monkeypatch.undo()
-        return [(name, args[1:], more) for name, args, more in recorder.calls]
+        calls = recorded(lambda: sx.physiology({"a": core}, **{**QUICK, **more}))
+        return [(name, args[1:], rest) for name, args, rest in calls]
 
     before = arrives()
     for key, value in CHANGES.items():
