@@ -20,7 +20,7 @@
 use faer::Mat;
 use rayon::prelude::*;
 
-use super::measures::{Direction, Interval, Measure, Pair, Reduction};
+use super::measures::{Direction, Interval, Measure, Pair, Reduction, Shared};
 use super::representation::{Representation, check_pair};
 use stereotax_base::data::{Error, Event, Monitor, Result};
 use stereotax_base::stats::resampling::{ResamplingPlan, permute_by_id};
@@ -82,10 +82,26 @@ pub fn compare_with_all(
         rayon::join(|| reduce(x), || ys.par_iter().map(|y| reduce(y)).collect::<Result<Vec<_>>>());
     of_x?;
     let pairs: Vec<Pair<'_>> = ys.iter().map(|y| Pair::new(x, y)).collect::<Result<_>>()?;
-    let tasks: Vec<(usize, usize)> =
-        (0..ys.len()).flat_map(|pair| (0..measures.len()).map(move |at| (pair, at))).collect();
-    let values: Vec<f64> = tasks
+    // What several measures share comes first: no thread waits for what another one computes.
+    let mut shared: Vec<Shared> = Vec::new();
+    for what in measures.iter().filter_map(|measure| measure.shares) {
+        if !shared.contains(&what) {
+            shared.push(what);
+        }
+    }
+    if needs_factors {
+        pairs.par_iter().try_for_each(|pair| pair.factors().map(drop))?;
+    }
+    let tasks_of = |n: usize| -> Vec<(usize, usize)> {
+        (0..ys.len()).flat_map(|pair| (0..n).map(move |at| (pair, at))).collect()
+    };
+    tasks_of(shared.len())
         .par_iter()
+        .with_max_len(1)
+        .try_for_each(|&(pair, at)| monitor.check().and_then(|()| pairs[pair].prepare(shared[at])))?;
+    let values: Vec<f64> = tasks_of(measures.len())
+        .par_iter()
+        .with_max_len(1)
         .map(|&(pair, at)| monitor.check().and_then(|()| measures[at].of(&pairs[pair])))
         .collect::<Result<_>>()?;
     let mut found: Vec<PairDraws> = ranks?

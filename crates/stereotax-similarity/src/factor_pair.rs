@@ -88,7 +88,15 @@ impl<'a> FactorPair<'a> {
     /// min over rotations Q of ‖X_a/a − Y_a Q/b‖ from the matrices themselves, where their squared lengths would
     /// cancel: X_a = U_x diag(weight(s)), likewise Y_a.
     pub fn aligned_difference(&self, weight: impl Fn(f64) -> f64 + Copy, a: f64, b: f64) -> Result<f64> {
-        let Svd { u, v, .. } = svd(self.weighted(weight, weight).as_ref())?;
+        let all = || self.x.singular_values.iter().chain(&self.y.singular_values);
+        // Sides without weights are turned by the canonical directions.
+        let own;
+        let Svd { u, v, .. } = if all().all(|&s| weight(s) == 1.0) {
+            self.directions()?
+        } else {
+            own = svd(self.weighted(weight, weight).as_ref())?;
+            &own
+        };
         let (x, y) = (self.x.weighted(weight), self.y.weighted(weight));
         // The smaller side is turned into the larger one, which keeps all of its own.
         let (large, small, turned_by, scales) = if self.x.rank() >= self.y.rank() {

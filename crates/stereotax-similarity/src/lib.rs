@@ -24,7 +24,6 @@ pub mod pairwise;
 pub mod placement;
 pub mod procrustes;
 pub mod pwcca;
-pub mod rank_correlation;
 pub mod rdm;
 pub mod rdm_compare;
 pub mod rdm_transform;
@@ -58,7 +57,6 @@ pub use procrustes::{
     bures_similarity, procrustes_angular, procrustes_euclidean, procrustes_r2, shape_angular, shape_euclidean,
 };
 pub use pwcca::{Pwcca, pwcca};
-pub use rank_correlation::rank_correlation;
 pub use representation::{CentredGram, Factors, Representation};
 pub use stochastic::{Gaussians, StochasticParams, StochasticShape, stochastic_shape};
 pub use topology::{cluster_divergence, topology_divergence};

@@ -20,7 +20,7 @@ use super::procrustes::{
     bures_similarity, procrustes_angular, procrustes_euclidean, procrustes_r2, shape_angular,
 };
 use super::pwcca::weighted_by;
-use super::rank_correlation::{rank_correlation, rank_correlation_of_levels};
+use super::rdm_compare::ranks::{spearman_of_levels, spearman_of_pairs};
 use super::representation::{Representation, check_pair};
 use super::topology::{cluster_divergence, topology_divergence};
 use super::unit_matching::{permutation_match, soft_match};
@@ -54,6 +54,23 @@ pub enum Reduction {
     Units,
     /// Triangles of stimuli: cost grows faster than the square of their number.
     Triangles,
+}
+
+/// What several measures of a pair rest on, computed once for all of them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Shared {
+    /// Centred Grams of Gaussian kernels.
+    RbfGrams,
+    /// The nuclear norm of Procrustes.
+    NuclearNorm,
+    /// Canonical correlations.
+    Correlations,
+    /// Canonical directions.
+    Directions,
+    /// Common nearest neighbours.
+    Neighbours,
+    /// The soft pairing of units.
+    SoftMatch,
 }
 
 /// What an interval rests on.
@@ -104,6 +121,8 @@ pub struct Measure {
     pub invariances: Invariances,
     /// What it is computed from.
     pub reduction: Reduction,
+    /// What it has in common with other measures beyond its reduction, if anything.
+    pub shares: Option<Shared>,
     /// What its interval rests on.
     pub interval: Interval,
     /// Whether ranks alone force it up where r_x + r_y > n − 1.
@@ -144,6 +163,28 @@ impl<'a> Pair<'a> {
     fn neighbours(&self) -> super::neighbours::NeighbourOverlap {
         let k = default_neighbours(self.x.n_stimuli());
         *self.neighbours.get_or_init(|| neighbour_overlap(self.x, self.y, k))
+    }
+
+    /// Compute what measures share, so that none of them waits for another one.
+    ///
+    /// Error: a decomposition that does not converge.
+    pub(super) fn prepare(&self, what: Shared) -> Result<()> {
+        match what {
+            Shared::RbfGrams => {
+                self.x.rbf_gram();
+                self.y.rbf_gram();
+            }
+            Shared::NuclearNorm => return self.factors()?.nuclear_norm().map(|_| ()),
+            Shared::Correlations => return self.factors()?.correlations().map(|_| ()),
+            Shared::Directions => return self.factors()?.directions().map(|_| ()),
+            Shared::Neighbours => {
+                self.neighbours();
+            }
+            Shared::SoftMatch => {
+                self.soft();
+            }
+        }
+        Ok(())
     }
 
     fn soft(&self) -> &super::unit_matching::SoftMatch {
@@ -249,6 +290,7 @@ const BASE: Measure = Measure {
     identity: Some(1.0),
     invariances: ROTATION,
     reduction: Reduction::Factors,
+    shares: None,
     interval: Interval::Jackknife,
     saturates: false,
     source: "kornblith2019",
@@ -290,6 +332,7 @@ pub const MEASURES: &[Measure] = &[
     Measure {
         id: "cka_rbf",
         summary: "CKA of Gaussian kernels, width 0.8 times the median distance, plain",
+        shares: Some(Shared::RbfGrams),
         evaluate: |p| Ok(cka(p.x.rbf_gram(), p.y.rbf_gram())),
         weighted: Some(|p, w| weighted_cka(p.x.rbf_gram(), p.y.rbf_gram(), w)),
         ..GRAM
@@ -298,6 +341,7 @@ pub const MEASURES: &[Measure] = &[
         id: "cka_rbf_debiased",
         summary: "CKA of Gaussian kernels, debiased",
         lowest: -1.0,
+        shares: Some(Shared::RbfGrams),
         evaluate: |p| Ok(debiased_cka(p.x.rbf_gram(), p.y.rbf_gram())),
         weighted: Some(|p, w| weighted_debiased_cka(p.x.rbf_gram(), p.y.rbf_gram(), w)),
         ..GRAM
@@ -306,6 +350,7 @@ pub const MEASURES: &[Measure] = &[
         id: "procrustes_angular",
         summary: "angle after the best rotation",
         highest: HALF_PI,
+        shares: Some(Shared::NuclearNorm),
         evaluate: |p| procrustes_angular(p.factors()?),
         source: "williams2021",
         ..DISTANCE
@@ -315,6 +360,7 @@ pub const MEASURES: &[Measure] = &[
         summary: "distance after the best rotation, in the unit of the data; the Bures distance of the Grams",
         highest: f64::INFINITY,
         invariances: IN_UNITS,
+        shares: Some(Shared::NuclearNorm),
         evaluate: |p| procrustes_euclidean(p.factors()?),
         source: "williams2021",
         ..DISTANCE
@@ -322,6 +368,7 @@ pub const MEASURES: &[Measure] = &[
     Measure {
         id: "procrustes_r2",
         summary: "squared cosine after the best rotation: 1 − disparity",
+        shares: Some(Shared::NuclearNorm),
         evaluate: |p| procrustes_r2(p.factors()?),
         source: "williams2021",
         ..BASE
@@ -329,6 +376,7 @@ pub const MEASURES: &[Measure] = &[
     Measure {
         id: "bures_similarity",
         summary: "cosine after the best rotation: normalised Bures similarity of the Grams",
+        shares: Some(Shared::NuclearNorm),
         evaluate: |p| bures_similarity(p.factors()?),
         source: "williams2021",
         ..BASE
@@ -339,6 +387,7 @@ pub const MEASURES: &[Measure] = &[
         highest: HALF_PI,
         invariances: LINEAR,
         saturates: true,
+        shares: Some(Shared::Correlations),
         evaluate: |p| shape_angular(p.factors()?, 0.0),
         source: "williams2021",
         ..DISTANCE
@@ -357,6 +406,7 @@ pub const MEASURES: &[Measure] = &[
         summary: "mean canonical correlation",
         invariances: LINEAR,
         saturates: true,
+        shares: Some(Shared::Correlations),
         evaluate: |p| mean_cca(p.factors()?),
         source: "raghu2017",
         ..BASE
@@ -366,6 +416,7 @@ pub const MEASURES: &[Measure] = &[
         summary: "mean squared canonical correlation",
         invariances: LINEAR,
         saturates: true,
+        shares: Some(Shared::Correlations),
         evaluate: |p| r2_cca(p.factors()?),
         source: "raghu2017",
         ..BASE
@@ -384,6 +435,7 @@ pub const MEASURES: &[Measure] = &[
         symmetric: false,
         invariances: TUNING,
         saturates: true,
+        shares: Some(Shared::Directions),
         evaluate: |p| weighted_by(p.x, p.factors()?, true),
         source: "morcos2018",
         ..BASE
@@ -394,6 +446,7 @@ pub const MEASURES: &[Measure] = &[
         symmetric: false,
         invariances: TUNING,
         saturates: true,
+        shares: Some(Shared::Directions),
         evaluate: |p| weighted_by(p.y, p.factors()?, false),
         source: "morcos2018",
         ..BASE
@@ -456,6 +509,7 @@ pub const MEASURES: &[Measure] = &[
         id: "knn_overlap",
         summary: "share of common nearest neighbours (10 of them)",
         reduction: Reduction::Distances,
+        shares: Some(Shared::Neighbours),
         evaluate: |p| Ok(p.neighbours().overlap),
         source: "klabunde2025",
         ..BASE
@@ -464,6 +518,7 @@ pub const MEASURES: &[Measure] = &[
         id: "knn_jaccard",
         summary: "common over all nearest neighbours (10 of them)",
         reduction: Reduction::Distances,
+        shares: Some(Shared::Neighbours),
         evaluate: |p| Ok(p.neighbours().jaccard),
         source: "klabunde2025",
         ..BASE
@@ -472,6 +527,7 @@ pub const MEASURES: &[Measure] = &[
         id: "knn_ranks",
         summary: "agreement of the order of common nearest neighbours (10 of them), near ones first",
         reduction: Reduction::Distances,
+        shares: Some(Shared::Neighbours),
         evaluate: |p| Ok(p.neighbours().ranks),
         source: "klabunde2025",
         ..BASE
@@ -512,6 +568,7 @@ pub const MEASURES: &[Measure] = &[
         highest: 2.0,
         invariances: TUNING,
         reduction: Reduction::Units,
+        shares: Some(Shared::SoftMatch),
         evaluate: |p| Ok(p.soft().distance),
         source: "khosla2024",
         ..DISTANCE
@@ -522,6 +579,7 @@ pub const MEASURES: &[Measure] = &[
         lowest: -1.0,
         invariances: TUNING,
         reduction: Reduction::Units,
+        shares: Some(Shared::SoftMatch),
         evaluate: |p| Ok(p.soft().correlation),
         source: "khosla2024",
         ..BASE
@@ -530,18 +588,20 @@ pub const MEASURES: &[Measure] = &[
 
 /// Rank correlation of Euclidean distances, sorted once for all draws.
 fn distances_agree(p: &Pair<'_>, weights: Option<&[f64]>) -> f64 {
-    match (p.x.distance_levels(), p.y.distance_levels()) {
-        (Some(x), Some(y)) => rank_correlation_of_levels(x, y, weights),
-        _ => rank_correlation(p.x.distances(), p.y.distances(), weights),
-    }
+    let found = match (p.x.distance_levels(), p.y.distance_levels()) {
+        (Some(x), Some(y)) => spearman_of_levels(x, y, weights),
+        _ => spearman_of_pairs(p.x.distances(), p.y.distances(), weights),
+    };
+    found.unwrap_or(f64::NAN)
 }
 
 /// Rank correlation of correlation distances, likewise; pairs that a side leaves undefined are left out.
 fn correlation_distances_agree(p: &Pair<'_>, weights: Option<&[f64]>) -> f64 {
-    match (p.x.correlation_levels(), p.y.correlation_levels()) {
-        (Some(x), Some(y)) => rank_correlation_of_levels(x, y, weights),
-        _ => rank_correlation(p.x.correlation_distances(), p.y.correlation_distances(), weights),
-    }
+    let found = match (p.x.correlation_levels(), p.y.correlation_levels()) {
+        (Some(x), Some(y)) => spearman_of_levels(x, y, weights),
+        _ => spearman_of_pairs(p.x.correlation_distances(), p.y.correlation_distances(), weights),
+    };
+    found.unwrap_or(f64::NAN)
 }
 
 #[cfg(test)]

@@ -30,6 +30,9 @@ const LARGEST: f64 = 1e70;
 /// Share of the median distance that is the width of the Gaussian kernel (Kornblith et al. 2019, their choice).
 pub const RBF_FRACTION: f64 = 0.8;
 
+/// Rows that are read together where rows lie in memory.
+const ROWS_AT_ONCE: usize = 8;
+
 /// Singular values at or below this multiple of the largest are rounding: 10⁻¹⁰ for f64, and ε √max(n, p) for input
 /// of lower precision.
 pub fn rank_cut(precision: Precision, n: usize, p: usize) -> f64 {
@@ -242,7 +245,7 @@ impl<'a> Representation<'a> {
         })
     }
 
-    /// Every value with its row and unit, in the order in which they lie in memory.
+    /// Every value with its row and unit; those of one unit by ascending rows, near ones in memory together.
     fn each(&self, mut work: impl FnMut(usize, usize, f64)) {
         let (n, p) = (self.n_stimuli(), self.n_units());
         let by_rows = match &self.values {
@@ -256,9 +259,13 @@ impl<'a> Representation<'a> {
             Values::Owned(x) => x[(i, j)],
         };
         if by_rows {
-            for i in 0..n {
-                let row = self.stored_row(i);
-                (0..p).for_each(|j| work(i, j, value(row, j)));
+            // A few rows at a time: what is written by columns then fills whole lines of the cache.
+            for from in (0..n).step_by(ROWS_AT_ONCE) {
+                let rows: Vec<usize> =
+                    (from..n.min(from + ROWS_AT_ONCE)).map(|i| self.stored_row(i)).collect();
+                for j in 0..p {
+                    rows.iter().enumerate().for_each(|(i, &row)| work(from + i, j, value(row, j)));
+                }
             }
         } else {
             let rows: Vec<usize> = (0..n).map(|i| self.stored_row(i)).collect();

@@ -141,19 +141,6 @@ pub fn svd(a: MatRef<f64>) -> Result<Svd> {
     Ok(Svd { u, s, v })
 }
 
-/// Singular values alone, descending: about a fifth of the cost of [`svd`].
-pub fn singular_values(a: MatRef<f64>) -> Result<Vec<f64>> {
-    sequential();
-    if a.nrows().min(a.ncols()) == 0 {
-        return Ok(vec![]);
-    }
-    let values = a.singular_values().map_err(|_| no_convergence("singular value decomposition", a))?;
-    if values.iter().any(|value| !value.is_finite()) {
-        return Err(no_convergence("singular value decomposition", a));
-    }
-    Ok(values)
-}
-
 /// The entry of largest modulus in a column; the first one among equals.
 fn largest_entry(a: MatRef<f64>, column: usize) -> f64 {
     a.col(column).iter().fold(0.0, |best: f64, &x| if x.abs() > best.abs() { x } else { best })

@@ -15,14 +15,15 @@ mod nnls;
 mod product;
 mod real;
 mod schur;
+mod singular;
 mod transport;
 
 pub use assignment::assignment;
 pub use cone::cone_weights;
 pub use decompose::{
     Eig, Eigh, Svd, cholesky_factor, cholesky_inverse, cholesky_solve, eig, eigh, eigh_leading,
-    least_squares, lower_cholesky_solve, orthogonal_factor, pseudo_inverse, singular_values, solve, svd,
-    thin_qr, upper_factor,
+    least_squares, lower_cholesky_solve, orthogonal_factor, pseudo_inverse, solve, svd, thin_qr,
+    upper_factor,
 };
 pub use lanczos::eigh_largest;
 pub use minimise::{Minimum, lbfgs};
@@ -33,6 +34,7 @@ pub use product::{
 };
 pub use real::Real;
 pub use schur::{Schur, schur};
+pub use singular::singular_values;
 pub use transport::uniform_transport;
 
 use std::sync::Once;

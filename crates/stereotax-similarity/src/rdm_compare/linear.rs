@@ -25,6 +25,24 @@ pub fn pearson(x: &[f64], y: &[f64]) -> Result<f64, Undefined> {
     Ok(dot(&unit(x, true)?, &unit(y, true)?).clamp(-1.0, 1.0))
 }
 
+/// Correlation of dissimilarities of which each counts as often as its weight says.
+pub fn weighted_pearson(x: &[f64], y: &[f64], weights: &[f64]) -> Result<f64, Undefined> {
+    let total: f64 = weights.iter().sum();
+    let mean = |x: &[f64]| x.iter().zip(weights).map(|(x, w)| x * w).sum::<f64>() / total;
+    let (mx, my) = (mean(x), mean(y));
+    let (mut xx, mut yy, mut xy) = (0.0, 0.0, 0.0);
+    for ((x, y), w) in x.iter().zip(y).zip(weights) {
+        let (x, y) = (x - mx, y - my);
+        xx += w * x * x;
+        yy += w * y * y;
+        xy += w * x * y;
+    }
+    if !(xx > 0.0 && yy > 0.0) {
+        return Err(Undefined::Constant);
+    }
+    Ok((xy / (xx.sqrt() * yy.sqrt())).clamp(-1.0, 1.0))
+}
+
 /// Cosine of the angle between dissimilarities; unlike the correlation it knows where 0 is.
 pub fn cosine(x: &[f64], y: &[f64]) -> Result<f64, Undefined> {
     Ok(dot(&unit(x, false)?, &unit(y, false)?).clamp(-1.0, 1.0))
