@@ -732,6 +732,7 @@ def rsa_models(
     n_subject_folds: int,
     n_deals: int,
     variances: list[float] | None,
+    covariance: _Array | None,
     seed: int,
 ) -> dict[str, Any]: ...
 def reweighted_rsa(

@@ -131,12 +131,13 @@ def compare_rdms(
     a, b = as_rdms(first, "first"), as_rdms(second, "second")
     same_conditions(a, b, ("first", "second"))
     method = comparison(method)
-    variances, covariance = _noise(noise_covariance)
+    variances, covariance = noise_of(noise_covariance)
     found = _core.compare_rdms(stacked(a), stacked(b), a[0].n_conditions, method, variances, covariance)
     return RDMComparison(found["values"], method, np.array(found["n_dropped"]), found["status"])
 
 
-def _noise(noise: Any) -> tuple[list[float] | None, Array | None]:
+def noise_of(noise: Any) -> tuple[list[float] | None, Array | None]:
+    """Variances of conditions, or the covariance between them."""
     if noise is None:
         return None, None
     array = to_numpy(noise, "noise_covariance").astype(np.float64)

@@ -12,7 +12,7 @@ from . import _core
 from ._arrays import DRAWS, SEED, Array, as_matrix, as_number, optional_names, to_numpy, whole
 from ._base import Result
 from ._rdm import RDM, as_rdms
-from ._rdm_compare import comparison, same_conditions, stacked
+from ._rdm_compare import comparison, noise_of, same_conditions, stacked
 from ._ridge import _GRID, _choice
 from ._table import Table
 
@@ -210,7 +210,7 @@ def rsa(
     n_folds: int | None = None,
     n_subject_folds: int = 1,
     n_deals: int = 2,
-    noise_variances: Any = None,
+    noise_covariance: Any = None,
     conditions: Sequence[Any] | None = None,
     subjects: Sequence[Any] | None = None,
     seed: int = 0,
@@ -243,7 +243,7 @@ def rsa(
         Draws. Conditions drawn twice have no dissimilarity from themselves.
     n_permutations : int
         Permutations of condition labels and sign flips of subjects; 0 for none. τ, flexible models and
-        unequal `noise_variances` take an evaluation (and fit) per permutation, other comparisons a sum.
+        a `noise_covariance` take an evaluation (and fit) per permutation, other comparisons a sum.
     test : {"t", "bootstrap", "permutation", "sign_flip"}
         Which p-values `p_zero` holds; `p_zero_by_test` has them all. "bootstrap" is for `p_ceiling` too.
     correction : {"holm", "bh", "none"}
@@ -254,8 +254,10 @@ def rsa(
         Flexible models: parts into which conditions (2 to 5 by default) and subjects are dealt, and deals
         per draw, the
         noise of which is taken out of the variance.
-    noise_variances : array (n,), optional
-        Whitened comparisons: variance of the noise of each condition.
+    noise_covariance : array (n,) or (n, n), optional
+        For whitened comparisons: variance of the noise of each condition, or covariance between them. In a
+        draw, copies of a condition share the noise that conditions can have in common: all but the share
+        λ of its variance, the least eigenvalue of the noise correlations.
     conditions, subjects : sequences of names, optional
         Stable ids, by which draws are keyed; by default those of the RDMs and the dictionary, or numbers.
     seed : int
@@ -269,7 +271,8 @@ def rsa(
     folds.
     Undefined: a model or subject that is constant has NaN and a ``status``; with one subject there is no
     ceiling.
-    Cost per draw: O(K m + M S m) for M models and S subjects (K in all) of m pairs; τ O(M S m log m).
+    Cost per draw: O(K m + M S m) for M models and S subjects (K in all) of m pairs; τ O(M S m log m);
+    a full `noise_covariance` O(K n³), and the cube of the number of missing pairs.
     Source: Schütt et al. 2023; Nili et al. 2014. Differs from rsatoolbox: estimates are those of the data,
     not means over
     draws, which repeated conditions bias downwards.
@@ -307,9 +310,7 @@ def rsa(
         raise ValueError(
             f"`n_permutations` is 0, but some expected for the test {test!r}\nhint: n_permutations=9999"
         )
-    variances = None
-    if noise_variances is not None:
-        variances = [float(v) for v in to_numpy(noise_variances, "noise_variances").ravel()]
+    variances, covariance = noise_of(noise_covariance)
     found = _core.rsa_models(
         np.concatenate([stacked(parts) for _, parts in given]),
         [(kind, len(parts)) for kind, parts in given],
@@ -326,6 +327,7 @@ def rsa(
         whole(n_subject_folds, "n_subject_folds", len(people), least=1),
         whole(n_deals, "n_deals", 1000, least=1),
         variances,
+        covariance,
         whole(seed, "seed", SEED),
     )
     by_test = {

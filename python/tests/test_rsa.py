@@ -236,6 +236,21 @@ def test_draws_follow_names_not_rows():
     )
 
 
+def test_noise_that_conditions_share_enters_every_draw():
+    models, people, _ = world(n=12)
+    near = 0.6 ** np.abs(np.subtract.outer(np.arange(12), np.arange(12)))
+    settings = {"method": "whitened_cosine", "n_bootstraps": 50, "seed": 1}
+    found = sx.rsa(models, people, noise_covariance=near, **settings)
+    plain = sx.compare_rdms(models, people, "whitened_cosine", noise_covariance=near).values
+    assert np.allclose(found.estimates, plain.mean(axis=1), rtol=0, atol=1e-12)
+    assert found.n_undefined == 0 and (found.standard_errors > 0).all()
+    # What is diagonal is so in either form; what is not changes the draws too.
+    variances = 1 + np.arange(12) / 6
+    forms = [sx.rsa(models, people, noise_covariance=v, **settings) for v in (variances, np.diag(variances))]
+    assert np.allclose(forms[0].standard_errors, forms[1].standard_errors, rtol=0, atol=1e-12)
+    assert np.abs(found.standard_errors - forms[0].standard_errors).max() > 1e-3
+
+
 def test_arguments_are_checked():
     models, people, _ = world(n=8)
     for bad, message in [
@@ -243,7 +258,9 @@ def test_arguments_are_checked():
         ({"bootstrap": "all"}, "one of both"),
         ({"method": "bures"}, "compare_rdms"),
         ({"level": 2.0}, "between 0 and 1"),
-        ({"noise_variances": np.ones(8)}, "whitened"),
+        ({"noise_covariance": np.ones(8)}, "whitened"),
+        ({"noise_covariance": np.ones((8, 8)), "method": "whitened_cosine"}, "shrink"),
+        ({"noise_covariance": np.eye(7), "method": "whitened_cosine"}, "8 conditions"),
         ({"subjects": ["x"] * 6}, "twice"),
     ]:
         with pytest.raises(ValueError, match=message):

@@ -45,6 +45,19 @@ fn told<T>(outcome: stereotax::Result<T>) -> Result<T> {
     outcome.map_err(Into::into)
 }
 
+/// Variances of conditions, or the covariance between them.
+fn noise_of(
+    variances: Option<Vec<f64>>,
+    covariance: Option<&Bound<'_, PyAny>>,
+) -> Result<Option<NoiseCovariance>> {
+    let covariance = covariance.map(|c| Matrix::new("noise_covariance", c)).transpose()?;
+    Ok(match (variances, &covariance) {
+        (Some(variances), _) => Some(NoiseCovariance::Diagonal(variances)),
+        (None, Some(full)) => Some(NoiseCovariance::Full(full.view().to_owned())),
+        (None, None) => None,
+    })
+}
+
 /// Compare every RDM of the first rows with every one of the second.
 #[pyfunction]
 #[pyo3(signature = (first, second, n_conditions, method, variances, covariance))]
@@ -58,12 +71,7 @@ pub fn compare_rdms<'py>(
     covariance: Option<&Bound<'py, PyAny>>,
 ) -> Result<Bound<'py, PyDict>> {
     let (first, second) = (Matrix::new("first", first)?, Matrix::new("second", second)?);
-    let covariance = covariance.map(|c| Matrix::new("noise_covariance", c)).transpose()?;
-    let noise = match (variances, &covariance) {
-        (Some(variances), _) => Some(NoiseCovariance::Diagonal(variances)),
-        (None, Some(full)) => Some(NoiseCovariance::Full(full.view().to_owned())),
-        (None, None) => None,
-    };
+    let noise = noise_of(variances, covariance)?;
     let how = comparison(method);
     let (first, second) = (first.view(), second.view());
     let found = watch::run(py, |monitor| {
@@ -200,7 +208,7 @@ fn estimates<'py>(py: Python<'py>, all: &[Estimate]) -> Result<Bound<'py, PyDict
 /// Compare models (kind, number of component rows) with subjects.
 #[pyfunction]
 #[pyo3(signature = (components, kinds, subjects, n_conditions, condition_ids, subject_ids, method, resampled,
-    n_bootstraps, n_permutations, level, n_condition_folds, n_subject_folds, n_deals, variances, seed))]
+    n_bootstraps, n_permutations, level, n_condition_folds, n_subject_folds, n_deals, variances, covariance, seed))]
 pub fn rsa_models<'py>(
     py: Python<'py>,
     components: &Bound<'py, PyAny>,
@@ -218,6 +226,7 @@ pub fn rsa_models<'py>(
     n_subject_folds: usize,
     n_deals: usize,
     variances: Option<Vec<f64>>,
+    covariance: Option<&Bound<'py, PyAny>>,
     seed: u64,
 ) -> Result<Bound<'py, PyDict>> {
     let (components, subjects) = (Matrix::new("models", components)?, Matrix::new("data", subjects)?);
@@ -234,7 +243,7 @@ pub fn rsa_models<'py>(
         n_condition_folds,
         n_subject_folds,
         n_deals,
-        noise_variances: variances,
+        noise: noise_of(variances, covariance)?,
     };
     let found = watch::run(py, |monitor| {
         let plan = ResamplingPlan::new(seed, &condition_ids, n_bootstraps, n_permutations)?

@@ -21,6 +21,7 @@ pub mod retrieval;
 pub mod rng;
 pub mod score;
 pub mod shuffles;
+pub mod sign_flips;
 pub mod silhouette;
 pub mod snci;
 pub mod special;

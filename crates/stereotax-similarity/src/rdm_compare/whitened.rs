@@ -124,7 +124,8 @@ impl Whitener {
     }
 }
 
-fn precision_of_contrasts(n: usize, noise: &NoiseCovariance) -> Result<Mat<f64>> {
+/// Q of the module's formula.
+pub(crate) fn precision_of_contrasts(n: usize, noise: &NoiseCovariance) -> Result<Mat<f64>> {
     let precision = match noise {
         NoiseCovariance::Diagonal(v) => Mat::from_fn(n, n, |i, j| if i == j { 1.0 / v[i] } else { 0.0 }),
         NoiseCovariance::Full(m) => cholesky_solve(m.as_ref(), Mat::<f64>::identity(n, n).as_ref())

@@ -8,17 +8,25 @@
 //! ranks      r = weight below + (own weight + 1)/2, from levels that were sorted once for all draws
 //! whitened   xᵀV⁻¹y with V = diag(2v_iv_j) + A diag(v²) Aᵀ over copies; copies of a condition share their row sums,
 //!            so that the n × n system of `whitened` has a closed form where no pair is missing
+//!            full Σ: over copies, with the pairs that are missing (copies of one condition among them) eliminated
 //! ```
 //!
-//! and one product gives the table of models × subjects. Source: specs: peers W5; Schütt et al. 2023. Cost per draw:
-//! O(K m + M S m) for K = M + S RDMs of m pairs; τ O(M S m log m).
+//! Copies of a condition stand for new conditions like it. Where noise is independent between conditions, theirs is
+//! independent too. A full Σ is split as Σ = R + λ diag(Σ), λ the least eigenvalue of its correlations: copies share the
+//! noise R, which is what conditions can have in common, and each has noise λ Σ_ii of its own. So the covariance of the
+//! copies is positive definite, is Σ itself where each condition occurs once, and is diagonal where Σ is. (That split is
+//! ours; rsatoolbox applies Σ to the drawn conditions as if they were the original ones.)
+//!
+//! One product gives the table of models × subjects. Source: specs: peers W5; Schütt et al. 2023. Cost per draw:
+//! O(K m + M S m) for K = M + S RDMs of m pairs; τ O(M S m log m); a full Σ O(K n³ + q³) with q missing pairs.
 
 use faer::Mat;
 
 use super::super::rdm_compare::kendall::{order_of, weighted_tau};
-use super::super::rdm_compare::{Comparison, Undefined};
-use stereotax_base::data::Rdm;
-use stereotax_base::linalg::{cholesky_solve, cross, dot};
+use super::super::rdm_compare::whitened::precision_of_contrasts;
+use super::super::rdm_compare::{Comparison, NoiseCovariance, Undefined};
+use stereotax_base::data::{Rdm, Result};
+use stereotax_base::linalg::{cholesky_solve, cross, dot, eigh, product};
 use stereotax_base::stats::ranks::{Levels, doubled_midranks, levels};
 use stereotax_base::stats::summary::is_constant;
 
@@ -38,6 +46,35 @@ pub(super) struct Table {
     orders: Vec<Vec<u32>>,
     /// 1/v, the precision of each condition's noise.
     precision: Vec<f64>,
+    /// Noise that conditions have in common, in place of `precision`.
+    correlated: Option<CorrelatedNoise>,
+}
+
+/// A full noise covariance, and what share of a variance is a condition's own.
+#[derive(Debug)]
+struct CorrelatedNoise {
+    covariance: Mat<f64>,
+    /// λ.
+    own: f64,
+}
+
+impl CorrelatedNoise {
+    fn new(covariance: &Mat<f64>) -> Result<Self> {
+        let n = covariance.nrows();
+        let scale = |i: usize| covariance[(i, i)].sqrt();
+        let correlations = Mat::from_fn(n, n, |i, j| covariance[(i, j)] / (scale(i) * scale(j)));
+        let own = eigh(correlations.as_ref())?.values.last().map_or(1.0, |least| least.clamp(0.0, 1.0));
+        Ok(CorrelatedNoise { covariance: covariance.clone(), own })
+    }
+
+    /// Covariance of conditions that are copies of these ones.
+    fn of_copies(&self, copies: &[usize]) -> Mat<f64> {
+        Mat::from_fn(copies.len(), copies.len(), |a, b| {
+            let (i, j) = (copies[a], copies[b]);
+            let shared = if i == j && a != b { 1.0 - self.own } else { 1.0 };
+            shared * self.covariance[(i, j)]
+        })
+    }
 }
 
 impl Table {
@@ -45,8 +82,8 @@ impl Table {
         components: &[&Rdm],
         subjects: &[Rdm],
         how: Comparison,
-        variances: Option<&[f64]>,
-    ) -> Table {
+        noise: Option<&NoiseCovariance>,
+    ) -> Result<Table> {
         let n = subjects[0].n_conditions();
         let all: Vec<&Rdm> = components.iter().copied().chain(subjects).collect();
         let kept: Vec<usize> =
@@ -58,7 +95,12 @@ impl Table {
         let found: Vec<Levels> =
             if how.of_ranks() { columns.iter().map(|x| levels(x)).collect() } else { vec![] };
         let tau = matches!(how, Comparison::TauA | Comparison::TauB);
-        Table {
+        let (precision, correlated) = match noise {
+            None => (vec![1.0; n], None),
+            Some(NoiseCovariance::Diagonal(v)) => (v.iter().map(|v| 1.0 / v).collect(), None),
+            Some(NoiseCovariance::Full(sigma)) => (vec![1.0; n], Some(CorrelatedNoise::new(sigma)?)),
+        };
+        Ok(Table {
             n_conditions: n,
             n_components: components.len(),
             n_subjects: subjects.len(),
@@ -68,13 +110,14 @@ impl Table {
             orders: if tau { found.iter().map(order_of).collect() } else { vec![] },
             columns,
             levels: found,
-            precision: variances.map_or(vec![1.0; n], |v| v.iter().map(|v| 1.0 / v).collect()),
-        }
+            precision,
+            correlated,
+        })
     }
 
-    /// Whether conditions are whitened by different variances.
+    /// Whether conditions differ in their noise.
     pub(super) fn uneven(&self) -> bool {
-        self.precision.iter().any(|s| *s != self.precision[0])
+        self.correlated.is_some() || self.precision.iter().any(|s| *s != self.precision[0])
     }
 
     fn subject(&self, s: usize) -> usize {
@@ -130,8 +173,91 @@ enum Whitening {
     Closed { inverse: Vec<f64>, factor: f64 },
     /// The n × n system over the conditions that occur.
     System(Mat<f64>),
+    /// Noise that conditions have in common.
+    Correlated(OverCopies),
     /// The system is singular.
     None,
+}
+
+/// V⁻¹ over pairs of copies: without the missing ones it is A_KK − A_KP A_PP⁻¹ A_PK, A = V⁻¹ of all pairs, P missing.
+#[derive(Debug)]
+struct OverCopies {
+    /// First copy of each condition; the others follow it.
+    first: Vec<usize>,
+    /// Q of [`whitened`](super::super::rdm_compare::whitened) (copies × copies): (A x)_ij = ½ (Q X Q)_ij.
+    q: Mat<f64>,
+    /// Pairs of copies that are missing.
+    missing: Vec<(usize, usize)>,
+}
+
+impl OverCopies {
+    /// `None` where the covariance is singular.
+    fn new(noise: &CorrelatedNoise, multiplicity: &[u32], present: &[(u32, u32)]) -> Option<Self> {
+        let copies: Vec<usize> =
+            (0..multiplicity.len()).flat_map(|i| std::iter::repeat_n(i, multiplicity[i] as usize)).collect();
+        let mut first = vec![0; multiplicity.len()];
+        for i in 1..first.len() {
+            first[i] = first[i - 1] + multiplicity[i - 1] as usize;
+        }
+        let n = multiplicity.len();
+        let mut has = vec![false; n * n];
+        present.iter().for_each(|&(i, j)| has[i as usize * n + j as usize] = true);
+        let missing = super::super::rdm_compare::whitened::pairs(copies.len())
+            .filter(|&(a, b)| !has[copies[a] * n + copies[b]])
+            .collect();
+        let covariance = NoiseCovariance::Full(noise.of_copies(&copies));
+        let q = precision_of_contrasts(copies.len(), &covariance).ok()?;
+        Some(OverCopies { first, q, missing })
+    }
+
+    /// ½ Q X Q for X given by its entries.
+    fn whole(&self, entries: impl Iterator<Item = (usize, usize, f64)>) -> Mat<f64> {
+        let n = self.q.nrows();
+        let mut x = Mat::zeros(n, n);
+        for (a, b, value) in entries {
+            x[(a, b)] = 0.5 * value;
+            x[(b, a)] = 0.5 * value;
+        }
+        product(product(self.q.as_ref(), x.as_ref()).as_ref(), self.q.as_ref())
+    }
+
+    /// V⁻¹ of each column, over all copies of each active pair.
+    fn dual(&self, primal: &Mat<f64>, pairs: &[(usize, usize)], multiplicity: &[u32]) -> Mat<f64> {
+        let k = primal.ncols();
+        let copies = |i: usize| self.first[i]..self.first[i] + multiplicity[i] as usize;
+        let mut dual = Mat::zeros(primal.nrows(), k);
+        let mut right = Mat::zeros(self.missing.len(), k);
+        for c in 0..k {
+            let entries = pairs.iter().zip(primal.col_as_slice(c)).flat_map(|(&(i, j), &value)| {
+                copies(i).flat_map(move |a| copies(j).map(move |b| (a, b, value)))
+            });
+            let turned = self.whole(entries);
+            for (row, &(i, j)) in pairs.iter().enumerate() {
+                dual[(row, c)] = turned[(self.first[i], self.first[j])];
+            }
+            for (row, &pair) in self.missing.iter().enumerate() {
+                right[(row, c)] = turned[pair];
+            }
+        }
+        if !self.missing.is_empty() {
+            let q = &self.q;
+            let system = Mat::from_fn(self.missing.len(), self.missing.len(), |row, column| {
+                let ((i, j), (k, l)) = (self.missing[row], self.missing[column]);
+                0.5 * (q[(i, k)] * q[(j, l)] + q[(i, l)] * q[(j, k)])
+            });
+            let Some(z) = cholesky_solve(system.as_ref(), right.as_ref()) else {
+                return Mat::full(primal.nrows(), k, f64::NAN);
+            };
+            for c in 0..k {
+                let entries = self.missing.iter().zip(z.col_as_slice(c)).map(|(&(a, b), &v)| (a, b, v));
+                let turned = self.whole(entries);
+                for (row, &(i, j)) in pairs.iter().enumerate() {
+                    dual[(row, c)] -= turned[(self.first[i], self.first[j])];
+                }
+            }
+        }
+        dual
+    }
 }
 
 /// One draw, with everything that its comparisons share.
@@ -247,6 +373,16 @@ impl Drawn<'_> {
             let (i, j) = self.table.pairs[p as usize];
             (i as usize, j as usize)
         };
+        if let Whitening::Correlated(over) = whitening {
+            let pairs: Vec<(usize, usize)> = self.active.iter().map(|&p| pair(p)).collect();
+            let found = over.dual(primal, &pairs, &self.multiplicity);
+            for c in 0..dual.ncols() {
+                let weighted =
+                    found.col_as_slice(c).iter().zip(&self.weights).map(|(v, &w)| v * f64::from(w));
+                dual.col_as_slice_mut(c).iter_mut().zip(weighted).for_each(|(to, v)| *to = v);
+            }
+            return dual;
+        }
         for c in 0..dual.ncols() {
             let column = dual.col_as_slice_mut(c);
             // r_i m_i: sums of W x over the pairs of a condition, over all its copies.
@@ -278,7 +414,7 @@ impl Drawn<'_> {
                         None => vec![f64::NAN; n],
                     }
                 }
-                Whitening::None => vec![f64::NAN; n],
+                Whitening::Correlated(_) | Whitening::None => vec![f64::NAN; n],
             };
             for ((v, &p), &w) in column.iter_mut().zip(&self.active).zip(&self.weights) {
                 let (i, j) = pair(p);
@@ -289,6 +425,10 @@ impl Drawn<'_> {
     }
 
     fn whitening(&self) -> Whitening {
+        if let Some(noise) = &self.table.correlated {
+            return OverCopies::new(noise, &self.multiplicity, &self.table.pairs)
+                .map_or(Whitening::None, Whitening::Correlated);
+        }
         let (s, n) = (&self.table.precision, self.table.n_conditions);
         let m: Vec<f64> = self.multiplicity.iter().map(|&m| f64::from(m)).collect();
         if self.table.n_dropped == 0 {
@@ -626,6 +766,14 @@ mod tests {
         let (models, mut subjects) =
             ([random(n, 1), random(n, 2)], vec![random(n, 3), random(n, 4), random(n, 5)]);
         let variances: Vec<f64> = (0..n).map(|i| 0.5 + 0.1 * i as f64).collect();
+        let diagonal = NoiseCovariance::Diagonal(variances.clone());
+        // Neighbours have much noise in common.
+        let half = |i: usize| variances[i].sqrt();
+        let close = |i: usize, j: usize| 0.7f64.powi(i.abs_diff(j) as i32);
+        let sigma = Mat::from_fn(n, n, |i, j| close(i, j) * half(i) * half(j));
+        let own = *eigh(Mat::from_fn(n, n, close).as_ref()).unwrap().values.last().unwrap();
+        assert!(own > 0.1 && own < 0.3, "{own}");
+        let full = NoiseCovariance::Full(sigma.clone());
         for holes in [false, true] {
             if holes {
                 let mut values = subjects[1].values().to_vec();
@@ -634,12 +782,12 @@ mod tests {
                 subjects[1] = Rdm::new(n, values).unwrap();
             }
             for how in ALL {
-                for noise in [None, Some(&variances)] {
+                for noise in [None, Some(&diagonal), Some(&full)] {
                     if noise.is_some() && !how.is_whitened() {
                         continue;
                     }
                     let references: Vec<&Rdm> = models.iter().collect();
-                    let table = Table::new(&references, &subjects, how, noise.map(Vec::as_slice));
+                    let table = Table::new(&references, &subjects, how, noise).unwrap();
                     assert_eq!(table.n_dropped, 2 * usize::from(holes));
                     let found = table.draw(&multiplicity).scores();
                     // Pairs that one subject lacks are left out for all.
@@ -648,10 +796,21 @@ mod tests {
                         let of = |(p, &v): (usize, &f64)| if missing(p) { f64::NAN } else { v };
                         Rdm::new(n, rdm.values().iter().enumerate().map(of).collect()).unwrap()
                     };
-                    let copies: Vec<f64> = (0..n)
-                        .flat_map(|i| std::iter::repeat_n(variances[i], multiplicity[i] as usize))
-                        .collect();
-                    let noise = noise.map(|_| NoiseCovariance::Diagonal(copies.clone()));
+                    let copies: Vec<usize> =
+                        (0..n).flat_map(|i| std::iter::repeat_n(i, multiplicity[i] as usize)).collect();
+                    let noise = noise.map(|noise| match noise {
+                        NoiseCovariance::Diagonal(v) => {
+                            NoiseCovariance::Diagonal(copies.iter().map(|&i| v[i]).collect())
+                        }
+                        NoiseCovariance::Full(_) => {
+                            NoiseCovariance::Full(Mat::from_fn(copies.len(), copies.len(), |a, b| {
+                                let (i, j) = (copies[a], copies[b]);
+                                let own = if i == j { own * variances[i] } else { 0.0 };
+                                // R of the conditions, and each copy's own.
+                                sigma[(i, j)] - own + if a == b { own } else { 0.0 }
+                            }))
+                        }
+                    });
                     for i in 0..2 {
                         for j in 0..3 {
                             let (x, y) = (
@@ -672,6 +831,29 @@ mod tests {
     }
 
     #[test]
+    fn a_diagonal_written_as_a_matrix_is_the_diagonal() {
+        let n = 8;
+        let variances: Vec<f64> = (0..n).map(|i| 1.0 + 0.3 * i as f64).collect();
+        let matrix = Mat::from_fn(n, n, |i, j| if i == j { variances[i] } else { 0.0 });
+        let subjects = [random(n, 31), random(n, 32)];
+        for multiplicity in [[1; 8], [2, 0, 1, 3, 1, 0, 1, 0]] {
+            for how in [Comparison::WhitenedCosine, Comparison::WhitenedPearson] {
+                let of = |noise: &NoiseCovariance| {
+                    Table::new(&[&random(n, 30)], &subjects, how, Some(noise))
+                        .unwrap()
+                        .draw(&multiplicity)
+                        .scores()
+                };
+                let (a, b) = (
+                    of(&NoiseCovariance::Diagonal(variances.clone())),
+                    of(&NoiseCovariance::Full(matrix.clone())),
+                );
+                assert!((a - b).norm_max() < 1e-12);
+            }
+        }
+    }
+
+    #[test]
     fn ceilings_are_those_of_pools_written_out() {
         let n = 8;
         let multiplicity = [1, 2, 0, 1, 1, 1, 2, 0];
@@ -679,7 +861,7 @@ mod tests {
         let weights = [2u32, 1, 0, 1];
         for how in ALL {
             let model = random(n, 1);
-            let table = Table::new(&[&model], &subjects, how, None);
+            let table = Table::new(&[&model], &subjects, how, None).unwrap();
             let found = table.draw(&multiplicity).ceilings(&weights);
             let copies: Vec<Rdm> = subjects.iter().map(|s| copied(s, &multiplicity)).collect();
             let kept: Vec<usize> =
@@ -698,7 +880,7 @@ mod tests {
                             let centred = how == Comparison::WhitenedPearson;
                             let mean = if centred { x.iter().sum::<f64>() / x.len() as f64 } else { 0.0 };
                             let x: Vec<f64> = x.iter().map(|v| v - mean).collect();
-                            let drawn = Table::new(&[&subjects[s]], &subjects, how, None);
+                            let drawn = Table::new(&[&subjects[s]], &subjects, how, None).unwrap();
                             let length = drawn.draw(&multiplicity).norms[0];
                             x.iter().map(|v| v / length).collect()
                         }
@@ -736,7 +918,7 @@ mod tests {
         let model = Rdm::new(n, values).unwrap();
         for how in [Comparison::Pearson, Comparison::Spearman, Comparison::TauA, Comparison::RhoA] {
             let subjects = [random(n, 1)];
-            let table = Table::new(&[&model], &subjects, how, None);
+            let table = Table::new(&[&model], &subjects, how, None).unwrap();
             assert!(!table.draw(&[1; 6]).scores()[(0, 0)].is_nan());
             assert!(table.draw(&[0, 2, 1, 1, 1, 1]).scores()[(0, 0)].is_nan(), "{how:?}");
         }

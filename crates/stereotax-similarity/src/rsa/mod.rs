@@ -14,7 +14,8 @@
 //! ```
 //!
 //! Flexible models ([`RdmModel`]) are fitted on other conditions (and subjects) than they are tested on, within every
-//! draw; then all models and the ceilings are evaluated on the same held-out conditions.
+//! draw; then all models and the ceilings are evaluated on the same held-out conditions. A model whose best weights are
+//! all zero in a fit predicts nothing there: it has no value, with a status that says so.
 //!
 //! Source: Schütt et al. 2023; Nili et al. 2014 (ceilings); specs: peers 1.1, 7, W5; encoding-manifolds 6.8. Differs from
 //! rsatoolbox: estimates are those of the data, not means over draws (which are biased downwards by repeated conditions); one
@@ -30,7 +31,7 @@ mod variance;
 use faer::Mat;
 use rayon::prelude::*;
 
-use super::rdm_compare::{Comparison, Undefined};
+use super::rdm_compare::{Comparison, NoiseCovariance, Undefined};
 pub use best::BestModel;
 use draw::{Ceilings, Drawn, Table};
 pub use models::{RdmModel, non_negative_least_squares};
@@ -38,6 +39,7 @@ use stereotax_base::data::{Error, Monitor, Rdm, Result};
 use stereotax_base::stats::multiplicity::max_t;
 use stereotax_base::stats::resampling::ResamplingPlan;
 use stereotax_base::stats::rng::{Stream, id_key};
+use stereotax_base::stats::sign_flips::{Alternative, sign_flips};
 use stereotax_base::stats::special::{student_quantile, student_two_sided};
 use stereotax_base::stats::summary::{permutation_p, quantile, tie_tolerance};
 
@@ -71,8 +73,8 @@ pub struct RsaParams {
     pub n_subject_folds: usize,
     /// Deals per draw (default 2).
     pub n_deals: usize,
-    /// Noise variance of each condition, for whitened comparisons; `None`: equal.
-    pub noise_variances: Option<Vec<f64>>,
+    /// Covariance of the noise between conditions, for whitened comparisons; `None`: equal and independent.
+    pub noise: Option<NoiseCovariance>,
 }
 
 impl Default for RsaParams {
@@ -84,7 +86,7 @@ impl Default for RsaParams {
             n_condition_folds: 0,
             n_subject_folds: 1,
             n_deals: 2,
-            noise_variances: None,
+            noise: None,
         }
     }
 }
@@ -201,8 +203,8 @@ pub fn rsa(
             &models.iter().flat_map(RdmModel::components).collect::<Vec<_>>(),
             subjects,
             params.comparison,
-            params.noise_variances.as_deref(),
-        ),
+            params.noise.as_ref(),
+        )?,
         plan,
         condition_folds: if flexible { folds_for(params.n_condition_folds, n) } else { 1 },
         subject_folds: if flexible { params.n_subject_folds.max(1) } else { 1 },
@@ -237,15 +239,17 @@ pub fn rsa(
         }
     }
     let ones = (vec![1u32; n], vec![1u32; n_subjects]);
-    let whole = study.table.draw(&ones.0);
     // On the data: as many deals as give a steady mean.
-    let on_data = study.evaluate_often(&whole, &ones.0, &ones.1, if flexible { 10 * study.deals } else { 1 });
+    let n_deals = if flexible { 10 * study.deals } else { 1 };
+    let n_fits = n_deals * study.condition_folds * study.subject_folds;
+    let whole = study.table.draw(&ones.0);
+    let on_data = study.evaluate_often(&whole, &ones.0, &ones.1, n_deals);
     let draws = study.draws(&whole, params.resampled, monitor)?;
     let mut found = summarise(&on_data, &draws, params, n_subjects, n);
     found.n_pairs_dropped = study.table.n_dropped;
     found.n_pairs = study.table.pairs.len();
     found.permutation = study.permutation_test(&whole, subjects, params, &found.estimates, monitor)?;
-    found.sign_flip = sign_flips(&found.evaluations, plan);
+    found.sign_flip = flipped(&found.evaluations, plan);
     found.best = best::best_model(&found.estimates, &draws, params.resampled, params.level);
     if flexible {
         let (products, scores) = (whole.products(), whole.scores());
@@ -260,6 +264,12 @@ pub fn rsa(
     found.status = (0..n_models)
         .map(|k| {
             found.estimates[k].value.is_nan().then(|| {
+                if on_data.weightless[k] > 0 {
+                    return format!(
+                        "in {} of {n_fits} fits the best weights are all zero, and nothing is predicted",
+                        on_data.weightless[k]
+                    );
+                }
                 let column = &study.table.columns[study.ranges[k].start];
                 draw::reason(column, params.comparison).to_owned()
             })
@@ -312,11 +322,11 @@ fn check(models: &[RdmModel], subjects: &[Rdm], plan: &ResamplingPlan, params: &
             hint: "name every condition and every subject once".into(),
         });
     }
-    if let Some(variances) = &params.noise_variances {
-        super::rdm_compare::NoiseCovariance::Diagonal(variances.clone()).check(n)?;
+    if let Some(noise) = &params.noise {
+        noise.check(n)?;
         if !params.comparison.is_whitened() {
             return Err(Error::Invalid {
-                what: "noise_variances".into(),
+                what: "noise_covariance".into(),
                 expected: "none (only whitened comparisons use them)".into(),
                 found: "given".into(),
                 hint: "compare by whitened_cosine or whitened_pearson".into(),
@@ -360,6 +370,8 @@ struct Study<'a> {
 struct Evaluation {
     scores: Mat<f64>,
     ceilings: Ceilings,
+    /// For each model the fits in which its best weights are all zero, so that it predicts nothing there.
+    weightless: Vec<usize>,
 }
 
 /// What a draw gives: a value per model, then the ceilings; one row per deal.
@@ -388,7 +400,11 @@ impl Study<'_> {
     /// One evaluation, by one deal where models are flexible.
     fn evaluate(&self, drawn: &Drawn<'_>, conditions: &[u32], subjects: &[u32], deal: &str) -> Evaluation {
         if self.condition_folds * self.subject_folds == 1 {
-            return Evaluation { scores: drawn.scores(), ceilings: drawn.ceilings(subjects) };
+            return Evaluation {
+                scores: drawn.scores(),
+                ceilings: drawn.ceilings(subjects),
+                weightless: vec![0; self.models.len()],
+            };
         }
         let n_subjects = subjects.len();
         let condition_fold =
@@ -396,6 +412,7 @@ impl Study<'_> {
         let subject_fold = self.deal(&self.plan.subject_ids, subjects, self.subject_folds, deal, "subjects");
         let mut scores = Mat::zeros(self.models.len(), n_subjects);
         let (mut lower, mut upper) = (0.0, 0.0);
+        let mut weightless = vec![0; self.models.len()];
         let share = 1.0 / self.condition_folds as f64;
         for fold in 0..self.condition_folds {
             let some = |inside: bool| -> Vec<u32> {
@@ -414,6 +431,7 @@ impl Study<'_> {
                     let found: Vec<f64> = if model.is_flexible() {
                         let theta =
                             models::fit(model, range.clone(), &train, &fitting, &train_scores, &weights);
+                        weightless[k] += usize::from(theta.iter().all(|&t| t == 0.0));
                         test.scores_of(range.clone(), &theta, &testing)
                     } else {
                         (0..n_subjects).map(|s| test_scores[(range.start, s)]).collect()
@@ -427,7 +445,7 @@ impl Study<'_> {
             lower += share * ceilings.lower;
             upper += share * ceilings.upper;
         }
-        Evaluation { scores, ceilings: Ceilings { lower, upper } }
+        Evaluation { scores, ceilings: Ceilings { lower, upper }, weightless }
     }
 
     /// The mean over several deals.
@@ -446,6 +464,7 @@ impl Study<'_> {
         Evaluation {
             scores: Mat::from_fn(self.models.len(), subjects.len(), |k, s| mean(&|e| e.scores[(k, s)])),
             ceilings: Ceilings { lower: mean(&|e| e.ceilings.lower), upper: mean(&|e| e.ceilings.upper) },
+            weightless: (0..self.models.len()).map(|k| all.iter().map(|e| e.weightless[k]).sum()).collect(),
         }
     }
 
@@ -594,7 +613,7 @@ impl Study<'_> {
             .collect::<Result<_>>()?;
         let moved: Vec<&Rdm> = moved.iter().collect();
         let study = Study {
-            table: Table::new(&moved, subjects, params.comparison, params.noise_variances.as_deref()),
+            table: Table::new(&moved, subjects, params.comparison, params.noise.as_ref())?,
             ranges: self.ranges.clone(),
             ..*self
         };
@@ -623,49 +642,18 @@ fn row(evaluation: &Evaluation, subjects: &[u32]) -> Row {
     Row { models: means(&evaluation.scores, subjects), ceilings: evaluation.ceilings }
 }
 
-/// Sign flips of subjects: is the mean above 0? All flips where they are no more than the draws asked for.
-fn sign_flips(evaluations: &Mat<f64>, plan: &ResamplingPlan) -> Adjusted {
+/// Sign flips of subjects: is the mean above 0? Models without an estimate have no p.
+fn flipped(evaluations: &Mat<f64>, plan: &ResamplingPlan) -> Adjusted {
     let (n_models, n_subjects) = (evaluations.nrows(), evaluations.ncols());
-    let asked = plan.n_permutations;
-    if n_subjects < 2 || asked == 0 {
+    if n_subjects < 2 || plan.n_permutations == 0 {
         return Adjusted::nothing(n_models);
     }
-    let all = n_subjects < 30 && (1usize << n_subjects) - 1 <= asked;
-    let n_draws = if all { (1usize << n_subjects) - 1 } else { asked };
-    let flipper = ResamplingPlan {
-        seed: plan.seed,
-        block_ids: plan.subject_ids.clone(),
-        subject_ids: vec![],
-        n_bootstraps: 0,
-        n_permutations: n_draws,
-    };
-    // t of each model; a mean alone would let the noisiest model set the maxima.
-    let t = |signs: &[f64]| -> Vec<f64> {
-        (0..n_models)
-            .map(|k| {
-                let x: Vec<f64> = (0..n_subjects).map(|s| signs[s] * evaluations[(k, s)]).collect();
-                let mean = x.iter().sum::<f64>() / n_subjects as f64;
-                let square: f64 = x.iter().map(|v| v * v).sum();
-                let spread = square - n_subjects as f64 * mean * mean;
-                let spread = if spread > 1e-14 * square { spread } else { f64::NAN };
-                mean / (spread / (n_subjects * (n_subjects - 1)) as f64).sqrt()
-            })
-            .collect()
-    };
-    let observed = t(&vec![1.0; n_subjects]);
-    let mut null = Vec::with_capacity(n_draws * n_models);
-    for draw in 0..n_draws {
-        let signs: Vec<f64> = if all {
-            (0..n_subjects).map(|s| if (draw + 1) >> s & 1 == 1 { -1.0 } else { 1.0 }).collect()
-        } else {
-            flipper.sign_flips(draw)
-        };
-        null.extend(t(&signs).into_iter().map(|v| v as f32));
-    }
-    match max_t(&observed, &null) {
-        Ok(found) => Adjusted { p_value: found.p_value, p_adjusted: found.p_adjusted, n_draws },
-        Err(_) => Adjusted::nothing(n_models),
-    }
+    let whole = |k: usize| (0..n_subjects).all(|s| !evaluations[(k, s)].is_nan());
+    let values =
+        Mat::from_fn(n_models, n_subjects, |k, s| if whole(k) { evaluations[(k, s)] } else { f64::NAN });
+    let found =
+        sign_flips(values.as_ref(), &plan.subject_ids, plan.seed, plan.n_permutations, Alternative::Greater);
+    Adjusted { p_value: found.p_value, p_adjusted: found.p_adjusted, n_draws: found.n_permutations }
 }
 
 /// Values of a quantity over draws × deals, of one kind.

@@ -293,8 +293,18 @@ fn bad_input_is_refused_in_words() {
     assert!(refusal(&study(9, 1).0, &subjects, &good, &defaults).contains("8 conditions"));
     let bures = RsaParams { comparison: Comparison::Bures, ..RsaParams::default() };
     assert!(refusal(&models, &subjects, &good, &bures).contains("compare_rdms"));
-    let noise = RsaParams { noise_variances: Some(vec![1.0; 8]), ..RsaParams::default() };
+    let variances = NoiseCovariance::Diagonal(vec![1.0; 8]);
+    let noise = RsaParams { noise: Some(variances.clone()), ..RsaParams::default() };
     assert!(refusal(&models, &subjects, &good, &noise).contains("whitened"));
+    let whitened = |noise| RsaParams {
+        comparison: Comparison::WhitenedCosine,
+        noise: Some(NoiseCovariance::Full(noise)),
+        ..RsaParams::default()
+    };
+    let singular = Mat::full(8, 8, 1.0);
+    assert!(refusal(&models, &subjects, &good, &whitened(singular)).contains("shrink"));
+    let small = Mat::identity(7, 7);
+    assert!(refusal(&models, &subjects, &good, &whitened(small)).contains("8 conditions"));
     assert!(
         refusal(&models, &subjects, &good, &RsaParams { level: 1.0, ..RsaParams::default() })
             .contains("0.95")
@@ -309,14 +319,15 @@ fn permutations_are_models_in_another_order_whatever_the_comparison() {
     let (models, subjects) = study(12, 21);
     let plan = plan(12, 6, 0, 29);
     let variances: Vec<f64> = (0..12).map(|i| 1.0 + f64::from(i % 3)).collect();
-    for (comparison, noise_variances) in [
+    let near = Mat::from_fn(12, 12, |i: usize, j: usize| 0.5f64.powi(i.abs_diff(j) as i32));
+    for (comparison, noise) in [
         (Comparison::TauA, None),
         (Comparison::TauB, None),
         (Comparison::Pearson, None),
-        (Comparison::WhitenedCosine, Some(variances)),
+        (Comparison::WhitenedCosine, Some(NoiseCovariance::Diagonal(variances))),
+        (Comparison::WhitenedCosine, Some(NoiseCovariance::Full(near))),
     ] {
-        let params =
-            RsaParams { comparison, resampled: Resampled::None, noise_variances, ..RsaParams::default() };
+        let params = RsaParams { comparison, resampled: Resampled::None, noise, ..RsaParams::default() };
         let found = run(&models, &subjects, &plan, &params);
         // The slow road: the whole analysis with models whose conditions were moved.
         let mut reaching = [0; 3];
@@ -350,11 +361,37 @@ fn permutations_refit_flexible_models() {
     let models = [
         RdmModel::Weighted(vec![part(&world, 0), part(&world, 1)]),
         RdmModel::Weighted(vec![part(&other, 0), part(&other, 1)]),
+        RdmModel::Weighted(vec![part(&world, 0)]),
     ];
     let params = RsaParams { resampled: Resampled::None, ..RsaParams::default() };
     let found = run(&models, &subjects, &plan(24, 6, 0, 39), &params);
     assert_eq!(found.permutation.p_value[0], 1.0 / 40.0);
-    // A model of nothing may get no weight at all, and then has neither estimate nor p.
-    let p = found.permutation.p_value[1];
-    assert!(p > found.permutation.p_value[0] || found.estimates[1].value.is_nan() && p.is_nan());
+    // In some folds no positive weight of the other model helps: it predicts nothing there, and has no value, as it says.
+    // Nothing else excuses a NaN.
+    let why = found.status[1].as_deref().unwrap();
+    assert!(why.contains("of 60 fits the best weights are all zero"), "{why}");
+    assert!(found.estimates[1].value.is_nan() && found.permutation.p_value[1].is_nan());
+    // The larger part of what subjects share gets a weight in all of them.
+    assert!(found.status[0].is_none() && found.status[2].is_none(), "{:?}", found.status);
+    assert!(found.estimates[2].value < found.estimates[0].value);
+    assert!(found.permutation.p_value[2] < 0.1);
+}
+
+#[test]
+fn a_model_whose_best_weights_are_all_zero_predicts_nothing() {
+    let (_, subjects) = study(24, 22);
+    let world = World::new(24, 9, 22);
+    let shared = world.rdm(&[1.0, 0.5]);
+    // What all subjects share, turned upside down: any positive weight of it takes the prediction away from them.
+    let most = shared.values().iter().copied().fold(0.0, f64::max);
+    let against = Rdm::new(24, shared.values().iter().map(|v| most - v).collect()).unwrap();
+    let models = [RdmModel::Weighted(vec![against]), RdmModel::Weighted(vec![shared])];
+    let params = RsaParams { resampled: Resampled::None, ..RsaParams::default() };
+    let found = run(&models, &subjects, &plan(24, 6, 0, 39), &params);
+    assert_eq!(found.weights[0], [0.0]);
+    assert!(found.estimates[0].value.is_nan() && found.permutation.p_value[0].is_nan());
+    let why = found.status[0].as_deref().unwrap();
+    assert!(why.contains("in 60 of 60 fits the best weights are all zero"), "{why}");
+    assert!(found.estimates[1].value > 0.3 && found.status[1].is_none());
+    assert_eq!(found.permutation.p_value[1], 1.0 / 40.0);
 }
