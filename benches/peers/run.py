@@ -1,6 +1,6 @@
 """Time ourselves and a peer on the same workload, in the same run, with the largest difference.
 
-usage: python benches/peers/run.py [--threads N] [--only NAME...] [--processor]
+usage: python benches/peers/run.py [--threads N] [--only NAME...] [--processor] [--pairs N]
 """
 
 import argparse
@@ -11,6 +11,7 @@ import sys
 import time
 
 clock = time.perf_counter
+settings = {"pairs": 100}
 
 
 def timed(work, repeats):
@@ -384,6 +385,56 @@ def dynamical(np, sx):
     about |= {"excess": [round(e, 6) for e in excess], "angles": [round(found.angle, 4) for found in ours]}
     scale = 50 * 49 / 2 / len(pairs)
     return about, seconds * scale, peers * scale, max(excess)
+
+
+def dsa(np, sx):
+    """Processor seconds and objectives of a stratified sample of the 1,225 pairs of 50 systems.
+
+    The peer is DSA itself (`pip install dsa-metric`), with its default 1,500 steps and the better of its two
+    starts. ``--pairs N`` takes N pairs at each of ranks 20 and 50, in proportion of the same and of different
+    networks.
+    """
+    import torch
+    from DSA.simdist import SimilarityTransformDist
+
+    torch.set_num_threads(1)
+    torch.manual_seed(0)
+    systems = recurrent_systems(np, 50)
+    every = [(i, j) for i in range(50) for j in range(i + 1, 50)]
+    rng = np.random.default_rng(0)
+    strata = [[p for p in every if (p[0] // 10 == p[1] // 10) == same] for same in (True, False)]
+    n_pairs = min(settings["pairs"], len(every))
+    sizes = [round(n_pairs * len(strata[0]) / len(every))]
+    sizes.append(n_pairs - sizes[0])
+    chosen = [
+        pairs[k]
+        for pairs, size in zip(strata, sizes, strict=True)
+        for k in sorted(rng.permutation(len(pairs))[:size])
+    ]
+    about = {"workload": f"dsa/{n_pairs} of 1,225 pairs of 50 systems/angular"}
+    about |= {"peer": "DSA SimilarityTransformDist"}
+    about |= {"difference_is": "excess of our objective (negative: ours is lower)"}
+    seconds = peers = 0.0
+    largest = -np.inf
+    for rank in (20, 50):
+        fits = {k: sx.DelayDMD(10, rank=rank).fit(systems[k]) for k in sorted({*sum(chosen, ())})}
+        begin = time.process_time()
+        ours = [2 - 2 * sx.dsa(fits[i], fits[j]).similarity for i, j in chosen]
+        seconds += time.process_time() - begin
+        begin = time.process_time()
+        theirs = []
+        for i, j in chosen:
+            peer = SimilarityTransformDist(iters=1500, lr=5e-3)
+            peer.fit(*(torch.from_numpy(fits[k].operator_).float() for k in (i, j)))
+            theirs.append(min(peer.losses))
+        peers += time.process_time() - begin
+        excess = np.array(ours) - theirs
+        # Theirs is in single precision.
+        about |= {f"share_equal_or_lower_at_rank_{rank}": float((excess <= 1e-6).mean())}
+        spread = np.quantile(excess, [0, 0.5, 0.99, 1])
+        about |= {f"excess_at_rank_{rank}": [float(f"{q:.2g}") for q in spread]}
+        largest = max(largest, excess.max())
+    return about, seconds, peers, largest
 
 
 def spins(np, sx):
@@ -807,6 +858,7 @@ BENCHES = (
     banded_gcv,
     permutations,
     dynamical,
+    dsa,
     spins,
     intrinsic,
     diffusion,
@@ -838,7 +890,9 @@ def main():
         action="store_true",
         help="seconds of processor of all threads, where others compute too",
     )
+    parser.add_argument("--pairs", type=int, default=settings["pairs"], help="pairs of systems of `dsa`")
     arguments = parser.parse_args()
+    settings["pairs"] = arguments.pairs
     if arguments.processor:
         global clock
         clock = time.process_time
