@@ -52,7 +52,7 @@ $(VENV)/.torch: $(VENV)/.ready python/requirements/torch.txt
 
 # Many seeds: p-values uniform under the null, intervals covering at their rate.
 calibrate:
-	STEREOTAX_CALIBRATE=1 cargo test --release -p stereotax --test calibrate_stats --test calibrate_rsa --test adaptive -- --nocapture
+	STEREOTAX_CALIBRATE=1 cargo test --release -p stereotax --test calibrate_stats --test calibrate_rsa --test calibrate_encoding --test adaptive -- --nocapture
 
 $(VENV)/.bench: $(VENV)/.oracles python/requirements/bench.txt
 	$(BIN)/python -m pip install --quiet -r python/requirements/bench.txt

@@ -8,10 +8,11 @@ use rayon::prelude::*;
 use stereotax::data::TileSource;
 use stereotax::encoding::{PlaceRule, SpatialParams, partition_of_r2, spatial_score};
 use stereotax::pipelines::encoding::{
-    BestCell, CombinedCell, Depth, EncodingCell, MOST_WITH_DRAWS, MeanScore, Scores, depth_of, mean_null,
+    BestCell, CombinedCell, Depth, EncodingCell, MOST_WITH_DRAWS, MeanScore, Scores, depth_of, mean_draws,
+    mean_null, part_intervals,
 };
 use stereotax::stats::multiplicity::{Adjustment, N_STEPS, StepDown, adjust, max_t_in_steps};
-use stereotax::stats::summary::{median, quantile};
+use stereotax::stats::summary::median;
 use stereotax_io::Table;
 
 use super::{Scored, table};
@@ -282,7 +283,7 @@ fn read_pair<'a>(
             let combined = part.combined.iter().map(|combined| combined.layer.scores.over(targets));
             part.groups[at].1 = of_layers.chain([part.best.over(targets)]).chain(combined).collect();
             if let Some(combined) = &mut part.combined {
-                combined.gains.push(gain(&combined.layer.scores, &part.best, targets));
+                combined.gains.push(combined.layer.scores.gain_over(&part.best, targets));
             }
         }
         // Draws have done their work.
@@ -290,24 +291,6 @@ fn read_pair<'a>(
         part.combined.iter_mut().for_each(|combined| combined.layer.scores.bootstrap = None);
     }
     Ok(parts)
-}
-
-/// Mean of a − b over the targets that both define, with its interval: draws of the same number drew the same stimuli.
-fn gain(a: &Scores, b: &Scores, targets: &[usize]) -> (f64, [f64; 2]) {
-    let known: Vec<usize> =
-        targets.iter().copied().filter(|&j| !a.r[j].is_nan() && !b.r[j].is_nan()).collect();
-    let over = |of: &dyn Fn(usize) -> f64| mean(&known.iter().map(|&j| of(j)).collect::<Vec<_>>());
-    let interval = match (&a.bootstrap, &b.bootstrap) {
-        (Some(a), Some(b)) if !known.is_empty() => {
-            let draws: Vec<f64> = (0..a.nrows())
-                .map(|draw| over(&|j| f64::from(a[(draw, j)]) - f64::from(b[(draw, j)])))
-                .filter(|x| !x.is_nan())
-                .collect();
-            if draws.is_empty() { [f64::NAN; 2] } else { [0.025, 0.975].map(|end| quantile(&draws, end)) }
-        }
-        _ => [f64::NAN; 2],
-    };
-    (over(&|j| a.r[j] - b.r[j]), interval)
 }
 
 /// What the cells of all subjects say of one predictor: their mean first, where there are several.
@@ -601,7 +584,7 @@ fn partition_table(worker: &Worker<'_>, findings: &mut Vec<Finding>) -> Result<O
                 mean(&r2.iter().map(|m| m[(at, j)]).filter(|x| !x.is_nan()).collect::<Vec<_>>())
             };
             let r2 = Mat::from_fn(n_models, n_targets, average);
-            of.push(("(mean)".to_owned(), r2, mean_draws(&draws, n_models)));
+            of.push(("(mean)".to_owned(), r2, mean_draws(&draws)));
         }
         let ids = benchmark.subjects.iter().map(|s| s.id.clone());
         of.extend(ids.zip(r2).zip(draws).map(|((id, r2), draws)| (id, r2, draws)));
@@ -613,7 +596,7 @@ fn partition_table(worker: &Worker<'_>, findings: &mut Vec<Finding>) -> Result<O
                     members.into_iter().filter(|&j| r2.col(j).iter().all(|x| !x.is_nan())).collect();
                 let over =
                     |m: &Mat<f64>, at: usize| mean(&known.iter().map(|&j| m[(at, j)]).collect::<Vec<_>>());
-                let intervals = part_intervals(&draws, &known, n_models)
+                let intervals = part_intervals(&draws, &known, encoding.sets.len())
                     .map_err(StudyError::in_context(&format!("partition on `{}`", benchmark.id)))?;
                 for at in 0..n_models {
                     let combination = at + 1;
@@ -666,44 +649,6 @@ fn partition_table(worker: &Worker<'_>, findings: &mut Vec<Finding>) -> Result<O
         integer n_overfitted = |r| Some(r.n_overfitted as i64),
         text status = |r| Some(if r.r2.is_nan() { "undefined: no target has a score" } else { "ok" }),
     )))
-}
-
-/// Draws of the mean over subjects, each of the subjects that define it.
-fn mean_draws(subjects: &[Vec<Mat<f32>>], n_models: usize) -> Vec<Mat<f32>> {
-    if subjects.iter().any(|draws| draws.len() != n_models) {
-        return Vec::new();
-    }
-    (0..n_models)
-        .map(|at| {
-            let first = &subjects[0][at];
-            Mat::from_fn(first.nrows(), first.ncols(), |b, j| {
-                let known = subjects.iter().map(|draws| f64::from(draws[at][(b, j)])).filter(|x| !x.is_nan());
-                mean(&known.collect::<Vec<_>>()) as f32
-            })
-        })
-        .collect()
-}
-
-/// Intervals (95 %) of every model's R² and of every part, of means over some targets: parts are linear in R², so that
-/// those of a draw are parts of its means. NaN without draws.
-fn part_intervals(
-    draws: &[Mat<f32>],
-    targets: &[usize],
-    n_models: usize,
-) -> stereotax::Result<Vec<[[f64; 2]; 2]>> {
-    if draws.len() != n_models || targets.is_empty() {
-        return Ok(vec![[[f64::NAN; 2]; 2]; n_models]);
-    }
-    let n_draws = draws[0].nrows();
-    let r2 = Mat::from_fn(n_models, n_draws, |at, b| {
-        mean(&targets.iter().map(|&j| f64::from(draws[at][(b, j)])).collect::<Vec<_>>())
-    });
-    let parts = partition_of_r2(r2.as_ref())?;
-    let ends = |m: &Mat<f64>, at: usize| {
-        let known: Vec<f64> = m.row(at).iter().copied().filter(|x| !x.is_nan()).collect();
-        if known.is_empty() { [f64::NAN; 2] } else { [0.025, 0.975].map(|end| quantile(&known, end)) }
-    };
-    Ok((0..n_models).map(|at| [ends(&parts.r2, at), ends(&parts.cells, at)]).collect())
 }
 
 fn layers_table(parts: &[Part<'_>]) -> Table {

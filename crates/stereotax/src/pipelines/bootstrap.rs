@@ -22,18 +22,11 @@ pub fn bootstrap_correlations(
     multiplicities: MatRef<f64>,
 ) -> Mat<f64> {
     let (n_rois, n_draws) = (predictions.ncols(), multiplicities.nrows());
-    let n_groups = groups.iter().flatten().max().map_or(0, |g| g + 1);
     let mut weighted = Mat::<f64>::zeros(n_draws, n_rois);
     let mut weights = Mat::<f64>::zeros(n_draws, n_rois);
-    for group in 0..n_groups {
-        let members: Vec<usize> = (0..groups.len()).filter(|&i| groups[i] == Some(group)).collect();
-        let mut present: Vec<usize> = members.iter().map(|&i| blocks[i]).collect();
-        present.sort_unstable();
-        present.dedup();
-        let draws = Mat::from_fn(n_draws, present.len(), |b, k| multiplicities[(b, present[k])]);
-        let sums = block_sums(predictions, responses, &members, blocks, &present);
-        let counts = product(draws.as_ref(), sums.counts.as_ref());
-        let [x, y, xx, yy, xy] = sums.moments.map(|moment| product(draws.as_ref(), moment.as_ref()));
+    for group in groups_of(groups, blocks, multiplicities) {
+        let counts = group.drawn(&group.counts());
+        let [x, y, xx, yy, xy] = group.moments(predictions, responses).map(|moment| group.drawn(&moment));
         for roi in 0..n_rois {
             for draw in 0..n_draws {
                 let n = counts[(draw, 0)];
@@ -64,34 +57,24 @@ pub fn bootstrap_r2(
     multiplicities: MatRef<f64>,
 ) -> Mat<f64> {
     let (n_rois, n_draws) = (predictions.ncols(), multiplicities.nrows());
-    let n_groups = groups.iter().flatten().max().map_or(0, |g| g + 1);
     let errors = responses - predictions;
     let mut error = Mat::<f64>::zeros(n_draws, n_rois);
     let mut total = Mat::<f64>::zeros(n_draws, n_rois);
     let mut size = Mat::<f64>::zeros(n_draws, n_rois);
-    for group in 0..n_groups {
-        let members: Vec<usize> = (0..groups.len()).filter(|&i| groups[i] == Some(group)).collect();
-        let mut present: Vec<usize> = members.iter().map(|&i| blocks[i]).collect();
-        present.sort_unstable();
-        present.dedup();
-        let draws = Mat::from_fn(n_draws, present.len(), |b, k| multiplicities[(b, present[k])]);
-        let at: Vec<usize> = members.iter().map(|&i| present.partition_point(|&b| b < blocks[i])).collect();
-        let mut counts = Mat::<f64>::zeros(present.len(), 1);
-        at.iter().for_each(|&block| counts[(block, 0)] += 1.0);
-        let empty = || Mat::<f64>::zeros(present.len(), n_rois);
-        let (mut ee, mut y, mut yy) = (empty(), empty(), empty());
+    for group in groups_of(groups, blocks, multiplicities) {
+        let [mut ee, mut y, mut yy] = [(); 3].map(|()| Mat::<f64>::zeros(group.n_blocks, n_rois));
         for roi in 0..n_rois {
             // Centring first keeps the variance of a draw accurate.
-            let mean = members.iter().map(|&i| responses[(i, roi)]).sum::<f64>() / members.len() as f64;
-            for (&sample, &block) in members.iter().zip(&at) {
+            let mean = group.mean(responses, roi);
+            for (&sample, &block) in group.members.iter().zip(&group.at) {
                 let value = responses[(sample, roi)] - mean;
                 ee[(block, roi)] += errors[(sample, roi)].powi(2);
                 y[(block, roi)] += value;
                 yy[(block, roi)] += value * value;
             }
         }
-        let counts = product(draws.as_ref(), counts.as_ref());
-        let [ee, y, yy] = [ee, y, yy].map(|sums| product(draws.as_ref(), sums.as_ref()));
+        let counts = group.drawn(&group.counts());
+        let [ee, y, yy] = [ee, y, yy].map(|sums| group.drawn(&sums));
         for roi in 0..n_rois {
             for draw in (0..n_draws).filter(|&draw| counts[(draw, 0)] > 0.0) {
                 error[(draw, roi)] += ee[(draw, roi)];
@@ -106,43 +89,69 @@ pub fn bootstrap_r2(
     })
 }
 
-struct BlockSums {
-    /// Samples per block (blocks × 1).
-    counts: Mat<f64>,
-    /// Σx, Σy, Σx², Σy², Σxy per block and ROI, of values centred within the group.
-    moments: [Mat<f64>; 5],
+/// The samples of one score group, and how often each of their blocks is drawn.
+struct Group {
+    members: Vec<usize>,
+    /// Place of the block of each member among those of the group.
+    at: Vec<usize>,
+    n_blocks: usize,
+    /// Draws × blocks of the group.
+    draws: Mat<f64>,
 }
 
-fn block_sums(
-    predictions: MatRef<f64>,
-    responses: MatRef<f64>,
-    members: &[usize],
-    blocks: &[usize],
-    present: &[usize],
-) -> BlockSums {
-    let n_rois = predictions.ncols();
-    let empty = || Mat::<f64>::zeros(present.len(), n_rois);
-    let mut sums = BlockSums {
-        counts: Mat::zeros(present.len(), 1),
-        moments: [empty(), empty(), empty(), empty(), empty()],
-    };
-    let at: Vec<usize> = members.iter().map(|&i| present.partition_point(|&b| b < blocks[i])).collect();
-    for &block in &at {
-        sums.counts[(block, 0)] += 1.0;
+fn groups_of(groups: &[Option<usize>], blocks: &[usize], multiplicities: MatRef<f64>) -> Vec<Group> {
+    let n_groups = groups.iter().flatten().max().map_or(0, |g| g + 1);
+    (0..n_groups)
+        .map(|group| {
+            let members: Vec<usize> = (0..groups.len()).filter(|&i| groups[i] == Some(group)).collect();
+            let mut present: Vec<usize> = members.iter().map(|&i| blocks[i]).collect();
+            present.sort_unstable();
+            present.dedup();
+            Group {
+                at: members.iter().map(|&i| present.partition_point(|&b| b < blocks[i])).collect(),
+                members,
+                n_blocks: present.len(),
+                draws: Mat::from_fn(multiplicities.nrows(), present.len(), |b, k| {
+                    multiplicities[(b, present[k])]
+                }),
+            }
+        })
+        .collect()
+}
+
+impl Group {
+    /// Sums per block (blocks × n) in every draw (draws × n).
+    fn drawn(&self, sums: &Mat<f64>) -> Mat<f64> {
+        product(self.draws.as_ref(), sums.as_ref())
     }
-    for roi in 0..n_rois {
-        // Centring first keeps the variance of a draw accurate.
-        let mean =
-            |of: MatRef<f64>| members.iter().map(|&i| of[(i, roi)]).sum::<f64>() / members.len() as f64;
-        let (mx, my) = (mean(predictions), mean(responses));
-        for (&sample, &block) in members.iter().zip(&at) {
-            let (x, y) = (predictions[(sample, roi)] - mx, responses[(sample, roi)] - my);
-            for (moment, value) in sums.moments.iter_mut().zip([x, y, x * x, y * y, x * y]) {
-                moment[(block, roi)] += value;
+
+    /// Samples per block (blocks × 1).
+    fn counts(&self) -> Mat<f64> {
+        let mut counts = Mat::zeros(self.n_blocks, 1);
+        self.at.iter().for_each(|&block| counts[(block, 0)] += 1.0);
+        counts
+    }
+
+    fn mean(&self, of: MatRef<f64>, roi: usize) -> f64 {
+        self.members.iter().map(|&i| of[(i, roi)]).sum::<f64>() / self.members.len() as f64
+    }
+
+    /// Σx, Σy, Σx², Σy², Σxy per block and ROI, of values centred within the group.
+    fn moments(&self, predictions: MatRef<f64>, responses: MatRef<f64>) -> [Mat<f64>; 5] {
+        let n_rois = predictions.ncols();
+        let mut moments = [(); 5].map(|()| Mat::<f64>::zeros(self.n_blocks, n_rois));
+        for roi in 0..n_rois {
+            // Centring first keeps the variance of a draw accurate.
+            let (mx, my) = (self.mean(predictions, roi), self.mean(responses, roi));
+            for (&sample, &block) in self.members.iter().zip(&self.at) {
+                let (x, y) = (predictions[(sample, roi)] - mx, responses[(sample, roi)] - my);
+                for (moment, value) in moments.iter_mut().zip([x, y, x * x, y * y, x * y]) {
+                    moment[(block, roi)] += value;
+                }
             }
         }
+        moments
     }
-    sums
 }
 
 #[cfg(test)]

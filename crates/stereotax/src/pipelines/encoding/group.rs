@@ -9,7 +9,8 @@ use faer::Mat;
 
 use super::layer::{CellDraws, Chance};
 use super::moments::FoldMoments;
-use crate::encoding::{PlaceRule, place};
+use crate::data::Result;
+use crate::encoding::{PlaceRule, partition_of_r2, place};
 use crate::stats::summary::{permutation_p, quantile};
 
 /// Lower and upper end of an interval of 95 %.
@@ -112,7 +113,7 @@ impl Scores {
                     .map(|b| known.iter().map(|&j| f64::from(draws[(b, j)])).sum::<f64>() / n)
                     .filter(|mean| !mean.is_nan())
                     .collect();
-                if means.is_empty() { [f64::NAN; 2] } else { ENDS.map(|end| quantile(&means, end)) }
+                ends_of(&means)
             }
             _ => [f64::NAN; 2],
         };
@@ -123,6 +124,74 @@ impl Scores {
             n_targets: known.len(),
         }
     }
+}
+
+impl Scores {
+    /// Mean of self − other over the targets that both define, with its interval (95 %): draws of the same number drew
+    /// the same stimuli, so that what both owe to them cancels. NaN where no target has both, or without draws.
+    ///
+    /// Cost: O(draws · targets). Models are not fitted again in a draw: the interval is about stimuli, not about
+    /// other training sets.
+    pub fn gain_over(&self, other: &Scores, targets: &[usize]) -> (f64, [f64; 2]) {
+        let known: Vec<usize> =
+            targets.iter().copied().filter(|&j| !self.r[j].is_nan() && !other.r[j].is_nan()).collect();
+        let over = |of: &dyn Fn(usize) -> f64| known.iter().map(|&j| of(j)).sum::<f64>() / known.len() as f64;
+        let interval = match (&self.bootstrap, &other.bootstrap) {
+            (Some(a), Some(b)) => {
+                let draws = (0..a.nrows())
+                    .map(|draw| over(&|j| f64::from(a[(draw, j)]) - f64::from(b[(draw, j)])))
+                    .filter(|x| !x.is_nan());
+                ends_of(&draws.collect::<Vec<_>>())
+            }
+            _ => [f64::NAN; 2],
+        };
+        (over(&|j| self.r[j] - other.r[j]), interval)
+    }
+}
+
+/// The interval of 95 % of some draws; NaN without any.
+fn ends_of(draws: &[f64]) -> [f64; 2] {
+    if draws.is_empty() { [f64::NAN; 2] } else { ENDS.map(|end| quantile(draws, end)) }
+}
+
+/// Draws (draws × targets) of the mean over subjects for every model, each of the subjects that define it.
+///
+/// `subjects[s]` holds the models of subject s in one order; empty where a subject lacks any.
+pub fn mean_draws(subjects: &[Vec<Mat<f32>>]) -> Vec<Mat<f32>> {
+    let n_models = subjects.iter().map(Vec::len).max().unwrap_or(0);
+    if subjects.iter().any(|draws| draws.len() != n_models) {
+        return Vec::new();
+    }
+    (0..n_models)
+        .map(|at| {
+            let first = &subjects[0][at];
+            Mat::from_fn(first.nrows(), first.ncols(), |b, j| {
+                let known =
+                    || subjects.iter().map(|draws| f64::from(draws[at][(b, j)])).filter(|x| !x.is_nan());
+                (known().sum::<f64>() / known().count() as f64) as f32
+            })
+        })
+        .collect()
+}
+
+/// Intervals (95 %) of the R² of every model and of every part, of means over some targets: parts are linear in R², so
+/// that those of a draw are parts of its means.
+///
+/// `draws[S − 1]` (draws × targets) is of the model of the sets whose bits are set in S, of `n_sets`. NaN without
+/// draws. Source: specs: alignment-methods B17. Errors: those of [`partition_of_r2`].
+pub fn part_intervals(draws: &[Mat<f32>], targets: &[usize], n_sets: usize) -> Result<Vec<[[f64; 2]; 2]>> {
+    let n_models = (1 << n_sets) - 1;
+    if draws.len() != n_models || targets.is_empty() {
+        return Ok(vec![[[f64::NAN; 2]; 2]; n_models]);
+    }
+    let r2 = Mat::from_fn(n_models, draws[0].nrows(), |at, b| {
+        targets.iter().map(|&j| f64::from(draws[at][(b, j)])).sum::<f64>() / targets.len() as f64
+    });
+    let parts = partition_of_r2(r2.as_ref())?;
+    let ends = |m: &Mat<f64>, at: usize| {
+        ends_of(&m.row(at).iter().copied().filter(|x| !x.is_nan()).collect::<Vec<_>>())
+    };
+    Ok((0..n_models).map(|at| [ends(&parts.r2, at), ends(&parts.cells, at)]).collect())
 }
 
 /// The mean over subjects of null draws of the same number; a subject without a correlation (NaN) does not count.
@@ -204,6 +273,45 @@ mod tests {
         assert!(a.over(&[1]).r.is_nan());
         let bare = Scores::mean(&[(&a, None), (&b, Some(&null_b))]);
         assert!(bare.p.iter().all(|p| p.is_nan()) && bare.n_draws == 0);
+    }
+
+    #[test]
+    fn a_gain_is_paired_draw_by_draw_by_hand() {
+        // Target 1 is undefined in b and does not count; draws move together, so that differences hardly vary.
+        let a = scores(&[0.5, 0.9, 0.3], &[0.1, 0.9, 0.2, 0.7, 0.9, 0.6, 0.4, 0.9, 0.1]);
+        let b = scores(&[0.2, f64::NAN, 0.2], &[0.0, f32::NAN, 0.1, 0.6, f32::NAN, 0.5, 0.1, f32::NAN, 0.0]);
+        let (gain, [lower, upper]) = a.gain_over(&b, &[0, 1, 2]);
+        assert!((gain - 0.2).abs() < 1e-12);
+        // Differences: means of (0.1, 0.1), (0.1, 0.1), (0.3, 0.1).
+        assert!((lower - 0.1).abs() < 1e-6 && (upper - (0.1 + 0.95 * 0.1)).abs() < 1e-6, "{lower} {upper}");
+        let (gain, interval) = a.gain_over(&b, &[1]);
+        assert!(gain.is_nan() && interval.iter().all(|x| x.is_nan()));
+        let bare = Scores { bootstrap: None, ..b };
+        let (gain, interval) = a.gain_over(&bare, &[0]);
+        assert!((gain - 0.3).abs() < 1e-12 && interval.iter().all(|x| x.is_nan()));
+    }
+
+    #[test]
+    fn intervals_of_parts_are_those_of_parts_of_draws_by_hand() {
+        let of = |values: [f32; 4]| Mat::from_fn(2, 2, |b, j| values[2 * b + j]);
+        // Two draws, two targets: models a, b, a + b.
+        let draws = [of([0.2, 0.4, 0.3, 0.5]), of([0.1, 0.3, 0.3, 0.3]), of([0.4, 0.6, 0.5, 0.5])];
+        let found = part_intervals(&draws, &[0, 1], 2).unwrap();
+        // Means: a 0.3, 0.4; b 0.2, 0.3; both 0.5, 0.5. Unique to a 0.3, 0.2; to b 0.2, 0.1; shared 0.0, 0.2.
+        let expected = [[[0.3, 0.4], [0.2, 0.3]], [[0.2, 0.3], [0.1, 0.2]], [[0.5, 0.5], [0.0, 0.2]]];
+        for (found, expected) in found.iter().zip(expected) {
+            for (found, [low, high]) in found.iter().zip(expected) {
+                assert!((found[0] - (low + 0.025 * (high - low))).abs() < 1e-6, "{found:?}");
+                assert!((found[1] - (high - 0.025 * (high - low))).abs() < 1e-6, "{found:?}");
+            }
+        }
+        assert!(part_intervals(&draws, &[], 2).unwrap()[0][0][0].is_nan());
+        assert!(part_intervals(&draws[..2], &[0], 2).unwrap()[2][1][1].is_nan());
+        // The mean over subjects, draw by draw, of those that define it.
+        let hole = Mat::from_fn(2, 2, |b, j| if (b, j) == (0, 1) { f32::NAN } else { 0.1 });
+        let mean = mean_draws(&[vec![draws[0].clone()], vec![hole.clone()]]);
+        assert!((mean[0][(0, 0)] - 0.15).abs() < 1e-6 && (mean[0][(0, 1)] - 0.4).abs() < 1e-6);
+        assert!(mean_draws(&[vec![hole], vec![]]).is_empty());
     }
 
     #[test]

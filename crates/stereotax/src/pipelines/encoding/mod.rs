@@ -17,7 +17,7 @@ mod moments;
 mod nested;
 
 pub use combined::{Combine, CombinedCell, combined_fold_bytes, combined_target_bytes, score_combined};
-pub use group::{Depth, MeanScore, Scores, depth_of, mean_null};
+pub use group::{Depth, MeanScore, Scores, depth_of, mean_draws, mean_null, part_intervals};
 pub use layer::{
     BLOCK, CellDraws, Chance, EncodingCell, Keep, MOST_WITH_DRAWS, Refits, fold_bytes, fold_bytes_of,
     score_targets, target_bytes,
