@@ -527,6 +527,155 @@ fn above_two_thousand_targets_the_chosen_layers_have_p_values_too() {
     }
 }
 
+/// Channels over time: `early` follows layer 1 at 0.1 s, `late` layer 4 at 0.3 s, `noise` nothing; before the onset, at
+/// -0.1 s, `early` follows layer 1 as well, without noise. Further channels are noise.
+fn write_timed(folder: &Path, n_noise: usize, analysis: &str) -> PathBuf {
+    let study = write_planted(folder, 0, false, analysis);
+    let mut latent = Stream::new(8, "latents", 0);
+    let z: Vec<Vec<f64>> = (0..LAYERS * DIMS).map(|_| (0..N).map(|_| latent.normal()).collect()).collect();
+    let times = [-0.1, 0.0, 0.1, 0.2, 0.3];
+    let mut rois = vec!["early,front".to_owned(), "late,back".to_owned()];
+    rois.extend((0..n_noise).map(|j| format!("noise{j},back")));
+    fs::write(folder.join("rois.csv"), format!("roi,network\n{}\n", rois.join("\n"))).unwrap();
+    for (s, subject) in ["one", "two"].iter().enumerate() {
+        let mut noise = Stream::new(29, "responses", s as u64);
+        let width = rois.len() * times.len();
+        let values: Vec<f64> = (0..N * width)
+            .map(|at| {
+                let (i, channel, t) = (at / width, at % width / times.len(), at % times.len());
+                match (channel, t) {
+                    (0, 0) => z[DIMS][i],
+                    (0, 2) => 2.0 * z[DIMS][i] + noise.normal(),
+                    (1, 4) => 2.0 * z[4 * DIMS][i] + noise.normal(),
+                    _ => noise.normal(),
+                }
+            })
+            .collect();
+        let shape = [N, rois.len(), times.len()];
+        fs::write(folder.join(format!("{subject}.npy")), npy(&shape, &values)).unwrap();
+    }
+    fs::write(folder.join("times.npy"), npy(&[times.len()], &times)).unwrap();
+    let text = fs::read_to_string(&study).unwrap();
+    let text = text.replace("one.safetensors", "one.npy").replace("two.safetensors", "two.npy");
+    fs::write(&study, text.replace("rois = ", "times = \"times.npy\"\nrois = ")).unwrap();
+    study
+}
+
+fn npy(shape: &[usize], values: &[f64]) -> Vec<u8> {
+    let shape: String = shape.iter().map(|n| format!("{n}, ")).collect();
+    let header = format!("{{'descr': '<f8', 'fortran_order': False, 'shape': ({shape}), }}");
+    let mut bytes = b"\x93NUMPY\x01\x00v\x00".to_vec();
+    bytes.extend(format!("{header:<117}\n").bytes());
+    values.iter().for_each(|v| bytes.extend(v.to_le_bytes()));
+    bytes
+}
+
+#[test]
+fn layer_and_time_are_chosen_on_training_rows() {
+    let folder = tempfile::tempdir().unwrap();
+    for null in ["shift", "refit"] {
+        let choices =
+            format!("inner = \"gcv\"\nlayers = [\"block1\", \"block4\", \"block5\"]\nnull = \"{null}\"\n");
+        let study = write_timed(folder.path(), 2, &choices);
+        let out = folder.path().join(null);
+        let output = run(&study, &out, &["--threads", "1"]);
+        assert!(output.status.success(), "{}", told(&output));
+        let (scores, chosen) = (read(&out, "encoding"), read(&out, "time_selection"));
+        assert_eq!((scores.n_rows(), chosen.n_rows()), (3 * 3 * 4 * 5, 3 * 4));
+        for subject in ["(mean)", "one", "two"] {
+            // The time before the onset is scored, and no choice.
+            let row = [("subject", subject), ("roi", "early@-0.1"), ("layer", "block1")];
+            assert!(one(&scores, "r", &row) > 0.9 && one(&scores, "time_s", &row) == -0.1);
+            for (channel, layer, time) in [("early", "block1", 0.1), ("late", "block4", 0.3)] {
+                let row = [("subject", subject), ("channel", channel)];
+                let found = at(&chosen, &row)[0];
+                assert_eq!(rows(&chosen, "chosen_layer")[found], layer);
+                assert_eq!(rows(&chosen, "best_layer")[found], layer);
+                assert_eq!(one(&chosen, "chosen_time_s", &row), time);
+                assert_eq!(one(&chosen, "best_time_s", &row), time);
+                assert_eq!((one(&chosen, "time_share", &row), one(&chosen, "layer_share", &row)), (1.0, 1.0));
+                // Every fold chose the same: the score is that of this layer and time.
+                let same =
+                    [("subject", subject), ("roi", &format!("{channel}@{time}")[..]), ("layer", layer)];
+                let r = one(&chosen, "r", &row);
+                assert_eq!(r.to_bits(), one(&scores, "r", &same).to_bits());
+                assert!(one(&chosen, "lower", &row) < r && r < one(&chosen, "upper", &row));
+                assert_eq!((one(&chosen, "p", &row), one(&chosen, "p_adj", &row)), (0.01, 0.01));
+                assert!(one(&chosen, "selection_bias", &row).abs() < 1e-12);
+            }
+            let noise = [("subject", subject), ("channel", "noise0")];
+            assert!(one(&chosen, "p_adj", &noise) >= one(&chosen, "p", &noise));
+            assert!(one(&chosen, "selection_bias", &noise) > 0.0);
+        }
+        // Means over channels at a time, and the correlation of depth with time (block1 at 0.1 s, block4 at 0.3 s; of
+        // two layers that follow something and one that does not).
+        let layers = read(&out, "layers");
+        let early = [("subject", "one"), ("targets", "(time) 0.1"), ("layer", "block1")];
+        assert!(one(&layers, "lower", &early) < one(&layers, "r", &early));
+        let models = read(&out, "encoding_models");
+        let r = one(&models, "temporal_r", &[("subject", "(mean)")]);
+        assert!((-1.0..=1.0).contains(&r) || r.is_nan());
+        let again = folder.path().join(format!("{null} again"));
+        assert!(run(&study, &again, &["--threads", "3", "--max-memory", "300M"]).status.success());
+        assert_same(&results(&out), &results(&again), null);
+        let page = fs::read_to_string(out.join("report.html")).unwrap();
+        assert!(page.contains("time_selection"), "the report holds the table");
+    }
+    // Above 2,000 targets predictions, and refits, of what is chosen are made again: the same channels among many.
+    for (null, n) in [("shift", 400), ("refit", 400)] {
+        let choices = format!("inner = \"gcv\"\nlayers = [\"block1\", \"block4\"]\nnull = \"{null}\"\n");
+        let few = write_timed(folder.path(), 2, &choices);
+        let few_out = folder.path().join(format!("{null} few"));
+        assert!(run(&few, &few_out, &[]).status.success());
+        let many = write_timed(folder.path(), n, &choices);
+        let many_out = folder.path().join(format!("{null} many"));
+        let output = run(&many, &many_out, &[]);
+        assert!(output.status.success(), "{}", told(&output));
+        let (few, many) = (read(&few_out, "time_selection"), read(&many_out, "time_selection"));
+        for channel in ["early", "late"] {
+            let row = [("subject", "one"), ("channel", channel)];
+            assert!((one(&few, "r", &row) - one(&many, "r", &row)).abs() < 0.1, "{channel}");
+            for column in ["lower", "upper", "p", "p_adj"] {
+                let found = one(&many, column, &row);
+                assert!((found - one(&few, column, &row)).abs() < 0.1, "{null} {channel} {column}: {found}");
+            }
+        }
+        let p: Vec<f64> = at(&many, &[("subject", "one")])
+            .into_iter()
+            .filter_map(|i| many.numbers("p").unwrap()[i])
+            .skip(2)
+            .collect();
+        let share = p.iter().filter(|p| **p <= 0.1).count() as f64 / p.len() as f64;
+        assert!(p.len() == n && share < 0.1 + 4.0 * (0.09 / n as f64).sqrt(), "{null}: {share}");
+    }
+    // What does not fit together is refused.
+    for (from, to, words) in [
+        ("times.npy", "short.npy", "a time axis of 2"),
+        (
+            "responses = \"one.npy\"",
+            "responses = \"one.npy\", axes = [\"stimulus\", \"target\"]",
+            "go together",
+        ),
+        (
+            "by_order = true\ntimes",
+            "by_order = true\nvoxels = \"each\"\ntimes",
+            "leave out `clock` and `voxels`",
+        ),
+        ("times.npy", "early.npy", "no time from the onset"),
+        ("times.npy", "wild.npy", "number 2 is -0.2"),
+    ] {
+        let study = write_timed(folder.path(), 2, "inner = \"gcv\"\n");
+        fs::write(folder.path().join("early.npy"), npy(&[5], &[-0.5, -0.4, -0.3, -0.2, -0.1])).unwrap();
+        fs::write(folder.path().join("short.npy"), npy(&[2], &[0.0, 0.1])).unwrap();
+        fs::write(folder.path().join("wild.npy"), npy(&[5], &[-0.1, -0.2, 0.0, 0.1, 0.2])).unwrap();
+        let text = fs::read_to_string(&study).unwrap();
+        assert!(text.contains(from), "{from}: {text}");
+        fs::write(&study, text.replace(from, to)).unwrap();
+        let refused = run(&study, &folder.path().join("refused"), &[]);
+        assert!(!refused.status.success() && told(&refused).contains(words), "{words}: {}", told(&refused));
+    }
+}
+
 #[test]
 fn both_analyses_stand_side_by_side_and_wrong_words_are_refused() {
     let folder = tempfile::tempdir().unwrap();

@@ -26,6 +26,8 @@ pub enum ResponseAxis {
     Target,
     /// Presentations of the same sample.
     Repeat,
+    /// Times after the onset of the sample: every target at every time is a target.
+    Time,
 }
 
 /// What the targets are and where their names stand.
@@ -65,7 +67,7 @@ pub enum NanPolicy {
 }
 
 /// How to read a response file.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, PartialEq, Default)]
 pub struct ResponsesParams {
     /// The array in the file; `None` where there is only one.
     pub key: Option<String>,
@@ -79,6 +81,9 @@ pub struct ResponsesParams {
     pub networks: Option<String>,
     /// Further files, whose samples follow: one per run, in order of time.
     pub further: Vec<PathBuf>,
+    /// Seconds of the time axis, ascending; empty where there is none. A target at a time is called `NAME@SECONDS`,
+    /// and the times of a target stand together.
+    pub times_s: Vec<f64>,
     /// Volumes only: whether labels on another grid may be brought to that of the data, by nearest neighbours.
     pub resample_labels: bool,
 }
@@ -88,6 +93,9 @@ pub struct ResponsesParams {
 pub struct RoiInfo {
     /// Its name, unique.
     pub roi: String,
+    /// The channel, and seconds after the onset, where responses have times.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub at: Option<(String, f64)>,
     /// Its network, where known.
     pub network: Option<String>,
     /// Its hemisphere, where known.
@@ -174,7 +182,8 @@ pub fn load_responses(path: &Path, params: &ResponsesParams) -> Result<LoadedRes
         }
         _ => {
             let cube = read_cubes(path, params)?;
-            let rois = roi_names(path, params, cube.n_targets)?;
+            let rois = roi_names(path, params, cube.n_targets / params.times_s.len().max(1))?;
+            let rois = if params.times_s.is_empty() { rois } else { at_times(&rois, &params.times_s) };
             (cube, rois)
         }
     };
@@ -244,6 +253,7 @@ pub(crate) fn read_rois_by(path: &Path, networks: Option<&str>) -> Result<Vec<Ro
 pub(crate) fn bare(name: &str) -> RoiInfo {
     RoiInfo {
         roi: name.to_owned(),
+        at: None,
         network: None,
         hemisphere: None,
         x: None,
@@ -294,15 +304,17 @@ fn read_cube(path: &Path, params: &ResponsesParams) -> Result<Cube> {
         None => default[..shape.len().min(3)].to_vec(),
     };
     let once = |axis| axes.iter().filter(|&&a| a == axis).count();
-    let sound =
-        once(ResponseAxis::Sample) == 1 && once(ResponseAxis::Target) == 1 && once(ResponseAxis::Repeat) < 2;
+    let sound = once(ResponseAxis::Sample) == 1
+        && once(ResponseAxis::Target) == 1
+        && once(ResponseAxis::Repeat) < 2
+        && once(ResponseAxis::Time) < 2;
     if axes.len() != shape.len() || !sound {
         return Err(IoError::shape(
             path,
             "responses",
             "samples × ROIs or samples × ROIs × repeats, or a stated order with sample and target once each",
             format!("shape {} with {} named axes", show_shape(&shape), axes.len()),
-            "say what each axis is: sample, target, repeat",
+            "say what each axis is: sample, target, repeat, time",
         ));
     }
     let numbers = shape.iter().try_fold(1usize, |n, &a| n.checked_mul(a)).filter(|&n| n <= MAX_NUMBERS);
@@ -333,18 +345,41 @@ fn read_cube(path: &Path, params: &ResponsesParams) -> Result<Cube> {
     let (n_samples, by_sample) = step(ResponseAxis::Sample);
     let (n_targets, by_target) = step(ResponseAxis::Target);
     let (n_repeats, by_repeat) = step(ResponseAxis::Repeat);
-    if by_target == 1 && n_repeats == 1 {
+    let (n_times, by_time) = step(ResponseAxis::Time);
+    if axes.contains(&ResponseAxis::Time) != !params.times_s.is_empty()
+        || (!params.times_s.is_empty() && n_times != params.times_s.len())
+    {
+        return Err(IoError::shape(
+            path,
+            "responses",
+            format!("a time axis of {} (one per time)", params.times_s.len()),
+            format!("shape {} with {n_times} on the axis `time`", show_shape(&shape)),
+            "give the seconds of every point of the axis `time`",
+        ));
+    }
+    if by_target == 1 && n_repeats == 1 && n_times == 1 {
         return Ok(Cube { n_repeats, n_samples, n_targets, values: raw });
     }
     let mut values = Vec::with_capacity(raw.len());
     for k in 0..n_repeats {
         for s in 0..n_samples {
             for t in 0..n_targets {
-                values.push(raw[k * by_repeat + s * by_sample + t * by_target]);
+                let first = k * by_repeat + s * by_sample + t * by_target;
+                values.extend((0..n_times).map(|time| raw[first + time * by_time]));
             }
         }
     }
-    Ok(Cube { n_repeats, n_samples, n_targets, values })
+    Ok(Cube { n_repeats, n_samples, n_targets: n_targets * n_times, values })
+}
+
+/// Every target at every time, the times of a target together.
+fn at_times(rois: &[RoiInfo], times_s: &[f64]) -> Vec<RoiInfo> {
+    let at = |roi: &RoiInfo, time: f64| {
+        // Times kept in single precision have microseconds at best.
+        let seconds = (time * 1e6).round() / 1e6;
+        RoiInfo { roi: format!("{}@{seconds}", roi.roi), at: Some((roi.roi.clone(), seconds)), ..roi.clone() }
+    };
+    rois.iter().flat_map(|roi| times_s.iter().map(move |&time| at(roi, time))).collect()
 }
 
 fn roi_names(path: &Path, params: &ResponsesParams, n_targets: usize) -> Result<Vec<RoiInfo>> {
@@ -626,6 +661,44 @@ mod tests {
         let path = folder.join(name);
         std::fs::write(&path, text).unwrap();
         path
+    }
+
+    #[test]
+    fn a_target_at_every_time_is_a_target() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("r.npy");
+        // Two samples, three channels, two times: 100 sample + 10 channel + time.
+        let value = |i: usize| (100 * (i / 6) + 10 * (i / 2 % 3) + i % 2) as f64;
+        let header = "{'descr': '<f8', 'fortran_order': False, 'shape': (2, 3, 2), }";
+        let mut bytes = b"\x93NUMPY\x01\x00v\x00".to_vec();
+        bytes.extend(format!("{header:<117}\n").bytes());
+        (0..12).for_each(|i| bytes.extend(value(i).to_le_bytes()));
+        std::fs::write(&path, bytes).unwrap();
+        let axes = |axes: &[ResponseAxis]| Some(axes.to_vec());
+        let timed = ResponsesParams {
+            axes: axes(&[ResponseAxis::Sample, ResponseAxis::Target, ResponseAxis::Time]),
+            times_s: vec![-0.1, f64::from(0.12f32)],
+            ..Default::default()
+        };
+        let found = load_responses(&path, &timed).unwrap();
+        let names: Vec<&str> = found.rois.iter().map(|r| r.roi.as_str()).collect();
+        assert_eq!(
+            names,
+            ["roi_1@-0.1", "roi_1@0.12", "roi_2@-0.1", "roi_2@0.12", "roi_3@-0.1", "roi_3@0.12"]
+        );
+        assert_eq!(found.rois[3].at, Some(("roi_2".to_owned(), 0.12)));
+        assert_eq!(found.values, (0..12).map(value).collect::<Vec<_>>());
+        // The axes the other way round: channels last.
+        let turned = ResponsesParams {
+            axes: axes(&[ResponseAxis::Sample, ResponseAxis::Time, ResponseAxis::Target]),
+            times_s: vec![0.0, 0.1, 0.2],
+            ..Default::default()
+        };
+        let found = load_responses(&path, &turned).unwrap();
+        assert_eq!(found.values[..6], [0.0, 10.0, 20.0, 1.0, 11.0, 21.0]);
+        let wrong = ResponsesParams { times_s: vec![0.0], ..timed };
+        let error = load_responses(&path, &wrong).unwrap_err().to_string();
+        assert!(error.contains("a time axis of 1") && error.contains("2 on the axis `time`"), "{error}");
     }
 
     #[test]

@@ -2,7 +2,8 @@
 //!
 //! Per model and benchmark: one `encoding` node per layer and subject, all targets together; subjects share the
 //! work on a layer. Then one `encoding_best` node per subject, which reads these and lets every target choose its
-//! layer on training rows. Layers are read one at a time. Where all layers are combined, one `encoding_combined`
+//! layer on training rows; and where responses have times one `encoding_timed` node, in which every channel chooses
+//! layer and time. Layers are read one at a time. Where all layers are combined, one `encoding_combined`
 //! node per subject, which holds the features of all of them.
 
 use std::collections::BTreeMap;
@@ -12,7 +13,7 @@ use serde_json::json;
 use stereotax::data::{LayerInfo, TileSource};
 use stereotax::encoding::{ProjectionKind, RandomProjection, Selection, Solver, johnson_lindenstrauss_size};
 use stereotax::pipelines::encoding::{
-    BLOCK, BestCell, CellDraws, Chance, Combine, CombinedCell, EncodingCell, FoldMoments, Keep,
+    BLOCK, BestCell, CellDraws, Chance, Combine, CombinedCell, EncodingCell, FoldMoments, Intervals, Keep,
     MOST_WITH_DRAWS, NestedChoice, Refits, combined_fold_bytes, combined_target_bytes, fold_bytes_of,
     score_combined, score_targets, target_bytes,
 };
@@ -30,7 +31,8 @@ use crate::{Options, Study, StudyError, settings};
 /// Versions of the kernels: raised whenever their numbers change.
 mod version {
     pub(super) const LAYER: u32 = 3;
-    pub(super) const BEST: u32 = 3;
+    pub(super) const BEST: u32 = 4;
+    pub(super) const TIMED: u32 = 1;
     pub(super) const COMBINED: u32 = 1;
 }
 
@@ -41,6 +43,8 @@ pub struct PairEncoding {
     pub layers: Vec<(usize, Vec<NodeSpec>)>,
     /// The node of each subject that chooses among them.
     pub best: Vec<NodeSpec>,
+    /// The node of each subject in which every channel chooses a layer and a time; empty where responses have no times.
+    pub timed: Vec<NodeSpec>,
     /// All layers as one predictor, with the node of each subject; `None` where that is not asked for, or where
     /// there is one layer.
     pub combined: Option<(Combine, Vec<NodeSpec>)>,
@@ -66,13 +70,48 @@ impl PairEncoding {
     pub fn specs(&self) -> impl Iterator<Item = &NodeSpec> {
         let joint = self.joint.iter().flat_map(|(_, specs)| specs);
         let combined = self.combined.iter().flat_map(|(_, specs)| specs);
-        self.layers.iter().flat_map(|(_, specs)| specs).chain(&self.best).chain(combined).chain(joint)
+        let chosen = self.best.iter().chain(&self.timed);
+        self.layers.iter().flat_map(|(_, specs)| specs).chain(chosen).chain(combined).chain(joint)
     }
 }
 
 /// Whether predictions and draws are kept.
 pub fn keeps_draws(benchmark: &BenchmarkInput) -> bool {
     benchmark.rois.len() <= MOST_WITH_DRAWS
+}
+
+/// Groups of targets: all, networks, times, and single targets where they are few.
+pub(crate) fn groups_of(benchmark: &BenchmarkInput) -> Vec<(String, Vec<usize>)> {
+    let n = benchmark.rois.len();
+    let mut groups = vec![("(all)".to_owned(), (0..n).collect())];
+    let mut networks: BTreeMap<&str, Vec<usize>> = BTreeMap::new();
+    for (j, roi) in benchmark.rois.iter().enumerate() {
+        if let Some(network) = &roi.network {
+            networks.entry(network).or_default().push(j);
+        }
+    }
+    groups.extend(networks.into_iter().map(|(name, targets)| (format!("(network) {name}"), targets)));
+    let n_times = benchmark.times_s.len();
+    groups.extend((0..n_times).map(|t| {
+        let seconds = benchmark.rois[t].at.as_ref().map_or(f64::NAN, |(_, seconds)| *seconds);
+        (format!("(time) {seconds}"), (t..n).step_by(n_times).collect())
+    }));
+    if keeps_draws(benchmark) {
+        groups.extend(benchmark.rois.iter().enumerate().map(|(j, roi)| (roi.roi.clone(), vec![j])));
+    }
+    groups
+}
+
+/// Channels of responses with times.
+pub(crate) fn channels(benchmark: &BenchmarkInput) -> usize {
+    benchmark.rois.len() / benchmark.times_s.len().max(1)
+}
+
+/// The columns of all channels at each time from the onset on, among which a channel may choose.
+pub(crate) fn times_of(benchmark: &BenchmarkInput) -> Vec<Vec<usize>> {
+    let times = &benchmark.times_s;
+    let at = |t: usize| (0..channels(benchmark)).map(|channel| channel * times.len() + t).collect();
+    (0..times.len()).filter(|&t| times[t] >= 0.0).map(at).collect()
 }
 
 /// What the cells of layers keep.
@@ -158,6 +197,18 @@ pub fn plan_pair(
             node("encoding_best", version::BEST, params, s, "best layer", more)
         })
         .collect();
+    let timed = match benchmark.times_s.is_empty() {
+        true => Vec::new(),
+        false => subjects
+            .clone()
+            .map(|s| {
+                let keys: Vec<String> = layers.iter().map(|(_, nodes)| nodes[s].key()).collect();
+                let params = json!({"evaluate": params, "draws": draws, "times_s": benchmark.times_s});
+                let more = Some(digest_of_json(&json!(keys)));
+                node("encoding_timed", version::TIMED, params, s, "best layer and time", more)
+            })
+            .collect(),
+    };
     let combined = settings::combination(settings.combine).filter(|_| layers.len() > 1).map(|combine| {
         let of: Vec<usize> = layers.iter().map(|(index, _)| *index).collect();
         let mut all = json!({"layers": of, "combine": combine, "evaluate": params, "draws": draws});
@@ -201,7 +252,7 @@ pub fn plan_pair(
         true => Vec::new(),
         false => settings.partition.iter().map(|set| set.name.clone()).collect(),
     };
-    PairEncoding { layers, best, combined, sets, joint }
+    PairEncoding { layers, best, timed, combined, sets, joint }
 }
 
 /// What a combined predictor is called where layers are named.
@@ -288,10 +339,10 @@ pub(crate) fn costs<'a>(pair: &'a Pair, inputs: &Inputs, grid: &Grid) -> Vec<(&'
         cost.bytes = cell_bytes(rois, folds, n, &params, false) + 4.0 * params.n_bootstraps as f64 * rois;
         found.extend(specs.iter().map(|spec| (spec, cost)));
     }
-    // Above the most targets whose predictions are kept, those of the layers chosen are made again.
-    let again = match (keeps_draws(benchmark), params.null) {
-        (true, _) | (false, NullModel::Refit) => 0.0,
-        (false, NullModel::Shift) => {
+    // Above the most targets whose predictions are kept, those of the layers chosen are made again, and all refits.
+    let again = match keeps_draws(benchmark) {
+        true => 0.0,
+        false => {
             let each = without_draws(params);
             let of = |index: usize, subjects: usize| {
                 layer_cost(benchmark, layers[index].width, &each, grid.reduce, subjects).flops
@@ -302,10 +353,27 @@ pub(crate) fn costs<'a>(pair: &'a Pair, inputs: &Inputs, grid: &Grid) -> Vec<(&'
                 shared += of(*index, 1) - alone;
                 of_targets = of_targets.max(alone);
             }
-            shared + of_targets + rois * draws_flops(benchmark, params)
+            let refits = match params.null {
+                NullModel::Shift => 0.0,
+                NullModel::Refit => {
+                    let of = |(index, _): &(usize, Vec<NodeSpec>)| {
+                        refit_flops(benchmark, layers[*index].width, params, grid.reduce)
+                    };
+                    shared + encoding.layers.iter().map(of).sum::<f64>()
+                }
+            };
+            let bootstrap = 10.0 * params.n_bootstraps as f64 * benchmark.design.block_names.len() as f64;
+            shared + of_targets + refits + rois * (draws_flops(benchmark, params) + bootstrap)
         }
     };
     found.extend(encoding.best.iter().map(|spec| (spec, Cost { flops: resampled + read + again, bytes })));
+    // Of refits all candidates are made again, of predictions those of one time per channel.
+    let share = match params.null {
+        NullModel::Refit => 1.0,
+        NullModel::Shift => 1.0 / benchmark.times_s.len().max(1) as f64,
+    };
+    let of_channels = Cost { flops: read + share * (resampled + again), bytes: share * bytes };
+    found.extend(encoding.timed.iter().map(|spec| (spec, of_channels)));
     if let Some((combine, specs)) = &encoding.combined {
         let widths: Vec<usize> = encoding.layers.iter().map(|(index, _)| layers[*index].width).collect();
         let flops = combined_flops(benchmark, &widths, params, grid.reduce, *combine, specs.len());
@@ -604,7 +672,6 @@ impl Worker<'_> {
         };
         let benchmark = &self.inputs.benchmarks[pair.benchmark];
         let context = format!("model `{}` on `{}`", self.inputs.models[pair.model].model.name, benchmark.id);
-        let draws = keeps_draws(benchmark);
         for (layer, specs) in &encoding.layers {
             let missing: Vec<usize> =
                 (0..specs.len()).filter(|&s| self.store.load(&specs[s]).is_none()).collect();
@@ -616,26 +683,23 @@ impl Worker<'_> {
             self.score(pair, &features, specs, &missing, params, kept(benchmark), &context)?;
         }
         for (subject, spec) in encoding.best.iter().enumerate() {
-            if self.store.load(spec).is_some() {
-                continue;
-            }
-            let n: Vec<usize> =
-                benchmark.design.folds.iter().map(|fold| fold.test.len()).filter(|n| *n > 0).collect();
-            let mut choice = NestedChoice::new(n, benchmark.rois.len(), draws);
-            for (layer, specs) in &encoding.layers {
-                let read = self.store.load(&specs[subject]).and_then(|payload| read_layer(&payload));
-                let cell = read.ok_or_else(|| lost(&specs[subject]))?;
-                let predictions = cell.draws.as_ref().map(|draws| draws.predictions.as_ref());
-                let refits = cell.refits.as_ref();
-                choice.offer(*layer, cell.inner_scores.as_ref(), &cell.moments, predictions, refits);
-            }
-            let y = benchmark.subjects[subject].responses.as_ref();
-            let features = |layer| self.layer_features(pair, layer, params.seed);
-            let room = budget(pair, self.inputs, self.grid, self.options);
-            let best = choice
-                .finish(y, &benchmark.design, params, &features, room, self.monitor)
-                .map_err(StudyError::in_context(&context))?;
-            self.finish(spec, &best_payload(&best))?;
+            let each: Vec<usize> = (0..benchmark.rois.len()).collect();
+            let groups = groups_of(benchmark).into_iter().map(|(_, targets)| targets).collect();
+            self.choose_layers(pair, encoding, subject, spec, &[each], groups, params, &context)?;
+        }
+        for (subject, spec) in encoding.timed.iter().enumerate() {
+            let n_channels = channels(benchmark);
+            let groups = vec![(0..n_channels).collect()];
+            self.choose_layers(
+                pair,
+                encoding,
+                subject,
+                spec,
+                &times_of(benchmark),
+                groups,
+                params,
+                &context,
+            )?;
         }
         if let Some((combine, specs)) = &encoding.combined {
             self.combine(pair, encoding, *combine, specs, params, &context)?;
@@ -662,6 +726,43 @@ impl Worker<'_> {
             self.score(pair, &features, specs, &missing, &params, keep, &context)?;
         }
         Ok(())
+    }
+
+    /// Every target chooses among the layers, and among `times`: the columns of the targets at each.
+    fn choose_layers(
+        &self,
+        pair: &Pair,
+        encoding: &PairEncoding,
+        subject: usize,
+        spec: &NodeSpec,
+        times: &[Vec<usize>],
+        groups: Vec<Vec<usize>>,
+        params: &EvaluateParams,
+        context: &str,
+    ) -> Result<(), StudyError> {
+        if self.store.load(spec).is_some() {
+            return Ok(());
+        }
+        let benchmark = &self.inputs.benchmarks[pair.benchmark];
+        let held = benchmark.design.folds.iter().map(|fold| fold.test.len());
+        let n: Vec<usize> = held.filter(|n| *n > 0).collect();
+        let mut choice = NestedChoice::new(n, times[0].len(), keeps_draws(benchmark));
+        for (layer, specs) in &encoding.layers {
+            let read = self.store.load(&specs[subject]).and_then(|payload| read_layer(&payload));
+            let cell = read.ok_or_else(|| lost(&specs[subject]))?;
+            let predictions = cell.draws.as_ref().map(|draws| draws.predictions.as_ref());
+            for columns in times {
+                let (inner, refits) = (cell.inner_scores.as_ref(), cell.refits.as_ref());
+                choice.offer_columns(*layer, columns, inner, &cell.moments, predictions, refits);
+            }
+        }
+        let y = benchmark.subjects[subject].responses.as_ref();
+        let features = |layer| self.layer_features(pair, layer, params.seed);
+        let room = budget(pair, self.inputs, self.grid, self.options);
+        let best = choice
+            .finish(y, &benchmark.design, params, &groups, &features, room, self.monitor)
+            .map_err(StudyError::in_context(context))?;
+        self.finish(spec, &best_payload(&best))
     }
 
     /// All layers as one predictor, for the subjects whose nodes are missing.
@@ -831,9 +932,16 @@ fn combined_payload(cell: &CombinedCell) -> Payload {
 }
 
 fn best_payload(cell: &BestCell) -> Payload {
-    let mut payload = Payload::of(json!({"n": cell.moments.n, "note": cell.chance.note}));
+    let n_groups = cell.intervals.as_ref().map_or(0, |intervals| intervals.groups.ncols());
+    let mut payload =
+        Payload::of(json!({"n": cell.moments.n, "note": cell.chance.note, "n_groups": n_groups}));
     put_common(&mut payload, &cell.moments, &cell.inner_scores, &cell.chance, cell.draws.as_ref());
     put(&mut payload, "chosen", &cell.chosen);
+    put(&mut payload, "columns", &cell.columns);
+    if let Some(intervals) = &cell.intervals {
+        put(&mut payload, "interval", &intervals.targets);
+        put_single(&mut payload, "group_draws", &intervals.groups);
+    }
     payload
 }
 
@@ -924,5 +1032,13 @@ pub(crate) fn read_combined(payload: &Payload) -> Option<CombinedCell> {
 /// An `encoding_best` node, read back.
 pub(crate) fn read_best(payload: &Payload) -> Option<BestCell> {
     let Read { moments, inner_scores, chance, draws, n_targets } = read_common(payload)?;
-    Some(BestCell { chosen: matrix(payload, "chosen", n_targets)?, moments, inner_scores, chance, draws })
+    let of = |name: &str| matrix(payload, name, n_targets);
+    let intervals = of("interval").and_then(|targets| {
+        let draws = payload.get_single("group_draws")?;
+        let n_groups: usize = serde_json::from_value(payload.facts["n_groups"].clone()).ok()?;
+        let rows = draws.len().checked_div(n_groups)?;
+        Some(Intervals { targets, groups: Mat::from_fn(rows, n_groups, |b, g| draws[b * n_groups + g]) })
+    });
+    let (chosen, columns) = (of("chosen")?, of("columns")?);
+    Some(BestCell { chosen, columns, moments, inner_scores, chance, draws, intervals })
 }

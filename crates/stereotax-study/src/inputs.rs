@@ -13,9 +13,10 @@ use stereotax::linalg::product;
 use stereotax::pipelines::{self, Clock, SampleDesign};
 use stereotax::signal::{Drift, Hrf, LanczosParams, Normalise, Resampling, box_of, first_component};
 use stereotax_io::{
-    Atlas, Delimited, FileFormat, FileLayers, LoadedResponses, LoadedVoxels, Mesh, NanPolicy, ResponseAxis,
-    ResponsesParams, RoiInfo, StimulusTable, Targets, VertexLabels, VolumeGrid, load_responses, load_voxels,
-    match_by_order, match_rows, own_ids, read_mesh, read_stimuli, read_texts, read_vertex_labels,
+    ArrayFile, Atlas, Delimited, FileFormat, FileLayers, LoadedResponses, LoadedVoxels, Mesh, NanPolicy,
+    ResponseAxis, ResponsesParams, RoiInfo, StimulusTable, Targets, VertexLabels, VolumeGrid, load_responses,
+    load_voxels, match_by_order, match_rows, own_ids, read_mesh, read_stimuli, read_texts,
+    read_vertex_labels,
 };
 
 use crate::config::{
@@ -55,6 +56,9 @@ pub struct BenchmarkInput {
     pub subjects: Vec<SubjectInput>,
     /// ROIs, in the order of the response columns.
     pub rois: Vec<RoiInfo>,
+    /// Seconds after the onset, ascending, where responses have times: ROI j is that of channel j / times at time
+    /// j % times. Empty otherwise.
+    pub times_s: Vec<f64>,
     /// Ceilings given in the ROI table, as correlations.
     pub given_ceilings: Option<Vec<f64>>,
     /// Low-level features.
@@ -307,10 +311,23 @@ fn load_benchmark(
     design.check().map_err(in_context)?;
 
     let mut rois: Option<(String, Vec<RoiInfo>)> = None;
+    let mut times_s: Option<Vec<f64>> = None;
     let mut subjects = Vec::new();
     for subject in &benchmark.subjects {
         let path = study.path(&subject.responses);
+        let of_subject = match &benchmark.times {
+            Some(source) => read_times(study, source, &path, &context)?,
+            None => Vec::new(),
+        };
+        if times_s.as_ref().is_some_and(|known| *known != of_subject) {
+            return Err(StudyError::Input {
+                what: format!("{context}: subject `{}` has other times than the one before", subject.id),
+                hint: "bring all subjects to the same times, or make a benchmark of each".into(),
+            });
+        }
+        times_s = Some(of_subject.clone());
         let params = ResponsesParams {
+            times_s: of_subject,
             key: subject.key.clone(),
             axes: response_axes(subject),
             targets: targets(study, benchmark),
@@ -394,17 +411,49 @@ fn load_benchmark(
     Ok(BenchmarkInput {
         id: benchmark.id.clone(),
         stimuli: benchmark.stimuli.clone(),
-        given_ceilings: given_ceilings(study, benchmark)?,
+        given_ceilings: given_ceilings(study, benchmark)?.map(|of_channels| {
+            let n_times = times_s.as_ref().map_or(1, |times| times.len().max(1));
+            of_channels.into_iter().flat_map(|c| std::iter::repeat_n(c, n_times)).collect()
+        }),
         design,
         hrf,
         gap,
         subjects,
         rois,
+        times_s: times_s.unwrap_or_default(),
         nuisance,
         surfaces,
         volume,
         digest,
     })
+}
+
+/// Seconds of the time axis: finite, ascending, some of them from the onset on.
+fn read_times(
+    study: &Study,
+    source: &ArraySource,
+    responses: &Path,
+    context: &str,
+) -> Result<Vec<f64>, StudyError> {
+    let (path, key) = match source {
+        ArraySource::File { file, key } => (study.path(file), key.clone()),
+        ArraySource::Key { key } => (responses.to_path_buf(), Some(key.clone())),
+    };
+    let times = ArrayFile::open(&path, key.as_deref())?.read_all()?;
+    let wrong = |what: String, hint: &str| StudyError::Input { what, hint: hint.into() };
+    if let Some(at) = (0..times.len()).find(|&t| !times[t].is_finite() || t > 0 && times[t] <= times[t - 1]) {
+        return Err(wrong(
+            format!("{context}: `times` must be ascending numbers, but number {} is {}", at + 1, times[at]),
+            "give the seconds of the time axis in order",
+        ));
+    }
+    match times.last() {
+        Some(last) if *last >= 0.0 => Ok(times),
+        _ => Err(wrong(
+            format!("{context}: `times` holds no time from the onset (0 s) on"),
+            "count seconds from the onset of the stimulus",
+        )),
+    }
 }
 
 /// Read the surfaces of a benchmark, and say which ROIs they do not show and which labels are no ROI.
@@ -675,6 +724,7 @@ fn response_axes(subject: &config::Subject) -> Option<Vec<ResponseAxis>> {
             Axis::Stimulus => ResponseAxis::Sample,
             Axis::Target => ResponseAxis::Target,
             Axis::Repeat => ResponseAxis::Repeat,
+            Axis::Time => ResponseAxis::Time,
         })
         .collect();
     (axes != [ResponseAxis::Sample, ResponseAxis::Target]).then_some(axes)

@@ -12,7 +12,7 @@ use stereotax::data::{Folds, Monitor, Runs};
 use stereotax::encoding::{EncodingParams, Selection, partition_of_r2};
 use stereotax::pipelines::encoding::{
     BestCell, Combine, EncodingCell, Keep, NestedChoice, Scores, part_intervals, score_combined,
-    score_targets,
+    score_targets, training_spread,
 };
 use stereotax::pipelines::{Clock, EvaluateParams, Features, InnerRule, NullModel, SampleDesign};
 use stereotax::stats::rng::Stream;
@@ -94,7 +94,7 @@ fn chosen(cells: &[EncodingCell], layers: &[Features], y: &Mat<f64>, params: &Ev
         choice.offer(at, cell.inner_scores.as_ref(), &cell.moments, predictions, cell.refits.as_ref());
     }
     let features = |layer: usize| Ok(layers[layer].clone());
-    choice.finish(y.as_ref(), &design, params, &features, ROOM, &Monitor::silent()).unwrap()
+    choice.finish(y.as_ref(), &design, params, &[], &features, ROOM, &Monitor::silent()).unwrap()
 }
 
 fn scores(cell: &EncodingCell) -> Scores {
@@ -135,10 +135,11 @@ fn intervals_of_chosen_layers_and_of_gains_cover_about_as_often_as_they_say() {
                 let best = Scores::of(&best.moments, &best.chance, best.draws.as_ref());
                 let quiet = Monitor::silent();
                 let (design, y) = (design(n), [y.as_ref()]);
+                let spread = training_spread(&design);
                 let all = score_combined(&layers, &y, &design, &params, combine, Keep::Draws, ROOM, &quiet);
                 let all = scores(&all.unwrap()[0].cell);
                 let (one, mean) = (best.over(&[0]), best.over(&[0, 1, 2]));
-                [(one.r, one.interval), (mean.r, mean.interval), all.gain_over(&best, &[0, 1, 2])]
+                [(one.r, one.interval), (mean.r, mean.interval), all.gain_over(&best, &[0, 1, 2], spread)]
             })
             .collect();
         let of = |at: usize| covered(&found.iter().map(|f| f[at]).collect::<Vec<_>>());
@@ -151,7 +152,7 @@ fn intervals_of_chosen_layers_and_of_gains_cover_about_as_often_as_they_say() {
         // Models are not fitted again in a draw, which the gain over a wavering choice feels most.
         for (what, share, least) in [("one", one, 0.88), ("mean", mean, 0.88), ("gain", gain, 0.76)] {
             let within = share > least - slack(0.1) && share <= 0.96 + slack(0.05);
-            assert!(within, "{weights:?} {combine:?} {n}: {what} {share}");
+            assert!(within || calibrating(), "{weights:?} {combine:?} {n}: {what} {share}");
         }
     }
 }
@@ -169,8 +170,10 @@ fn intervals_of_parts_cover_about_as_often_as_they_say() {
                 let r2: Vec<Vec<f64>> = cells.iter().map(|cell| cell.moments.r2()).collect();
                 let mean = |at: usize| r2[at].iter().sum::<f64>() / 3.0;
                 let parts = partition_of_r2(Mat::from_fn(3, 1, |at, _| mean(at)).as_ref()).unwrap();
+                let r2 = Mat::from_fn(3, 3, |at, j| r2[at][j]);
+                let spread = training_spread(&design(n));
                 let draws: Vec<Mat<f32>> = cells.into_iter().map(|cell| cell.r2_bootstrap.unwrap()).collect();
-                let intervals = part_intervals(&draws, &[0, 1, 2], 2).unwrap();
+                let intervals = part_intervals(&r2, &draws, &[0, 1, 2], spread).unwrap();
                 let models = (0..3).map(|at| (parts.r2[(at, 0)], intervals[at][0]));
                 models.chain((0..3).map(|at| (parts.cells[(at, 0)], intervals[at][1]))).collect()
             })

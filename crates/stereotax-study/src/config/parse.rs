@@ -48,6 +48,7 @@ const BRAIN: &[&str] = &[
     "clock",
     "subjects",
     "rois",
+    "times",
     "atlas",
     "surface",
     "volume",
@@ -161,8 +162,16 @@ fn read_brain(top: &Reader<'_>, stimuli: &[StimulusSet], stimulus_ids: &[&str]) 
         }
         let mut by_order = false;
         table.flag("by_order", &mut by_order);
-        let subjects = read_subjects(&table, by_order, clock);
+        let times = table.get("times").and_then(|v| source(&v));
+        let subjects = read_subjects(&table, by_order, clock, times.is_some());
         let voxels = read_voxels(&table);
+        if times.is_some() && (clock != Clock::Stimulus || voxels != Voxels::No) {
+            table.problem(
+                "times",
+                "`times` goes with the responses of channels to single stimuli".into(),
+                "leave out `clock` and `voxels`, or average the responses over time",
+            );
+        }
         let mut roi_summary = RoiSummary::Mean;
         table.form("roi_summary", &mut roi_summary, ROI_SUMMARY);
         if roi_summary == RoiSummary::FirstPc && !matches!(voxels, Voxels::Labels(_)) {
@@ -183,6 +192,7 @@ fn read_brain(top: &Reader<'_>, stimuli: &[StimulusSet], stimulus_ids: &[&str]) 
             clock,
             subjects,
             rois: table.get("rois").and_then(|v| source(&v)),
+            times,
             atlas: table.get("atlas").and_then(|v| v.text()),
             surface: read_surface(&table),
             volume: table.get("volume").and_then(|v| v.path()),
@@ -210,14 +220,21 @@ fn read_clock(table: &Reader<'_>) -> Clock {
     }
 }
 
-fn read_subjects(benchmark: &Reader<'_>, by_order: bool, clock: Clock) -> Vec<Subject> {
+fn read_subjects(benchmark: &Reader<'_>, by_order: bool, clock: Clock, timed: bool) -> Vec<Subject> {
     let example = "subjects = [{ id = \"s1\", responses = \"s1.npy\" }]";
     let Some(value) = benchmark.required("subjects", example) else { return Vec::new() };
     let mut subjects: Vec<Subject> = Vec::new();
     for table in value.tables("subjects", SUBJECT) {
         let id = table.text("id", "id = \"s1\"");
         refuse_duplicate(&table, "id", &id, subjects.iter().map(|s| s.id.as_str()), "subject");
-        let axes = read_axes(&table);
+        let axes = read_axes(&table, timed);
+        if axes.contains(&Axis::Time) != timed {
+            table.problem(
+                "axes",
+                "the axis `time` of a subject and `times` of its benchmark go together".into(),
+                "say `axes = [\"stimulus\", \"target\", \"time\"]` here and `times = \"times.npy\"` there",
+            );
+        }
         let has_axis = axes.contains(&Axis::Repeat);
         let mut repeats = if has_axis { Repeats::Axis } else { Repeats::None };
         if let Some(found) = table.get("repeats") {
@@ -274,16 +291,20 @@ fn read_files(subject: &Reader<'_>) -> (PathBuf, Vec<PathBuf>) {
     }
 }
 
-fn read_axes(subject: &Reader<'_>) -> Vec<Axis> {
-    let default = vec![Axis::Stimulus, Axis::Target];
+fn read_axes(subject: &Reader<'_>, timed: bool) -> Vec<Axis> {
+    let mut default = vec![Axis::Stimulus, Axis::Target];
+    if timed {
+        default.push(Axis::Time);
+    }
     let Some(value) = subject.get("axes") else { return default };
     let Some(items) = value.items() else { return default };
     let Some(axes) = items.iter().map(|item| item.form(AXIS)).collect::<Option<Vec<_>>>() else {
         return default;
     };
     let count = |axis| axes.iter().filter(|found| **found == axis).count();
-    if count(Axis::Stimulus) != 1 || count(Axis::Target) > 1 || count(Axis::Repeat) > 1 {
-        value.wrong::<()>("`stimulus` once and `target` and `repeat` at most once each", None);
+    let most = [Axis::Target, Axis::Repeat, Axis::Time].map(count).into_iter().max();
+    if count(Axis::Stimulus) != 1 || most > Some(1) {
+        value.wrong::<()>("`stimulus` once and `target`, `repeat` and `time` at most once each", None);
         return default;
     }
     axes

@@ -108,6 +108,9 @@ pub struct Benchmark {
     pub subjects: Vec<Subject>,
     /// Names (and places) of the target columns; without it they are numbered.
     pub rois: Option<ArraySource>,
+    /// Seconds after the onset of a stimulus, one per point of the axis `time` of the responses.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub times: Option<ArraySource>,
     /// Name of the atlas, for the record.
     pub atlas: Option<String>,
     /// Surface meshes for maps, one per hemisphere.
@@ -182,6 +185,8 @@ pub enum Axis {
     Target,
     /// Repeated presentations of the same stimulus.
     Repeat,
+    /// Times after the onset of the stimulus.
+    Time,
 }
 
 /// Where repeated presentations are found; ceilings are estimated from them.

@@ -65,6 +65,7 @@ pub(super) const AXIS: &[Form<Axis>] = &[
     word("stimulus", |_| Axis::Stimulus),
     word("target", |_| Axis::Target),
     word("repeat", |_| Axis::Repeat),
+    word("time", |_| Axis::Time),
 ];
 pub(super) const REPEATS: &[Form<Repeats>] =
     &[word("none", |_| Repeats::None), word("axis", |_| Repeats::Axis), word("rows", |_| Repeats::Rows)];

@@ -6,18 +6,20 @@ use std::ops::Range;
 use faer::Mat;
 use rayon::prelude::*;
 use stereotax::data::TileSource;
-use stereotax::encoding::{PlaceRule, SpatialParams, partition_of_r2, spatial_score};
+use stereotax::encoding::{PlaceRule, SpatialParams, partition_of_r2, spatial_score, temporal_score};
 use stereotax::pipelines::encoding::{
-    BestCell, CombinedCell, Depth, EncodingCell, MOST_WITH_DRAWS, MeanScore, Scores, depth_of, mean_draws,
-    mean_null, part_intervals,
+    BestCell, CombinedCell, Depth, EncodingCell, MeanScore, Scores, depth_of, mean_draws, mean_null,
+    part_intervals, training_spread,
 };
 use stereotax::stats::multiplicity::{Adjustment, N_STEPS, StepDown, adjust, max_t_in_steps};
-use stereotax::stats::summary::median;
+use stereotax::stats::summary::{median, permutation_p};
 use stereotax_io::Table;
 
 use super::{Scored, table};
 use crate::config::{Combination, Multiplicity};
-use crate::encoding::{PairEncoding, combined_name, lost, read_best, read_combined, read_layer};
+use crate::encoding::{
+    PairEncoding, channels, combined_name, groups_of, lost, read_best, read_combined, read_layer, times_of,
+};
 use crate::inputs::{BenchmarkInput, ModelInput};
 use crate::plan::Pair;
 use crate::run::Worker;
@@ -51,10 +53,22 @@ struct Part<'a> {
     share_at_edge: f64,
     /// Held-out samples.
     n: usize,
+    /// What every channel chose of layers and times, where responses have times.
+    timed: Option<Timed>,
     /// Per layer, then of all layers combined; filled when all parts are there.
     adjusted: Vec<Vec<f64>>,
     /// How.
     adjustment: &'static str,
+}
+
+/// Every channel with the layer and the time that it chose on training rows.
+struct Timed {
+    scores: Scores,
+    /// Layer (by place) and time (by place) that most folds chose, each with its share, per channel.
+    layers: Vec<Option<(usize, f64)>>,
+    times: Vec<Option<(usize, f64)>>,
+    /// p-values by the largest null correlation over channels.
+    adjusted: Vec<f64>,
 }
 
 /// All layers as one predictor.
@@ -108,28 +122,14 @@ pub(super) fn encoding_tables(
         ("selection".to_owned(), selection_table(&parts)),
         ("encoding_models".to_owned(), models_table(&parts, settings.shifts, worker.study.file.seed)?),
     ]);
+    if parts.iter().any(|part| part.timed.is_some()) {
+        tables.insert("time_selection".to_owned(), time_selection_table(&parts));
+    }
     if settings.combine != Combination::None {
         tables.insert("encoding_weights".to_owned(), weights_table(&parts));
     }
     tables.extend(partition.map(|table| ("partition".to_owned(), table)));
     Ok(tables)
-}
-
-/// Groups of targets: all, networks, and single targets where they are few.
-fn groups_of(benchmark: &BenchmarkInput) -> Vec<(String, Vec<usize>)> {
-    let n = benchmark.rois.len();
-    let mut groups = vec![("(all)".to_owned(), (0..n).collect())];
-    let mut networks: BTreeMap<&str, Vec<usize>> = BTreeMap::new();
-    for (j, roi) in benchmark.rois.iter().enumerate() {
-        if let Some(network) = &roi.network {
-            networks.entry(network).or_default().push(j);
-        }
-    }
-    groups.extend(networks.into_iter().map(|(name, targets)| (format!("(network) {name}"), targets)));
-    if n <= MOST_WITH_DRAWS {
-        groups.extend(benchmark.rois.iter().enumerate().map(|(j, roi)| (roi.roi.clone(), vec![j])));
-    }
-    groups
 }
 
 /// Depth of every layer of a model, in [0, 1].
@@ -171,6 +171,7 @@ fn read_pair<'a>(
         n_chosen: vec![vec![0; encoding.layers.len()]; groups.len()],
         share_at_edge: 0.0,
         n: 0,
+        timed: None,
         adjusted: Vec::new(),
         adjustment: "none",
     };
@@ -179,8 +180,8 @@ fn read_pair<'a>(
         let cell = worker.store.load(spec).and_then(|payload| read_best(&payload));
         best_cells.push(cell.ok_or_else(|| lost(spec))?);
     }
-    let best: Vec<Scores> =
-        best_cells.iter().map(|c| Scores::of(&c.moments, &c.chance, c.draws.as_ref())).collect();
+    let members: Vec<Vec<usize>> = groups.iter().map(|(_, targets)| targets.clone()).collect();
+    let best: Vec<Scores> = best_cells.iter().map(|c| Scores::of_choice(c, &members)).collect();
     let mut parts: Vec<Part<'a>> = Vec::new();
     if with_mean {
         let of: Vec<(&Scores, Option<&[f32]>)> = best
@@ -277,13 +278,17 @@ fn read_pair<'a>(
         parts[0].share_at_edge = mean(&parts[1..].iter().map(|p| p.share_at_edge).collect::<Vec<_>>());
         parts[0].n = parts[1].n;
     }
+    for (part, timed) in parts.iter_mut().zip(read_timed(worker, benchmark, encoding)?) {
+        part.timed = Some(timed);
+    }
+    let spread = training_spread(&benchmark.design);
     for part in &mut parts {
         for (at, (_, targets)) in groups.iter().enumerate() {
             let of_layers = part.layers.iter().map(|layer| layer.scores.over(targets));
             let combined = part.combined.iter().map(|combined| combined.layer.scores.over(targets));
             part.groups[at].1 = of_layers.chain([part.best.over(targets)]).chain(combined).collect();
             if let Some(combined) = &mut part.combined {
-                combined.gains.push(combined.layer.scores.gain_over(&part.best, targets));
+                combined.gains.push(combined.layer.scores.gain_over(&part.best, targets, spread));
             }
         }
         // Draws have done their work.
@@ -291,6 +296,61 @@ fn read_pair<'a>(
         part.combined.iter_mut().for_each(|combined| combined.layer.scores.bootstrap = None);
     }
     Ok(parts)
+}
+
+/// What channels chose of layers and times: the mean over subjects first, where there are several; none without times.
+fn read_timed(
+    worker: &Worker<'_>,
+    benchmark: &BenchmarkInput,
+    encoding: &PairEncoding,
+) -> Result<Vec<Timed>, StudyError> {
+    let mut cells: Vec<BestCell> = Vec::new();
+    for spec in &encoding.timed {
+        let cell = worker.store.load(spec).and_then(|payload| read_best(&payload));
+        cells.push(cell.ok_or_else(|| lost(spec))?);
+    }
+    let n_channels = channels(benchmark);
+    let all = [(0..n_channels).collect::<Vec<usize>>()];
+    let scores: Vec<Scores> = cells.iter().map(|cell| Scores::of_choice(cell, &all)).collect();
+    let place = |layer: f64| encoding.layers.iter().position(|(index, _)| *index as f64 == layer);
+    let new = |of: &[BestCell], scores: Scores, maxima: &[f32]| {
+        let most = |values: &dyn Fn(&BestCell, usize) -> Vec<Option<usize>>| -> Vec<Option<(usize, f64)>> {
+            (0..n_channels)
+                .map(|c| most_chosen(of.iter().flat_map(|cell| values(cell, c)).flatten()))
+                .collect()
+        };
+        let n_times = benchmark.times_s.len();
+        let layers = most(&|cell, c| cell.chosen.col(c).iter().map(|layer| place(*layer)).collect());
+        let time = |column: &f64| (!column.is_nan()).then_some(*column as usize % n_times);
+        let times = most(&|cell, c| cell.columns.col(c).iter().map(time).collect());
+        Timed { adjusted: by_maxima(&scores.r, maxima), layers, times, scores }
+    };
+    let mut found = Vec::new();
+    if cells.len() > 1 {
+        let null = |cell: &'_ BestCell| cell.draws.as_ref().map(|d| d.null.clone());
+        let nulls: Vec<Option<Vec<f32>>> = cells.iter().map(null).collect();
+        let of: Vec<(&Scores, Option<&[f32]>)> =
+            scores.iter().zip(&nulls).map(|(scores, null)| (scores, null.as_deref())).collect();
+        let kept: Option<Vec<&[f32]>> = nulls.iter().map(Option::as_deref).collect();
+        let maxima: Vec<f32> = mean_null(&kept.unwrap_or_default())
+            .chunks_exact(n_channels.max(1))
+            .map(|row| row.iter().fold(f32::NEG_INFINITY, |m, x| m.max(*x)))
+            .collect();
+        found.push(new(&cells, Scores::mean(&of), &maxima));
+    }
+    let each = cells.iter().zip(scores);
+    found.extend(each.map(|(cell, scores)| new(std::slice::from_ref(cell), scores, &cell.chance.maxima)));
+    Ok(found)
+}
+
+/// p-values against the largest of each draw; NaN without draws.
+fn by_maxima(observed: &[f64], maxima: &[f32]) -> Vec<f64> {
+    let reaching = |r: f64| maxima.iter().filter(|m| f64::from(**m) >= r - 2e-6).count();
+    let p = |r: &f64| match r.is_nan() || maxima.is_empty() {
+        true => f64::NAN,
+        false => permutation_p(reaching(*r), maxima.len()),
+    };
+    observed.iter().map(p).collect()
 }
 
 /// What the cells of all subjects say of one predictor: their mean first, where there are several.
@@ -491,6 +551,11 @@ impl<'a> Part<'a> {
         depth_of(&profile, &positions)
     }
 
+    /// Seconds after the onset of a target, where responses have times.
+    fn time_s(&self, target: usize) -> Option<f64> {
+        self.benchmark.rois[target].at.as_ref().map(|(_, seconds)| *seconds)
+    }
+
     /// Whether the best layer of a target is significant; `None` without p-values.
     fn significant(&self, target: usize) -> Option<bool> {
         let p = self.adjusted.get(self.depth(target).best?)?[target];
@@ -513,6 +578,7 @@ fn scores_table(parts: &[Part<'_>], scored: &Scored) -> Table {
         text benchmark = |r| Some(r.0.benchmark.id.clone()),
         text subject = |r| Some(r.0.subject()),
         text roi = |r| Some(r.0.benchmark.rois[r.2].roi.clone()),
+        number time_s = |r| r.0.time_s(r.2),
         text layer = |r| Some(of(r).name),
         number position = |r| Some(of(r).position),
         number r = |r| Some(of(r).scores.r[r.2]),
@@ -596,7 +662,7 @@ fn partition_table(worker: &Worker<'_>, findings: &mut Vec<Finding>) -> Result<O
                     members.into_iter().filter(|&j| r2.col(j).iter().all(|x| !x.is_nan())).collect();
                 let over =
                     |m: &Mat<f64>, at: usize| mean(&known.iter().map(|&j| m[(at, j)]).collect::<Vec<_>>());
-                let intervals = part_intervals(&draws, &known, encoding.sets.len())
+                let intervals = part_intervals(&r2, &draws, &known, training_spread(&benchmark.design))
                     .map_err(StudyError::in_context(&format!("partition on `{}`", benchmark.id)))?;
                 for at in 0..n_models {
                     let combination = at + 1;
@@ -754,6 +820,7 @@ fn selection_table(parts: &[Part<'_>]) -> Table {
         text benchmark = |r| Some(r.part.benchmark.id.clone()),
         text subject = |r| Some(r.part.subject()),
         text roi = |r| Some(r.part.benchmark.rois[r.target].roi.clone()),
+        number time_s = |r| r.part.time_s(r.target),
         text chosen_layer = |r| r.part.chosen[r.target].map(|(k, _)| r.part.layers[k].name),
         number chosen_share = |r| r.part.chosen[r.target].map(|(_, share)| share),
         number r = |r| Some(nested(r)),
@@ -770,6 +837,83 @@ fn selection_table(parts: &[Part<'_>]) -> Table {
         flag significant = |r| r.part.significant(r.target),
         text status = |r| Some(r.part.status(r.target, nested(r))),
     )
+}
+
+/// What every channel chose of layers and times, beside the largest of all its scores.
+fn time_selection_table(parts: &[Part<'_>]) -> Table {
+    struct Row<'a> {
+        part: &'a Part<'a>,
+        timed: &'a Timed,
+        channel: usize,
+        /// Layer, target and r of the largest score from the onset on.
+        best: Option<(usize, usize, f64)>,
+        interval: [f64; 2],
+    }
+    let mut rows = Vec::new();
+    for part in parts {
+        let Some(timed) = &part.timed else { continue };
+        let times = times_of(part.benchmark);
+        for channel in 0..channels(part.benchmark) {
+            let mut best: Option<(usize, usize, f64)> = None;
+            for (k, layer) in part.layers.iter().enumerate() {
+                for target in times.iter().map(|columns| columns[channel]) {
+                    let r = layer.scores.r[target];
+                    if !r.is_nan() && best.is_none_or(|(_, _, largest)| r > largest) {
+                        best = Some((k, target, r));
+                    }
+                }
+            }
+            let interval = timed.scores.over(&[channel]).interval;
+            rows.push(Row { part, timed, channel, best, interval });
+        }
+    }
+    let r_of = |r: &Row<'_>| r.timed.scores.r[r.channel];
+    let first = |r: &Row<'_>| r.channel * r.part.benchmark.times_s.len();
+    table!(rows;
+        text model = |r| Some(r.part.model.model.name.clone()),
+        text benchmark = |r| Some(r.part.benchmark.id.clone()),
+        text subject = |r| Some(r.part.subject()),
+        text channel = |r| r.part.benchmark.rois[first(r)].at.as_ref().map(|(channel, _)| channel.clone()),
+        text chosen_layer = |r| r.timed.layers[r.channel].map(|(k, _)| r.part.layers[k].name),
+        number layer_share = |r| r.timed.layers[r.channel].map(|(_, share)| share),
+        number chosen_time_s = |r| r.timed.times[r.channel].and_then(|(t, _)| r.part.time_s(first(r) + t)),
+        number time_share = |r| r.timed.times[r.channel].map(|(_, share)| share),
+        number r = |r| Some(r_of(r)),
+        number lower = |r| Some(r.interval[0]),
+        number upper = |r| Some(r.interval[1]),
+        number r2 = |r| Some(r.timed.scores.r2[r.channel]),
+        number p = |r| Some(r.timed.scores.p[r.channel]),
+        number p_adj = |r| Some(r.timed.adjusted[r.channel]),
+        text best_layer = |r| r.best.map(|(k, _, _)| r.part.layers[k].name),
+        number best_time_s = |r| r.best.and_then(|(_, target, _)| r.part.time_s(target)),
+        number best_r = |r| r.best.map(|(_, _, largest)| largest),
+        number selection_bias = |r| r.best.map(|(_, _, largest)| largest - r_of(r)),
+        text status = |r| Some(if r_of(r).is_nan() { "undefined: no layer and time has a score" } else { "ok" }),
+    )
+}
+
+/// The correlation of a layer's place with the time at which it predicts best, over channels: r and p.
+fn temporal(part: &Part<'_>, draws: usize, seed: u64) -> Result<Option<(f64, f64)>, StudyError> {
+    let times = &part.benchmark.times_s;
+    if times.is_empty() {
+        return Ok(None);
+    }
+    let over = |k: usize, t: usize| {
+        let of: Vec<f64> = part.layers[k]
+            .scores
+            .r
+            .iter()
+            .copied()
+            .skip(t)
+            .step_by(times.len())
+            .filter(|r| !r.is_nan())
+            .collect();
+        mean(&of)
+    };
+    let scores = Mat::from_fn(part.layers.len(), times.len(), over);
+    let found = temporal_score(scores.as_ref(), times, 0.0, PlaceRule::Largest, draws, seed)
+        .map_err(StudyError::in_context(&format!("times of `{}`", part.benchmark.id)))?;
+    Ok(Some((found.r, found.p_value)))
 }
 
 /// The correlation of depth with the hierarchy of targets, where there is one: r, p and how many targets count.
@@ -810,6 +954,7 @@ fn models_table(parts: &[Part<'_>], draws: usize, seed: u64) -> Result<Table, St
         share_significant: Option<f64>,
         n_undefined: usize,
         spatial: Option<(f64, f64, usize)>,
+        temporal: Option<(f64, f64)>,
         /// All layers combined over all targets, and what that gains over the layers chosen.
         combined: Option<(MeanScore, (f64, [f64; 2]))>,
     }
@@ -824,6 +969,7 @@ fn models_table(parts: &[Part<'_>], draws: usize, seed: u64) -> Result<Table, St
             let judged: Vec<bool> = kept.iter().filter_map(|&j| part.significant(j)).collect();
             Ok(Row {
                 spatial: spatial(part, draws, seed)?,
+                temporal: temporal(part, draws, seed)?,
                 every_layer: over(&|j| mean(&part.layers.iter().map(|l| l.scores.r[j]).collect::<Vec<_>>())),
                 nested: part.best.over(&kept),
                 best: over(&|j| part.layers.iter().map(|l| l.scores.r[j]).fold(f64::NAN, f64::max)),
@@ -865,6 +1011,8 @@ fn models_table(parts: &[Part<'_>], draws: usize, seed: u64) -> Result<Table, St
         number spatial_r = |r| r.spatial.map(|s| s.0),
         number spatial_p = |r| r.spatial.map(|s| s.1),
         integer n_spatial = |r| r.spatial.map(|s| s.2 as i64),
+        number temporal_r = |r| r.temporal.map(|t| t.0),
+        number temporal_p = |r| r.temporal.map(|t| t.1),
         number share_at_edge = |r| Some(r.part.share_at_edge),
         text status = |r| Some(match r.nested.n_targets {
             0 => "undefined: no target has a score in every layer",

@@ -381,7 +381,12 @@ fn fit_block(
 }
 
 /// Held-out r and inner scores of some targets in every draw: what met row t of the features now meets another.
-fn refit_block(plan: &FoldPlan, y: MatRef<'_, f64>, moves: &NullDraws, monitor: &Monitor) -> Result<Refits> {
+pub(super) fn refit_block(
+    plan: &FoldPlan,
+    y: MatRef<'_, f64>,
+    moves: &NullDraws,
+    monitor: &Monitor,
+) -> Result<Refits> {
     let draws: Vec<&[u32]> = moves.moves().collect();
     let found: Vec<(Vec<f32>, Vec<f32>)> = draws
         .into_par_iter()
@@ -658,8 +663,10 @@ impl Partial {
             self.cell.chance.steps.clear();
         }
         if let (Some(mut kept), Some(multiplicities)) = (self.kept.take(), multiplicities) {
-            let bootstrap =
-                |of: BootstrapOf| bootstrap(of, &kept.predictions, y, order, runs, design, multiplicities);
+            let observed = select_rows(y, order);
+            let bootstrap = |of: BootstrapOf| {
+                bootstrap(of, &kept.predictions, observed.as_ref(), order, runs, design, multiplicities)
+            };
             if self.keep == Keep::R2 {
                 // An undefined target was predicted by zeros.
                 let mut r2 = bootstrap(bootstrap_r2);
@@ -680,11 +687,12 @@ impl Partial {
 pub(super) type BootstrapOf =
     fn(MatRef<f64>, MatRef<f64>, &[Option<usize>], &[usize], MatRef<f64>) -> Mat<f64>;
 
-/// Bootstrap draws of a statistic of held-out predictions (draws × targets).
+/// Bootstrap draws of a statistic of held-out predictions and what was observed, both in the order of the folds (draws
+/// × targets).
 pub(super) fn bootstrap(
     statistic: BootstrapOf,
     predictions: &Mat<f32>,
-    y: MatRef<'_, f64>,
+    observed: MatRef<'_, f64>,
     order: &[usize],
     runs: &Runs,
     design: &SampleDesign,
@@ -692,20 +700,19 @@ pub(super) fn bootstrap(
 ) -> Mat<f32> {
     let blocks: Vec<usize> = order.iter().map(|&i| design.blocks[i]).collect();
     let groups: Vec<Option<usize>> = runs.codes().into_iter().map(Some).collect();
-    let observed = select_rows(y, order);
-    let parts: Vec<Mat<f64>> = (0..y.ncols())
+    let parts: Vec<Mat<f64>> = (0..observed.ncols())
         .step_by(BLOCK)
         .collect::<Vec<_>>()
         .into_par_iter()
         .map(|from| {
-            let to = y.ncols().min(from + BLOCK);
+            let to = observed.ncols().min(from + BLOCK);
             let finite = |v: f64| if v.is_finite() { v } else { 0.0 };
             let p = Mat::from_fn(order.len(), to - from, |t, j| f64::from(predictions[(t, from + j)]));
             let o = Mat::from_fn(order.len(), to - from, |t, j| finite(observed[(t, from + j)]));
             statistic(p.as_ref(), o.as_ref(), &groups, &blocks, multiplicities.as_ref())
         })
         .collect();
-    Mat::from_fn(multiplicities.nrows(), y.ncols(), |b, j| parts[j / BLOCK][(b, j % BLOCK)] as f32)
+    Mat::from_fn(multiplicities.nrows(), observed.ncols(), |b, j| parts[j / BLOCK][(b, j % BLOCK)] as f32)
 }
 
 #[cfg(test)]
