@@ -23,7 +23,7 @@ use rayon::prelude::*;
 use super::alphas::AlphaScale;
 use super::banded::{KernelSearchParams, search_kernels, simplex_candidates};
 use super::kernel::{Kernel, kernel_matrix, own_kernel};
-use super::nested::{EncodingParams, FoldFeatures, FoldPlan, FoldPrediction, design, fold_rows};
+use super::nested::{EncodingParams, FoldFeatures, FoldPlan, FoldPrediction, FoldRows, design, fold_rows};
 use super::stacking::stack_held_out;
 use stereotax_base::data::{Error, Fold, Monitor, Result};
 use stereotax_base::linalg::{column_means, product, select_rows};
@@ -72,6 +72,33 @@ pub fn stacked_fold(
         .enumerate()
         .map(|(subject, y)| stack(&fits.iter().map(|of_layer| &of_layer[subject]).collect::<Vec<_>>(), *y))
         .collect()
+}
+
+/// One outer fold with every layer decomposed, for any number of tiles of targets: [`stacked_fold`] of each.
+#[derive(Debug)]
+pub struct StackedPlan {
+    plans: Vec<FoldPlan>,
+}
+
+impl StackedPlan {
+    /// Do the work on features. Errors: no layer, and those of [`FoldPlan`].
+    pub fn new(
+        layers: &[FoldFeatures<'_>],
+        fold: &Fold,
+        inner: &[Fold],
+        params: &EncodingParams,
+    ) -> Result<Self> {
+        check_layers(layers)?;
+        let plans = layers.par_iter().map(|layer| FoldPlan::new(layer, fold, inner, params));
+        Ok(StackedPlan { plans: plans.collect::<Result<_>>()? })
+    }
+
+    /// Fit every layer to `y` (samples × targets) and weigh their predictions.
+    pub fn fit(&self, y: MatRef<'_, f64>) -> Result<CombinedFold> {
+        let fits: Vec<FoldPrediction> =
+            self.plans.par_iter().map(|plan| plan.fit_with_inner(y)).collect::<Result<_>>()?;
+        stack(&fits.iter().collect::<Vec<_>>(), y)
+    }
 }
 
 fn stack(fits: &[&FoldPrediction], y: MatRef<f64>) -> Result<CombinedFold> {
@@ -129,78 +156,106 @@ pub fn banded_fold(
     (n_candidates, seed): (usize, u64),
     monitor: &Monitor<'_>,
 ) -> Result<Vec<CombinedFold>> {
-    check_layers(layers)?;
-    let rows = fold_rows(&layers[0], &[], fold, inner, params)?;
-    let kernels: Vec<(Mat<f64>, Mat<f64>)> = layers
-        .par_iter()
-        .map(|layer| {
-            let (design, ..) = design(layer, &rows.train, params)?;
-            let size = 1.0 / (design.ncols().max(1) as f64).sqrt();
-            let scaled = |of: &[usize]| faer::Scale(size) * select_rows(design.as_ref(), of);
-            let (x_train, x_test) = (scaled(&rows.train), scaled(&rows.test));
-            let own = own_kernel(x_train.as_ref(), Kernel::Linear)?;
-            Ok((own, kernel_matrix(x_test.as_ref(), x_train.as_ref(), Kernel::Linear)?))
-        })
-        .collect::<Result<_>>()?;
-    let own: Vec<MatRef<f64>> = kernels.iter().map(|(own, _)| own.as_ref()).collect();
-    // Mean eigenvalue of each kernel about its mean.
-    let n = rows.train.len() as f64;
-    let sizes: Vec<f64> = own
-        .iter()
-        .map(|k| {
-            let trace: f64 = (0..k.nrows()).map(|i| k[(i, i)]).sum();
-            let all: f64 = k.col_iter().map(|c| c.iter().sum::<f64>()).sum();
-            (trace - all / n) / n
-        })
-        .collect();
-    let search = KernelSearchParams {
-        gammas: simplex_candidates(layers.len(), n_candidates, seed),
-        alphas: params.alphas.clone(),
-        selection: params.selection,
-        intercept: params.intercept,
-        refine: 0,
-    };
-    targets
-        .iter()
-        .map(|y| {
-            let y_train = select_rows(*y, &rows.train);
-            let fit = search_kernels(&own, y_train.as_ref(), &rows.inner, &search, monitor)?;
-            let n_targets = y.ncols();
-            let parts: Vec<Mat<f64>> = kernels
-                .par_iter()
-                .enumerate()
-                .map(|(l, (_, across))| {
-                    let mut part = tiled_product(across.as_ref(), &fit.coefficients);
-                    for j in 0..n_targets {
-                        let (gamma, offset) = (fit.gammas[(l, j)], fit.offsets[(l, j)]);
-                        part.col_as_slice_mut(j).iter_mut().for_each(|v| *v = gamma * *v - offset);
-                    }
-                    part
-                })
-                .collect();
-            let alpha_multiples: Vec<f64> = (0..n_targets)
-                .map(|j| {
-                    let size: f64 = sizes.iter().enumerate().map(|(l, size)| fit.gammas[(l, j)] * size).sum();
-                    fit.alphas[j] / size
-                })
-                .collect();
-            let (shares, totals) = product_sums(&parts, *y, &rows.test, &fit.means);
-            Ok(CombinedFold {
-                predictions: Mat::from_fn(rows.test.len(), n_targets, |t, j| {
-                    parts.iter().map(|part| part[(t, j)]).sum::<f64>() + fit.means[j]
-                }),
-                rows: rows.test.clone(),
-                weights: fit.gammas,
-                shares,
-                totals,
-                inner_scores: (0..n_targets)
-                    .map(|j| if fit.chosen[j].is_some() { fit.scores[j] } else { f64::NAN })
-                    .collect(),
-                n_at_edges: at_edges(&alpha_multiples, params),
-                alpha_multiples,
+    let plan = BandedPlan::new(layers, fold, inner, params, (n_candidates, seed))?;
+    targets.iter().map(|y| plan.fit(*y, monitor)).collect()
+}
+
+/// One outer fold with the kernels of all layers, for any number of tiles of targets: [`banded_fold`] of each.
+#[derive(Debug)]
+pub struct BandedPlan {
+    rows: FoldRows,
+    /// Of the training rows, and of test rows against these, per layer.
+    kernels: Vec<(Mat<f64>, Mat<f64>)>,
+    /// Mean eigenvalue of each kernel about its mean.
+    sizes: Vec<f64>,
+    search: KernelSearchParams,
+    params: EncodingParams,
+}
+
+impl BandedPlan {
+    /// Make the kernels. Errors: those of [`banded_fold`].
+    pub fn new(
+        layers: &[FoldFeatures<'_>],
+        fold: &Fold,
+        inner: &[Fold],
+        params: &EncodingParams,
+        (n_candidates, seed): (usize, u64),
+    ) -> Result<Self> {
+        check_layers(layers)?;
+        let rows = fold_rows(&layers[0], &[], fold, inner, params)?;
+        let kernels: Vec<(Mat<f64>, Mat<f64>)> = layers
+            .par_iter()
+            .map(|layer| {
+                let (design, ..) = design(layer, &rows.train, params)?;
+                let size = 1.0 / (design.ncols().max(1) as f64).sqrt();
+                let scaled = |of: &[usize]| faer::Scale(size) * select_rows(design.as_ref(), of);
+                let (x_train, x_test) = (scaled(&rows.train), scaled(&rows.test));
+                let own = own_kernel(x_train.as_ref(), Kernel::Linear)?;
+                Ok((own, kernel_matrix(x_test.as_ref(), x_train.as_ref(), Kernel::Linear)?))
             })
+            .collect::<Result<_>>()?;
+        let n = rows.train.len() as f64;
+        let sizes = kernels
+            .iter()
+            .map(|(k, _)| {
+                let trace: f64 = (0..k.nrows()).map(|i| k[(i, i)]).sum();
+                let all: f64 = k.col_iter().map(|c| c.iter().sum::<f64>()).sum();
+                (trace - all / n) / n
+            })
+            .collect();
+        let search = KernelSearchParams {
+            gammas: simplex_candidates(layers.len(), n_candidates, seed),
+            alphas: params.alphas.clone(),
+            selection: params.selection,
+            intercept: params.intercept,
+            refine: 0,
+        };
+        Ok(BandedPlan { rows, kernels, sizes, search, params: params.clone() })
+    }
+
+    /// Fit `y` (samples × targets), with the best weights per target.
+    ///
+    /// Cost: one decomposition of the training rows per candidate, however many targets.
+    pub fn fit(&self, y: MatRef<'_, f64>, monitor: &Monitor<'_>) -> Result<CombinedFold> {
+        let BandedPlan { rows, kernels, sizes, search, params } = self;
+        let own: Vec<MatRef<f64>> = kernels.iter().map(|(own, _)| own.as_ref()).collect();
+        let y_train = select_rows(y, &rows.train);
+        let fit = search_kernels(&own, y_train.as_ref(), &rows.inner, search, monitor)?;
+        let n_targets = y.ncols();
+        let parts: Vec<Mat<f64>> = kernels
+            .par_iter()
+            .enumerate()
+            .map(|(l, (_, across))| {
+                let mut part = tiled_product(across.as_ref(), &fit.coefficients);
+                for j in 0..n_targets {
+                    let (gamma, offset) = (fit.gammas[(l, j)], fit.offsets[(l, j)]);
+                    part.col_as_slice_mut(j).iter_mut().for_each(|v| *v = gamma * *v - offset);
+                }
+                part
+            })
+            .collect();
+        let alpha_multiples: Vec<f64> = (0..n_targets)
+            .map(|j| {
+                let size: f64 = sizes.iter().enumerate().map(|(l, size)| fit.gammas[(l, j)] * size).sum();
+                fit.alphas[j] / size
+            })
+            .collect();
+        let (shares, totals) = product_sums(&parts, y, &rows.test, &fit.means);
+        Ok(CombinedFold {
+            predictions: Mat::from_fn(rows.test.len(), n_targets, |t, j| {
+                parts.iter().map(|part| part[(t, j)]).sum::<f64>() + fit.means[j]
+            }),
+            rows: rows.test.clone(),
+            weights: fit.gammas,
+            shares,
+            totals,
+            inner_scores: (0..n_targets)
+                .map(|j| if fit.chosen[j].is_some() { fit.scores[j] } else { f64::NAN })
+                .collect(),
+            n_at_edges: at_edges(&alpha_multiples, params),
+            alpha_multiples,
         })
-        .collect()
+    }
 }
 
 /// Columns of a product at a time; the last tile is filled up with zeros, so that a column has the same bits in any

@@ -39,7 +39,7 @@ pub use banded::{
     Band, BandedFit, BandedParams, BandedSplit, KernelSearchFit, KernelSearchParams, banded_ridge,
     banded_ridge_of_subjects, search_kernels, simplex_candidates, simplex_draws,
 };
-pub use combine::{CombinedFold, banded_fold, stacked_fold};
+pub use combine::{BandedPlan, CombinedFold, StackedPlan, banded_fold, stacked_fold};
 pub use components::{ComponentFit, ComponentParams, component_regression};
 pub use in_context::{ContextCurve, PriorParams, WeightPrior, context_curve, weight_prior};
 pub use jacobian::{Activation, DenseLayer, KernelJacobians, MlpJacobians};

@@ -346,7 +346,7 @@ fn read_cube(path: &Path, params: &ResponsesParams) -> Result<Cube> {
     let (n_targets, by_target) = step(ResponseAxis::Target);
     let (n_repeats, by_repeat) = step(ResponseAxis::Repeat);
     let (n_times, by_time) = step(ResponseAxis::Time);
-    if axes.contains(&ResponseAxis::Time) != !params.times_s.is_empty()
+    if axes.contains(&ResponseAxis::Time) == params.times_s.is_empty()
         || (!params.times_s.is_empty() && n_times != params.times_s.len())
     {
         return Err(IoError::shape(

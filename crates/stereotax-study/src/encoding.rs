@@ -415,14 +415,27 @@ fn combined_flops(
             let each = without_draws(params);
             let fits: f64 =
                 widths.iter().map(|w| 1.3 * layer_cost(benchmark, *w, &each, reduce, subjects).flops).sum();
-            fits + folds * rois * n_layers * n_layers * n + draws
+            let again = match params.null {
+                NullModel::Shift => 0.0,
+                NullModel::Refit => {
+                    let of = |w: &usize| refit_flops(benchmark, *w, params, reduce);
+                    1.3 * widths.iter().map(of).sum::<f64>()
+                        + params.n_shifts as f64 * folds * rois * n_layers * n_layers * n
+                }
+            };
+            fits + again + folds * rois * n_layers * n_layers * n + draws
         }
         Combine::Banded { n_candidates } => {
             let candidates = if widths.len() > 1 { n_candidates as f64 } else { 1.0 };
             let alphas = params.encoding.alphas.values.len() as f64;
             let kernels: f64 = widths.iter().map(|w| n * n * *w as f64).sum();
             let of_draw = 6.0 * n.powi(3) + n_layers * n * n + alphas.min(9.0) * n * n * rois;
-            folds * (kernels + candidates * of_draw + 2.0 * n_layers * n * n * rois) + draws
+            // Moved responses stand side by side, 4,096 at a time.
+            let moved = if params.null == NullModel::Refit { params.n_shifts as f64 * rois } else { 0.0 };
+            let of_batch = 6.0 * n.powi(3) + n_layers * n * n;
+            let again = (moved / 4096.0).ceil() * candidates * of_batch
+                + moved * (candidates * alphas.min(9.0) + 2.0 * n_layers) * n * n;
+            folds * (kernels + candidates * of_draw + 2.0 * n_layers * n * n * rois + again) + draws
         }
     }
 }
@@ -624,7 +637,7 @@ fn combined_memory(pair: &Pair, inputs: &Inputs, grid: &Grid, options: &Options)
     let features = 8.0 * n * widths.iter().sum::<usize>() as f64;
     let threads = threads_of(options);
     let fold = combined_fold_bytes(&widths, &benchmark.design, params, *combine, threads) as f64;
-    let target = combined_target_bytes(widths.len(), &benchmark.design, *combine) as f64
+    let target = combined_target_bytes(widths.len(), &benchmark.design, params, *combine) as f64
         * benchmark.subjects.len() as f64;
     let rois = benchmark.rois.len() as f64;
     let fixed = features + target_memory(benchmark, params, options);

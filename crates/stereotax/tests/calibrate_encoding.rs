@@ -149,11 +149,11 @@ fn intervals_of_chosen_layers_and_of_gains_cover_about_as_often_as_they_say() {
                 "{weights:?} {combine:?} {n}: r {r:.2} one {one:.3} mean {mean:.3} gain {size:.3} {gain:.3}"
             );
         }
-        // Models are not fitted again in a draw, which the gain over a wavering choice feels most.
-        for (what, share, least) in [("one", one, 0.88), ("mean", mean, 0.88), ("gain", gain, 0.76)] {
-            let within = share > least - slack(0.1) && share <= 0.96 + slack(0.05);
-            assert!(within || calibrating(), "{weights:?} {combine:?} {n}: {what} {share}");
+        // Draws hold models fixed: an interval of r is a little narrow, that of a gain is made wider for it.
+        for (what, share, least) in [("one", one, 0.88), ("mean", mean, 0.88), ("gain", gain, 0.82)] {
+            assert!(share > least - slack(0.1), "{weights:?} {combine:?} {n}: {what} {share}");
         }
+        assert!(one < 0.96 + slack(0.05) && mean < 0.96 + slack(0.05), "{weights:?} {n}: {one} {mean}");
     }
 }
 
@@ -184,8 +184,8 @@ fn intervals_of_parts_cover_about_as_often_as_they_say() {
             if calibrating() {
                 eprintln!("{what}, {n}: {truth:.3} {share:.3}");
             }
-            // R² of a training set of its own varies more than its held-out rows say.
-            assert!(share > 0.85 - slack(0.1) && share <= 0.96 + slack(0.05), "{what}, {n}: {share}");
+            // Made wider for training sets, intervals err on the careful side.
+            assert!(share > 0.9 - slack(0.1), "{what}, {n}: {share}");
         }
     }
 }

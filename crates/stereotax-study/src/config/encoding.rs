@@ -293,10 +293,6 @@ fn check(t: &Reader<'_>, e: &EncodingSettings, brain: &[Benchmark]) {
 /// What all layers together cannot be.
 fn check_combination(t: &Reader<'_>, e: &EncodingSettings) {
     let wrong = |message: &str, hint: &str| t.problem("combine", message.to_owned(), hint);
-    if e.combine != Combination::None && e.null == NullChoice::Refit {
-        let message = "`combine` contradicts `null = \"refit\"`: every draw would fit all layers and their weights again";
-        wrong(message, "leave `null` out, or leave out `combine`");
-    }
     let Combination::Banded { .. } = e.combine else { return };
     if e.encoder != EncodingEncoder::Ridge {
         wrong("`combine = \"banded\"` is one ridge over all layers", "use `encoder = \"ridge\"`");

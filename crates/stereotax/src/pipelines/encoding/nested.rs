@@ -536,6 +536,97 @@ mod tests {
     use super::*;
 
     #[test]
+    fn what_is_made_again_is_what_was_kept() {
+        use super::super::super::design::Clock;
+        use super::super::super::evaluate::InnerRule;
+        use super::super::{Keep, score_targets};
+        use crate::data::{Folds, Runs};
+        use crate::encoding::{EncodingParams, Selection};
+        use crate::stats::rng::Stream;
+
+        const N: usize = 48;
+        let ids: Vec<String> = (0..N).map(|i| format!("s{i:02}")).collect();
+        let design = SampleDesign {
+            folds: Folds::k_fold(&ids, 4, 1).unwrap(),
+            runs: Runs::single(N),
+            clock: Clock::Stimulus,
+            blocks: (0..N).collect(),
+            block_names: ids.clone(),
+            ids,
+        };
+        let mut stream = Stream::new(3, "nested tests", 0);
+        let layers = [4, 6].map(|width| Mat::from_fn(N, width, |_, _| stream.normal()));
+        // Three channels at four times: channel 0 follows layer 1 at the third time, the last one does not vary.
+        let y = Mat::from_fn(N, 12, |i, j| match j {
+            2 => layers[1][(i, 0)] + 0.5 * stream.normal(),
+            8.. => 1.0,
+            _ => stream.normal(),
+        });
+        let features = |l: usize| Ok(Features::from_matrix(layers[l].as_ref()));
+        let quiet = Monitor::silent();
+        for null in [NullModel::Shift, NullModel::Refit] {
+            let params = EvaluateParams {
+                encoding: EncodingParams {
+                    reduce: None,
+                    selection: Selection::Generalised,
+                    ..EncodingParams::default()
+                },
+                inner: InnerRule::Units(3),
+                seed: 2,
+                n_bootstraps: 40,
+                n_shifts: 59,
+                min_shift_s: 0.0,
+                null,
+            };
+            let choose = |kept: bool| {
+                let mut choice = NestedChoice::new(vec![12; 4], 3, kept);
+                for layer in 0..2 {
+                    let (x, y) = (features(layer).unwrap(), [y.as_ref()]);
+                    let cell = score_targets(&x, &y, &design, &params, Keep::Draws, 1 << 28, &quiet)
+                        .unwrap()
+                        .remove(0);
+                    let predictions = cell.draws.as_ref().map(|draws| draws.predictions.as_ref());
+                    for time in 1..4 {
+                        let columns = [time, 4 + time, 8 + time];
+                        let inner = cell.inner_scores.as_ref();
+                        let refits = cell.refits.as_ref();
+                        choice.offer_columns(layer, &columns, inner, &cell.moments, predictions, refits);
+                    }
+                }
+                let groups = [vec![0, 1], vec![2]];
+                choice.finish(y.as_ref(), &design, &params, &groups, &features, 0, &quiet).unwrap()
+            };
+            let (kept, made) = (choose(true), choose(false));
+            assert!(kept.columns.col(0).iter().all(|column| *column == 2.0));
+            assert!(kept.chosen.col(0).iter().all(|layer| *layer == 1.0) && kept.chosen[(0, 2)].is_nan());
+            assert!(kept.columns.col(1).iter().all(|column| (5.0..8.0).contains(column)));
+            assert_eq!(kept.chance.p_value[..2], made.chance.p_value[..2]);
+            assert!(kept.chance.p_value[0] == 1.0 / 60.0 && made.chance.p_value[2].is_nan());
+            assert_eq!(kept.chance.maxima, made.chance.maxima);
+            let (draws, intervals) = (kept.draws.unwrap().bootstrap, made.intervals.unwrap());
+            for j in 0..2 {
+                let of: Vec<f64> = draws.col(j).iter().map(|x| f64::from(*x)).collect();
+                assert_eq!(intervals.targets[(0, j)].to_bits(), quantile(&of, 0.025).to_bits());
+                assert_eq!(intervals.targets[(1, j)].to_bits(), quantile(&of, 0.975).to_bits());
+            }
+            let mean = |b: usize| f64::midpoint(f64::from(draws[(b, 0)]), f64::from(draws[(b, 1)])) as f32;
+            assert!((0..40).all(|b| (intervals.groups[(b, 0)] - mean(b)).abs() < 1e-6));
+            assert!(intervals.targets[(0, 2)].is_nan() && intervals.groups[(0, 1)].is_nan());
+            // The score of channel 0 is that of its response at the third time in all folds.
+            let alone = score_targets(
+                &features(1).unwrap(),
+                &[y.get(.., 2..3)],
+                &design,
+                &params,
+                Keep::Maxima,
+                0,
+                &quiet,
+            );
+            assert_eq!(kept.moments.r_of(0).to_bits(), alone.unwrap()[0].moments.r_of(0).to_bits());
+        }
+    }
+
+    #[test]
     fn a_choice_is_made_anew_in_every_refit() {
         // One target, two folds of 2 and 4 rows, two draws.
         let refits = |r: [f32; 4], inner: [f32; 4]| Refits { r: r.to_vec(), inner_scores: inner.to_vec() };
