@@ -63,6 +63,7 @@ shallow to deep. Time is in seconds.
 - `physiology`: modules of a network beside areas of a brain: all of this in one call, as tables.
 - `LatentFactors`, `ZeroInflatedGamma`: what stimuli leave unexplained, and how responses are distributed.
 - `roi_means`: series of regions from NIfTI files and a label volume.
+- `fsaverage`: a cortex to paint maps on, with the labels of your atlas.
 - `Study`: a whole study file, planned, computed and kept; the same as the command `stereotax`;
   `write_study`: its folder, from recorded networks and an array of responses.
 - `ResponseTensor`: responses of units to stimuli in directions over time, from spikes or activations; `psth`,
@@ -193,6 +194,7 @@ from ._stats import (
 )
 from ._stimuli import gratings, moving_dots, stimulus_set
 from ._study import Study
+from ._surfaces import fsaverage
 from ._systems import (
     abx_sensitivity,
     adaptive_pooling,
@@ -378,6 +380,7 @@ __all__ = [
     "extract",
     "info",
     "frechet_mean",
+    "fsaverage",
     "measures",
     "pairwise",
     "bures",

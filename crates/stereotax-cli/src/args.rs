@@ -26,6 +26,8 @@ pub(crate) enum Command {
     Run(RunArgs),
     /// Write the report again from finished results
     Report(ReportArgs),
+    /// Write the maps and profiles of finished results as files of their own, for papers
+    Figures(FiguresArgs),
     /// Say what is inside a file of data, a network, a picture or a sound
     Info(InfoArgs),
     /// Write the arrays of a file in another format
@@ -128,6 +130,32 @@ pub(crate) struct Resources {
 pub(crate) struct ReportArgs {
     /// Folder of a finished run
     pub(crate) out: PathBuf,
+}
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct FiguresArgs {
+    /// Folder of a finished run
+    pub(crate) out: PathBuf,
+    /// Folder for the figures [default: OUT/figures]
+    #[arg(long)]
+    pub(crate) to: Option<PathBuf>,
+    /// Which formats
+    #[arg(long, value_enum, value_delimiter = ',', default_value = "svg")]
+    pub(crate) formats: Vec<FigureFormat>,
+    /// Points per inch of PNG; figures are 7.5 inches wide
+    #[cfg(feature = "png")]
+    #[arg(long, default_value_t = 300, value_parser = clap::value_parser!(u32).range(36..=1200))]
+    pub(crate) dpi: u32,
+}
+
+/// How a figure is written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub(crate) enum FigureFormat {
+    /// Lines and words to edit
+    Svg,
+    /// Points
+    #[cfg(feature = "png")]
+    Png,
 }
 
 #[derive(Debug, clap::Args)]

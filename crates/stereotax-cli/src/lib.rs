@@ -64,6 +64,7 @@ pub fn run_with(arguments: impl IntoIterator<Item = OsString>, onnxruntime: &Fin
         Command::Run(args) => commands::run::run(&args),
         Command::Report(args) => commands::report::run(&args),
         Command::Convert(args) => commands::convert::run(&args),
+        Command::Figures(args) => commands::figures::run(&args),
         Command::Info(args) => commands::info::run(&args),
         Command::Extract(args) => commands::extract::run(&args, onnxruntime),
         Command::Compare(args) => commands::compare::run(&args),

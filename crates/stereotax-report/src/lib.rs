@@ -1,4 +1,4 @@
-//! Results to one offline HTML page.
+//! Results to one offline HTML page, and to figures for papers.
 //!
 //! Input is what a run leaves behind (docs/reference/results.md): tables by name and the manifest of
 //! `study.json`. Output is one file that opens from a disk, prints, and needs no network. This crate
@@ -10,16 +10,22 @@
 
 mod brain;
 mod cells;
+mod colours;
 mod embed;
 mod encoding;
 mod error;
+mod figures;
 mod input;
+mod maps;
 mod methods;
 mod page;
 mod physiology;
 mod picture;
+#[cfg(feature = "png")]
+mod raster;
 mod references;
 mod schema;
+mod sheet;
 mod similarity;
 mod surface;
 mod verdict;
@@ -27,6 +33,7 @@ mod volume;
 mod warnings;
 
 pub use error::ReportError;
+pub use figures::{Figure, figures};
 pub use input::ReportInput;
 pub use page::{SECTIONS, Section, render};
 pub use physiology::{PHYSIOLOGY_TABLES, render_physiology};

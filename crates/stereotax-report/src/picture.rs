@@ -82,6 +82,24 @@ impl Picture {
     }
 }
 
+/// Points of red, green, blue and opacity as a PNG.
+pub(crate) fn png_of(width: usize, height: usize, rgba: &[u8]) -> Vec<u8> {
+    let mut rows = Vec::with_capacity(rgba.len() + height);
+    for row in rgba.chunks_exact(4 * width.max(1)) {
+        rows.push(0); // no filter
+        rows.extend(row);
+    }
+    let mut header = Vec::new();
+    header.extend((width as u32).to_be_bytes());
+    header.extend((height as u32).to_be_bytes());
+    header.extend([8, 6, 0, 0, 0]); // 8 bits, colour with opacity, not interlaced
+    let mut png = b"\x89PNG\r\n\x1a\n".to_vec();
+    chunk(&mut png, b"IHDR", &header);
+    chunk(&mut png, b"IDAT", &packed(&rows));
+    chunk(&mut png, b"IEND", &[]);
+    png
+}
+
 fn packed(bytes: &[u8]) -> Vec<u8> {
     let mut packed = flate2::write::ZlibEncoder::new(Vec::new(), flate2::Compression::best());
     // Writing to memory cannot fail.

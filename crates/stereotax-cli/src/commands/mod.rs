@@ -7,6 +7,7 @@ pub(crate) mod convert;
 pub(crate) mod demo;
 mod demo_physiology;
 pub(crate) mod extract;
+pub(crate) mod figures;
 pub(crate) mod info;
 pub(crate) mod init;
 pub(crate) mod plan;
