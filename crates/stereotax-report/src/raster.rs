@@ -79,7 +79,8 @@ mod tests {
 
     #[test]
     fn a_picture_has_its_place_and_lines_lie_over_it() {
-        let mut sheet = Sheet { height: 20.0, ..Sheet::new(40.0) };
+        let mut sheet = Sheet::new(40.0);
+        sheet.height = 20.0;
         // Two points: red, and nothing.
         sheet.image([10.0, 0.0, 20.0, 10.0], [2, 1], vec![255, 0, 0, 255, 9, 9, 9, 0]);
         sheet.rectangle([10.0, 5.0, 5.0, 5.0], "fill=\"#0000ff\"");
@@ -87,6 +88,9 @@ mod tests {
         let picture = Pixmap::decode_png(&bytes).unwrap();
         assert_eq!((picture.width(), picture.height()), (80, 40));
         assert_eq!(point(&bytes, 22, 4), [255, 0, 0]);
+        // Each point is 20 wide; towards the empty one colours fade.
+        let [red, green, _] = point(&bytes, 36, 4);
+        assert!(red == 255 && (1..200).contains(&green), "{green}");
         assert_eq!(point(&bytes, 58, 4), [255, 255, 255]);
         assert_eq!(point(&bytes, 24, 14), [0, 0, 255]);
         assert_eq!(point(&bytes, 5, 5), [255, 255, 255]);
@@ -95,7 +99,8 @@ mod tests {
 
     #[test]
     fn words_are_drawn_with_the_font_of_the_assets() {
-        let mut sheet = Sheet { height: 30.0, ..Sheet::new(120.0) };
+        let mut sheet = Sheet::new(120.0);
+        sheet.height = 30.0;
         sheet.words([5.0, 20.0], 16.0, true, Anchor::Start, "λ² −0.5 Ä");
         let picture = Pixmap::decode_png(&png(&sheet, 1.0).unwrap()).unwrap();
         let dark = picture.pixels().iter().filter(|p| p.red() < 100).count();
