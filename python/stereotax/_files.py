@@ -29,7 +29,8 @@ def _command(*arguments: str) -> str:
 def info(file: PathLike, *, scan: bool = False) -> dict[str, Any]:
     """What a file is: format, arrays with shape, dtype and gaps, units, the line of study.toml that uses it.
 
-    `file`: .npy, .npz, .safetensors, HDF5, CSV, NIfTI, CIFTI, GIFTI, FreeSurfer, ONNX, PNG, JPEG or WAV.
+    `file`: .npy, .npz, .safetensors, .zarr, HDF5, CSV, NIfTI, CIFTI, GIFTI, FreeSurfer, ONNX, PNG, JPEG
+    or WAV.
     `scan=True` counts NaN and infinities in arrays of more than 256 MB too. Errors: no such file; a file
     of none of these formats, or one that is cut short, with what it looks like. Cost: one pass over the
     numbers; memory of a few MB. The same as `stereotax info --json`.
@@ -49,7 +50,7 @@ def info(file: PathLike, *, scan: bool = False) -> dict[str, Any]:
 def convert(
     source: PathLike, target: PathLike, *, arrays: Sequence[str] | None = None, force: bool = False
 ) -> Path:
-    """Write the arrays of a file into .safetensors (32 bits, with ids) or one into .npy (64 bits).
+    """Write the arrays of a file into .safetensors or .zarr (32 bits, with ids) or one into .npy (64 bits).
 
     `arrays` chooses by name; all that hold numbers by default. Nothing is replaced unless `force`.
     Errors: arrays of different numbers of rows, several for .npy, numbers that 32 bits do not hold, a
@@ -88,8 +89,8 @@ def extract(
     deep. `preparation`: a TOML that says how stimuli become inputs; by default the network's name with
     the ending .toml. `pooling`: mean, max, cls, last, flatten, keep, or "project:4096" for sparse random
     directions (Li, Hastie & Church 2006) of `seed`. `engine`: "rten", the built-in one; "onnxruntime",
-    of the extra `onnx`; "auto": ONNX Runtime where it is installed. `out`: a .safetensors file of
-    stimuli × units per layer, with the ids of the stimuli, the engine and its version in it. An
+    of the extra `onnx`; "auto": ONNX Runtime where it is installed. `out`: .safetensors or .zarr, stimuli
+    × units per layer, with the ids of the stimuli, the engine and its version in it. An
     interrupted run goes on when called again. Returns what was written: file, n_stimuli, n_before,
     layers (name, row_shape), pooling, engine. Errors: stimuli that are not of the kind, layers that the
     network does not have, operations that the engine does not know, an engine that is not there. Cost:

@@ -235,6 +235,15 @@ def test_thingsvision_parts_are_ordered_by_their_ends(tmp_path):
     found = sx.read_features(tmp_path, keep_endings=False)
     np.testing.assert_array_equal(found.layers["layer.1"], x)
     assert found.ids[9] == "class/ü9" and found.source == "THINGSvision"
+    # Beginnings that decrease, as strings and as numbers, and ends of different lengths.
+    other = tmp_path / "layer.2"
+    other.mkdir()
+    for begin, start, stop in ((90, 0, 4), (8, 4, 9), (10, 9, 10)):
+        np.save(other / f"features_{begin}-{stop}.npy", x[start:stop])
+    np.testing.assert_array_equal(sx.read_features(tmp_path).layers["layer.2"], x)
+    for file in other.iterdir():
+        file.unlink()
+    other.rmdir()
     (tmp_path / "file_names.txt").write_text("a.jpg\n")
     with pytest.raises(ValueError, match="has 10 rows, but 1 expected"):
         sx.read_features(tmp_path)

@@ -160,7 +160,7 @@ pub(crate) enum FigureFormat {
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct InfoArgs {
-    /// .npy, .npz, .safetensors, HDF5, CSV, NIfTI, CIFTI, GIFTI, FreeSurfer, ONNX, PNG, JPEG or WAV
+    /// .npy, .npz, .safetensors, .zarr, HDF5, CSV, NIfTI, CIFTI, GIFTI, FreeSurfer, ONNX, PNG, JPEG or WAV
     pub(crate) file: PathBuf,
     /// Count gaps in large arrays too, which reads all of them
     #[arg(long)]
@@ -174,7 +174,7 @@ pub(crate) struct InfoArgs {
 pub(crate) struct ConvertArgs {
     /// Any file that `info` lists arrays of
     pub(crate) from: PathBuf,
-    /// .safetensors (several arrays of the same rows, 32 bits, with ids) or .npy (one array, 64 bits)
+    /// .safetensors or .zarr (several arrays of the same rows, 32 bits, with ids) or .npy (one array, 64 bits)
     pub(crate) to: PathBuf,
     /// Names of the arrays, separated by commas [default: all that hold numbers]
     #[arg(long, value_delimiter = ',')]
@@ -194,7 +194,7 @@ pub(crate) struct ExtractArgs {
     /// `blocks`, `all`, or names of tensors or nodes separated by commas, shallow to deep
     #[arg(long, default_value = "blocks", value_delimiter = ',')]
     pub(crate) layers: Vec<String>,
-    /// The store to write: .safetensors
+    /// The store to write: .safetensors or .zarr
     #[arg(long, default_value = "activations.safetensors")]
     pub(crate) out: PathBuf,
     /// How stimuli become inputs [default: the network's name with the ending .toml]

@@ -159,6 +159,34 @@ fn plan_check_why_and_info_answer_without_computing() {
 }
 
 #[test]
+fn blocks_that_cannot_move_are_named_before_anything_is_computed() {
+    let folder = tempfile::tempdir().unwrap();
+    let study = write_study(folder.path(), &MODELS[..2]);
+    let checked = |blocks: &str| {
+        let text = fs::read_to_string(&study).unwrap();
+        let text =
+            text.replace("ids = \"stimuli.csv\"", &format!("ids = \"stimuli.csv\"\nblocks = \"{blocks}\""));
+        let other = folder.path().join(format!("{blocks}.toml"));
+        fs::write(&other, text).unwrap();
+        let output = stereotax(&["check", other.to_str().unwrap()]);
+        assert!(output.status.success(), "{}", told(&output));
+        String::from_utf8(output.stdout).unwrap()
+    };
+    let table = fs::read_to_string(folder.path().join("stimuli.csv")).unwrap();
+    let n = table.lines().count() - 1;
+    let lines = table.lines().enumerate().map(|(at, line)| match at {
+        0 => "stimulus_id,run\n".to_owned(),
+        _ => format!("{line},run{}\n", (at - 1) * 4 / n),
+    });
+    fs::write(folder.path().join("stimuli.csv"), lines.collect::<String>()).unwrap();
+    // Each run is held out alone, and is one block: nothing can change its place.
+    let by_run = checked("run");
+    assert!(by_run.contains("leave 1 way(s)") && by_run.contains("below 1.00"), "{by_run}");
+    assert!(by_run.contains("blocks = \"stimulus\""), "{by_run}");
+    assert!(!checked("stimulus").contains("way(s)"));
+}
+
+#[test]
 fn one_modality_leaves_group_tests_undefined_with_the_reason() {
     let folder = tempfile::tempdir().unwrap();
     let study = write_study(folder.path(), &MODELS[..2]);

@@ -57,6 +57,38 @@ fn a_network_is_described_extracted_and_its_store_described() {
         "[[model.activations]] file = \"net.safetensors\", layers = [\"embedding\",\"mixed\"]"
     );
     assert_eq!(own_ids(Path::new(&out)).unwrap().unwrap(), ["first", "second"]);
+    let zarr = text(&folder.path().join("net.zarr")).to_owned();
+    json_of(&["extract", &net, "--stimuli", &table, "--layers", "embedding,mixed", "--out", &zarr, "--json"]);
+    let copied = text(&folder.path().join("copied.zarr")).to_owned();
+    assert!(stereotax(&["convert", &out, &copied]).status.success());
+    for store in [&zarr, &copied] {
+        let about = json_of(&["info", store, "--json"]);
+        assert_eq!(about["what"], "a Zarr folder with 2 arrays, with the ids of 2 stimuli");
+        assert_eq!(about["arrays"][0]["gaps"], 0);
+        for key in ["embedding", "mixed"] {
+            let values =
+                |path: &str| ArrayFile::open(Path::new(path), Some(key)).unwrap().read_all().unwrap();
+            assert_eq!(values(store), values(&out), "{store}");
+        }
+    }
+    // Nothing is left beside, and no folder of something else is replaced.
+    assert!(
+        fs::read_dir(folder.path()).unwrap().all(|e| !e
+            .unwrap()
+            .file_name()
+            .to_string_lossy()
+            .starts_with('.'))
+    );
+    let other = folder.path().join("mine.zarr");
+    fs::create_dir(&other).unwrap();
+    for arguments in [
+        ["convert", &out, text(&other), "--force"].as_slice(),
+        ["extract", &net, "--stimuli", &table, "--layers", "mixed", "--out", text(&other)].as_slice(),
+    ] {
+        let refused = stereotax(arguments);
+        assert_eq!(refused.status.code(), Some(2));
+        assert!(told(&refused).contains("no Zarr store"), "{}", told(&refused));
+    }
     let wrong = stereotax(&["extract", &net, "--stimuli", &table, "--layers", "mixd", "--out", &out]);
     assert_eq!(wrong.status.code(), Some(2));
     assert!(told(&wrong).contains("did you mean `mixed`"), "{}", told(&wrong));

@@ -13,6 +13,7 @@ use stereotax_base::data::{LayerInfo, TileSource};
 use crate::array::ArrayFile;
 use crate::error::{IoError, IoErrorKind, Result};
 use crate::npy::show_shape;
+use crate::zarr::is_zarr;
 
 /// Numbers read at once where rows have to be pooled or reordered.
 const BLOCK: usize = 1 << 18;
@@ -55,7 +56,7 @@ impl FileLayers {
     /// Open `layers`, shallow to deep.
     ///
     /// `path` is either a folder, in which layer `conv1` is the file `conv1.npy`, or an `.npz`,
-    /// `.safetensors` or HDF5 file, in which it is the array of that name. `rows` says which file row is
+    /// `.safetensors`, HDF5 or Zarr store, in which it is the array of that name. `rows` says which file row is
     /// the study's row 0, 1, … (`None`: the file's own order). Nothing but headers is read.
     ///
     /// # Errors
@@ -77,7 +78,7 @@ impl FileLayers {
             ));
         }
         let mut opened: Vec<Layer> = Vec::with_capacity(layers.len());
-        let folder = path.is_dir();
+        let folder = path.is_dir() && !is_zarr(path);
         for name in layers {
             let array = if folder { open_in_folder(path, name)? } else { ArrayFile::open(path, Some(name))? };
             let shape = array.shape();

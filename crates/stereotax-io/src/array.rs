@@ -20,10 +20,11 @@ use crate::freesurfer;
 use crate::gifti::{self, NamedArray, NamedArrays};
 use crate::hdf5::{self, Hdf5Info, Hdf5Kind, Hdf5Reader};
 use crate::nifti::{self, VolumeFile};
-use crate::npy::{NpyHeader, NpyType, decode_text, show_shape};
+use crate::npy::{NpyHeader, NpyType, decode_text, show_shape, total_bytes};
 use crate::npz::{self, DeflatedMember, Member, Packing};
 use crate::positioned::PositionedFile;
 use crate::tensors::{self, Tensor};
+use crate::zarr::{self, ZarrArray, is_zarr};
 
 /// Bytes read at once.
 const BLOCK: usize = 1 << 20;
@@ -54,11 +55,16 @@ pub enum FileFormat {
     Nifti,
     /// CIFTI-2 series, scalars and labels.
     Cifti,
+    /// A Zarr folder.
+    Zarr,
 }
 
 impl FileFormat {
     /// Tell the format by the file's first bytes; only CSV and safetensors need the name's ending.
     pub fn of(path: &Path) -> Result<FileFormat> {
+        if is_zarr(path) {
+            return Ok(FileFormat::Zarr);
+        }
         let file = PositionedFile::open(path)?;
         format_of(&file)
     }
@@ -102,7 +108,7 @@ fn format_of(file: &PositionedFile) -> Result<FileFormat> {
         _ => Err(IoError::wrong_format(
             path,
             "file",
-            ".npy, .npz, .safetensors, HDF5, .csv, .nii, .gii, .annot or a FreeSurfer surface",
+            ".npy, .npz, .safetensors, .zarr, HDF5, .csv, .nii, .gii, .annot or a FreeSurfer surface",
             "none of these by its first bytes and its ending",
         )),
     }
@@ -128,6 +134,8 @@ enum Body {
     Hdf5 { reader: Box<dyn Hdf5Reader>, key: String, endian: Endian },
     /// Volumes, one per row.
     Volumes(VolumeFile),
+    /// Chunks in a folder.
+    Zarr(ZarrArray),
     /// Parsed text.
     Memory(Vec<f64>),
 }
@@ -138,6 +146,9 @@ impl ArrayFile {
     /// Nothing but headers is read (CSV: all of it). For `.npy` a key is refused. For CSV a key names
     /// one column; without one all columns must be numbers.
     pub fn open(path: &Path, key: Option<&str>) -> Result<ArrayFile> {
+        if is_zarr(path) {
+            return Self::open_zarr(path, key);
+        }
         let file = Arc::new(PositionedFile::open(path)?);
         match format_of(&file)? {
             FileFormat::Npy => Self::open_npy(file, key),
@@ -150,6 +161,7 @@ impl ArrayFile {
             }
             FileFormat::Nifti => Self::open_volumes(path, key),
             FileFormat::Cifti => Self::open_cifti(file, key),
+            FileFormat::Zarr => Self::open_zarr(path, key),
         }
     }
 
@@ -224,6 +236,7 @@ impl ArrayFile {
                     Ok(())
                 })
             }
+            Body::Zarr(array) => array.read_rows(rows, out),
             Body::Memory(values) => {
                 let width = self.row_len();
                 out.copy_from_slice(&values[rows.start * width..rows.end * width]);
@@ -359,6 +372,24 @@ impl ArrayFile {
             Hdf5Kind::Text => Err(IoError::dtype(path, &what, "numbers", "text")),
             Hdf5Kind::Other(name) => Err(IoError::dtype(path, &what, "numbers", &name)),
         }
+    }
+
+    fn open_zarr(path: &Path, key: Option<&str>) -> Result<ArrayFile> {
+        let key = match key {
+            Some(key) => key.to_owned(),
+            None => {
+                let keys = zarr::keys(path)?;
+                only(path, keys.clone(), &keys)?
+            }
+        };
+        let array = ZarrArray::open(path, &key)?;
+        Ok(ArrayFile {
+            path: path.to_owned(),
+            key: Some(key).filter(|key| !key.is_empty()),
+            shape: array.shape.clone(),
+            element: array.element,
+            body: Body::Zarr(array),
+        })
     }
 
     fn open_csv(path: &Path, key: Option<&str>) -> Result<ArrayFile> {
@@ -731,6 +762,9 @@ fn only<T>(path: &Path, entries: Vec<T>, keys: &[String]) -> Result<T> {
 /// strings, a CSV column, a JSON list in the metadata of safetensors. Only arrays with one axis longer than 1 are
 /// accepted.
 pub fn read_texts(path: &Path, key: Option<&str>) -> Result<Vec<String>> {
+    if is_zarr(path) {
+        return zarr_texts(path, key);
+    }
     let file = Arc::new(PositionedFile::open(path)?);
     match format_of(&file)? {
         FileFormat::Npy => {
@@ -781,6 +815,7 @@ pub fn read_texts(path: &Path, key: Option<&str>) -> Result<Vec<String>> {
         FileFormat::Safetensors => tensors::texts(&file, key.unwrap_or(IDS_KEY)),
         FileFormat::Nifti => Err(IoError::dtype(path, "array", "text", "volumes, which hold no text")),
         FileFormat::Cifti => cifti::open(&file)?.names(&file),
+        FileFormat::Zarr => zarr_texts(path, key),
         FileFormat::Gifti | FileFormat::FreeSurfer | FileFormat::Annotation => {
             let names = label_names(path, key)?;
             names.ok_or_else(|| IoError::dtype(path, "array", "text", "numbers without a table of names"))
@@ -788,11 +823,17 @@ pub fn read_texts(path: &Path, key: Option<&str>) -> Result<Vec<String>> {
     }
 }
 
+fn zarr_texts(path: &Path, key: Option<&str>) -> Result<Vec<String>> {
+    let key = key.unwrap_or(IDS_KEY);
+    let found = zarr::texts(path, key)?;
+    found.ok_or_else(|| IoError::dtype(path, &format!("attribute `{key}`"), "a list of texts", "none"))
+}
+
 /// The ids of the rows, where the file itself says them: an array or a list `stimulus_id` beside the numbers, or in
 /// safetensors the name of a CSV in the same folder under `stimulus_ids`.
 pub fn own_ids(path: &Path) -> Result<Option<Vec<String>>> {
     if path.is_dir() {
-        return Ok(None);
+        return if is_zarr(path) { zarr::texts(path, IDS_KEY) } else { Ok(None) };
     }
     let file = PositionedFile::open(path)?;
     let there = match format_of(&file)? {
@@ -853,6 +894,9 @@ fn one_axis(path: &Path, what: &str, shape: &[usize]) -> Result<usize> {
 
 /// The names of a file's arrays, in the file's own order; columns for CSV, nothing for `.npy`.
 pub fn keys(path: &Path) -> Result<Vec<String>> {
+    if is_zarr(path) {
+        return zarr::keys(path);
+    }
     let file = Arc::new(PositionedFile::open(path)?);
     Ok(match format_of(&file)? {
         FileFormat::Npy | FileFormat::Nifti | FileFormat::Cifti => Vec::new(),
@@ -860,6 +904,7 @@ pub fn keys(path: &Path) -> Result<Vec<String>> {
         FileFormat::Safetensors => tensors::tensors(&file)?.into_iter().map(|t| t.key).collect(),
         FileFormat::Hdf5 => hdf5::open(path)?.keys()?,
         FileFormat::Csv => Delimited::read(path)?.names().to_vec(),
+        FileFormat::Zarr => zarr::keys(path)?,
         FileFormat::Gifti | FileFormat::FreeSurfer | FileFormat::Annotation => {
             surface_arrays(&file)?.arrays.into_iter().map(|a| a.key).collect()
         }
@@ -902,6 +947,9 @@ pub struct ArrayInfo {
 
 /// Describe a file; an array that cannot be read is listed with its problem.
 pub fn info(path: &Path) -> Result<FileInfo> {
+    if is_zarr(path) {
+        return zarr_info(path);
+    }
     let file = Arc::new(PositionedFile::open(path)?);
     let format = format_of(&file)?;
     let arrays = match format {
@@ -984,6 +1032,7 @@ pub fn info(path: &Path) -> Result<FileInfo> {
                 problem: None,
             })
             .collect(),
+        FileFormat::Zarr => zarr_info(path)?.arrays,
         FileFormat::Cifti => {
             let array = ArrayFile::open(path, None)?;
             vec![ArrayInfo {
@@ -1014,6 +1063,32 @@ pub fn info(path: &Path) -> Result<FileInfo> {
     Ok(FileInfo { file: name, format, what, units, bytes: file.len(), arrays })
 }
 
+/// The arrays of a Zarr folder.
+fn zarr_info(path: &Path) -> Result<FileInfo> {
+    let arrays: Vec<ArrayInfo> = zarr::keys(path)?
+        .into_iter()
+        .map(|key| match ZarrArray::open(path, &key) {
+            Ok(array) => ArrayInfo {
+                bytes: total_bytes(path, "array", &array.shape, array.element.bytes()).ok(),
+                dtype: array.element.name().to_owned(),
+                shape: array.shape,
+                key: Some(key).filter(|key| !key.is_empty()),
+                storage: "chunked".to_owned(),
+                problem: None,
+            },
+            Err(error) => problem(Some(key), "chunked", &error),
+        })
+        .collect();
+    let ids = zarr::texts(path, IDS_KEY)?.map_or(0, |ids| ids.len());
+    let named = if ids > 0 { format!(", with the ids of {ids} stimuli") } else { String::new() };
+    let several = if arrays.len() == 1 { "one array".to_owned() } else { format!("{} arrays", arrays.len()) };
+    let bytes =
+        zarr::files(path)?.iter().map(|file| std::fs::metadata(file).map_or(0, |about| about.len())).sum();
+    let file = path.file_name().map(|n| n.to_string_lossy().into_owned()).unwrap_or_default();
+    let what = format!("a Zarr folder with {several}{named}");
+    Ok(FileInfo { file, format: FileFormat::Zarr, what, units: None, bytes, arrays })
+}
+
 /// What a file holds in one sentence, and its units.
 fn sentence(
     file: &Arc<PositionedFile>,
@@ -1034,6 +1109,7 @@ fn sentence(
         }
         FileFormat::Hdf5 => (several("an HDF5 file"), None),
         FileFormat::Csv => (format!("a table of {n} columns"), None),
+        FileFormat::Zarr => (several("a Zarr folder"), None),
         FileFormat::Gifti => (several("a GIFTI file"), None),
         FileFormat::FreeSurfer => ("a FreeSurfer surface".into(), Some("coordinates in mm".into())),
         FileFormat::Annotation => ("a FreeSurfer annotation: a label per vertex".into(), None),

@@ -30,6 +30,7 @@ pub mod surface;
 pub mod table;
 mod tensors;
 mod volume_responses;
+pub mod zarr;
 
 pub use crate::parquet::{json_lines, read_parquet, write_csv, write_json_lines, write_parquet};
 pub use activation_store::{IDS_KEY, StoreWriter, StoredLayer};
@@ -50,3 +51,4 @@ pub use responses::{
 pub use stimuli::{RowMatch, StimulusTable, match_by_order, match_rows, read_stimuli};
 pub use surface::{Mesh, VertexLabels, read_mesh, read_vertex_labels};
 pub use table::{Column, Table, Values};
+pub use zarr::{ZarrWriter, is_zarr};

@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use stereotax_base::stats::rng::Stream;
+use stereotax_io::ZarrWriter;
 use stereotax_io::fuzzing::read_everything;
 
 /// The system's allocator, remembering the largest single piece.
@@ -113,6 +114,41 @@ fn changed_files_are_read_or_refused() {
             assert!(largest < MOST, "{}: turn {turn}: {largest} bytes at once", seed.display());
         }
         std::fs::remove_file(&path).unwrap();
+    }
+}
+
+#[test]
+fn changed_parts_of_a_zarr_folder_are_read_or_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = folder.path().join("s.zarr");
+    let ids = ["a", "b", "c"].map(str::to_owned);
+    let layers = [("x/y".to_owned(), vec![2, 2]), ("z".to_owned(), vec![1])];
+    let mut writer = ZarrWriter::create(&store, &ids, &layers, &[("engine", "e")]).unwrap();
+    writer.append(3, &[(0..12).map(|i| i as f32).collect(), vec![1.0, 2.0, 3.0]]).unwrap();
+    writer.finish().unwrap();
+    let two = store.join("two");
+    std::fs::create_dir(&two).unwrap();
+    let about = r#"{"zarr_format": 2, "shape": [3, 2], "chunks": [2, 2], "dtype": "<f8", "compressor":
+        {"id": "zlib", "level": 1}, "filters": null, "fill_value": "NaN", "order": "F"}"#;
+    std::fs::write(two.join(".zarray"), about).unwrap();
+    let parts =
+        ["zarr.json", "x/zarr.json", "x/y/zarr.json", "x/y/c/0/0/0", "z/zarr.json", "z/c/0/0", "two/.zarray"];
+    for (which, part) in parts.iter().enumerate() {
+        let path = store.join(part);
+        let whole = std::fs::read(&path).unwrap();
+        for turn in 0..60 {
+            let mut random = Stream::new(8, "zarr mutations", which as u64 * 60 + turn);
+            let mut bytes = whole.clone();
+            for _ in 0..=random.below(3) {
+                change(&mut bytes, &mut random);
+            }
+            std::fs::write(&path, &bytes).unwrap();
+            LARGEST.store(0, Ordering::Relaxed);
+            read_everything(&store);
+            let largest = LARGEST.load(Ordering::Relaxed);
+            assert!(largest < MOST, "{part}: turn {turn}: {largest} bytes at once");
+        }
+        std::fs::write(&path, &whole).unwrap();
     }
 }
 

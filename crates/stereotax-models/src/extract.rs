@@ -302,7 +302,8 @@ impl<'a> Job<'a> {
         }
         let s = self.settings;
         let text = serde_json::json!({
-            "network": digest_bytes(self.network.bytes()), "preparation": s.preparation, "layers": s.layers,
+            "network": digest_bytes(self.network.bytes()), "preparation": s.preparation,
+            "beside": self.ready.files, "layers": s.layers,
             "pool": s.pool.to_string(), "batch": s.batch, "seed": s.seed, "engine": s.engine,
             "ids": stimuli.ids, "contents": contents, "version": env!("CARGO_PKG_VERSION"),
         });

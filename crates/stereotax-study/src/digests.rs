@@ -41,7 +41,8 @@ impl Digests {
         if let Some(used) = self.used.get(&name) {
             return Ok(used.blake3.clone());
         }
-        let stamp = std::fs::metadata(path).ok().and_then(|meta| {
+        // The time of a folder says nothing about the files in it.
+        let stamp = std::fs::metadata(path).ok().filter(|meta| meta.is_file()).and_then(|meta| {
             let changed = meta.modified().ok()?.duration_since(UNIX_EPOCH).ok()?;
             Some((meta.len(), changed.as_nanos()))
         });

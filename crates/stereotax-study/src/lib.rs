@@ -152,7 +152,40 @@ pub fn check(study: &Study, monitor: &Monitor) -> Result<Vec<Finding>, StudyErro
         let n = widths.len();
         Finding::note("model", format!("model `{name}` on `{}`: {n} layers of widths {widths:?}", a.stimuli))
     });
+    let stuck = inputs.benchmarks.iter().map(|b| few_moves(study, b)).collect::<Result<Vec<_>, _>>()?;
     let mut found: Vec<Finding> = benchmarks.chain(surfaces).chain(volumes).chain(models).collect();
+    found.extend(stuck.into_iter().flatten());
     found.extend(inputs.findings);
     Ok(found)
+}
+
+/// Whether blocks of single stimuli leave so few ways to move responses that no p-value can be small.
+fn few_moves(study: &Study, benchmark: &inputs::BenchmarkInput) -> Result<Option<Finding>, StudyError> {
+    use stereotax::pipelines::{Clock, encoding::n_null_moves};
+    let (design, hrf, gap) = (&benchmark.design, &benchmark.hrf, benchmark.gap);
+    if design.clock != Clock::Stimulus {
+        return Ok(None);
+    }
+    let (file, shared) = (&study.file, &study.file.analysis);
+    let nfas = file.wants_nfas.then(|| settings::evaluate(shared, file.seed, design, hrf, gap));
+    let encode = file.encoding.as_ref().map(|e| settings::encode(e, shared, file.seed, design, hrf, gap));
+    let mut least: Option<f64> = None;
+    for params in nfas.iter().chain(&encode) {
+        let in_context = StudyError::in_context(&benchmark.id);
+        if let Some(n) = n_null_moves(design, params).map_err(in_context)? {
+            least = Some(least.map_or(n, |least| least.min(n)));
+        }
+    }
+    Ok(least.filter(|n| *n < 20.0).map(|n| {
+        let text = format!(
+            "benchmark `{}`: {} blocks of {} samples leave {n} way(s) to move responses within what is held out \
+             together, so that no p-value of NFAS or encoding can be below {:.2}; say `blocks = \"stimulus\"` in its \
+             [[stimuli]] table if stimuli may change places within a run",
+            benchmark.id,
+            design.block_names.len(),
+            design.n_samples(),
+            1.0 / n
+        );
+        Finding::caution("few_moves", text)
+    }))
 }

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use stereotax_io::{ArrayFile, FileFormat, IDS_KEY, StoreWriter, StoredLayer, own_ids};
+use stereotax_io::{ArrayFile, FileFormat, IDS_KEY, StoreWriter, StoredLayer, ZarrWriter, own_ids};
 
 use crate::args::ConvertArgs;
 use crate::{Failure, print_line};
@@ -20,16 +20,36 @@ pub(crate) fn run(args: &ConvertArgs) -> Result<(), Failure> {
             "say `--force` to replace it",
         ));
     }
+    refuse_other_folder(&args.to)?;
     let names = array_names(args)?;
     match ending.as_str() {
         "safetensors" => to_safetensors(args, &names)?,
+        "zarr" => to_zarr(args, &names)?,
         "npy" => to_npy(args, &names)?,
         _ => {
             let found = format!("`.{ending}`");
-            return Err(refused(&args.to, "the ending .safetensors or .npy", &found, "name the new file so"));
+            return Err(refused(
+                &args.to,
+                "the ending .safetensors, .zarr or .npy",
+                &found,
+                "name the new file so",
+            ));
         }
     }
     print_line(&format!("{}: {}", args.to.display(), names.join(", ")));
+    Ok(())
+}
+
+/// A folder that is no store is not replaced, whatever is said.
+pub(crate) fn refuse_other_folder(to: &Path) -> Result<(), Failure> {
+    if to.is_dir() && !stereotax_io::is_zarr(to) {
+        return Err(refused(
+            to,
+            "a name that is free",
+            "a folder that is no Zarr store",
+            "choose another name",
+        ));
+    }
     Ok(())
 }
 
@@ -78,8 +98,8 @@ fn open(args: &ConvertArgs, name: &str) -> Result<ArrayFile, Failure> {
     Ok(ArrayFile::open(&args.from, keyed.then_some(name))?)
 }
 
-/// 32-bit floats, rows first, ids with them where the file has any.
-fn to_safetensors(args: &ConvertArgs, names: &[String]) -> Result<(), Failure> {
+/// Arrays of the same rows, and the ids of the rows: those of the file, or their numbers.
+fn of_one_length(args: &ConvertArgs, names: &[String]) -> Result<(Vec<ArrayFile>, Vec<String>), Failure> {
     let files: Vec<ArrayFile> = names.iter().map(|name| open(args, name)).collect::<Result<_, _>>()?;
     let n_rows = files[0].n_rows();
     if let Some(other) = files.iter().find(|f| f.n_rows() != n_rows) {
@@ -91,25 +111,59 @@ fn to_safetensors(args: &ConvertArgs, names: &[String]) -> Result<(), Failure> {
         Some(ids) if ids.len() == n_rows => ids,
         _ => (0..n_rows).map(|row| row.to_string()).collect(),
     };
-    let layers: Vec<StoredLayer> = names
-        .iter()
-        .zip(&files)
-        .map(|(name, file)| StoredLayer {
-            name: name.clone(),
-            row_shape: file.shape().iter().skip(1).copied().collect(),
-        })
-        .collect();
-    let mut writer = StoreWriter::open(&args.to, "", &ids, &layers, &[])?;
+    Ok((files, ids))
+}
+
+/// Rows from `first` on, block by block.
+fn blocks(
+    files: &[ArrayFile],
+    first: usize,
+    mut append: impl FnMut(usize, &[Vec<f32>]) -> stereotax_io::Result<()>,
+) -> Result<(), Failure> {
+    let n_rows = files[0].n_rows();
     let width: usize = files.iter().map(ArrayFile::row_len).sum();
     let step = (BLOCK / width.max(1)).max(1);
-    for start in (writer.rows_done()..n_rows).step_by(step) {
+    for start in (first..n_rows).step_by(step) {
         let end = (start + step).min(n_rows);
-        let mut columns = Vec::with_capacity(files.len());
-        for file in &files {
-            columns.push(read_f32(file, start, end)?);
-        }
-        writer.append(end - start, &columns)?;
+        let columns = files.iter().map(|f| read_f32(f, start, end)).collect::<Result<Vec<_>, _>>()?;
+        append(end - start, &columns)?;
     }
+    Ok(())
+}
+
+fn row_shape(file: &ArrayFile) -> Vec<usize> {
+    file.shape().iter().skip(1).copied().collect()
+}
+
+/// 32-bit floats, rows first, ids with them where the file has any.
+fn to_safetensors(args: &ConvertArgs, names: &[String]) -> Result<(), Failure> {
+    let (files, ids) = of_one_length(args, names)?;
+    let layer =
+        |(name, file): (&String, &ArrayFile)| StoredLayer { name: name.clone(), row_shape: row_shape(file) };
+    let layers: Vec<StoredLayer> = names.iter().zip(&files).map(layer).collect();
+    let mut writer = StoreWriter::open(&args.to, "", &ids, &layers, &[])?;
+    blocks(&files, writer.rows_done(), |n, columns| writer.append(n, columns))?;
+    Ok(writer.finish()?)
+}
+
+/// The same as a Zarr folder.
+fn to_zarr(args: &ConvertArgs, names: &[String]) -> Result<(), Failure> {
+    let (files, ids) = of_one_length(args, names)?;
+    into_zarr(&args.to, &files, names, &ids, &[])
+}
+
+/// Arrays of the same rows into a Zarr folder.
+pub(crate) fn into_zarr(
+    to: &Path,
+    files: &[ArrayFile],
+    names: &[String],
+    ids: &[String],
+    about: &[(&str, &str)],
+) -> Result<(), Failure> {
+    let layers: Vec<(String, Vec<usize>)> =
+        names.iter().zip(files).map(|(name, file)| (name.clone(), row_shape(file))).collect();
+    let mut writer = ZarrWriter::create(to, ids, &layers, about)?;
+    blocks(files, 0, |n, columns| writer.append(n, columns))?;
     Ok(writer.finish()?)
 }
 

@@ -1,11 +1,15 @@
 //! Run a network over stimuli and write the activations of its layers.
 
+use std::path::{Path, PathBuf};
+
 use stereotax::data::Monitor;
+use stereotax_io::ArrayFile;
 use stereotax_models::extract::{Layers, Settings, Stimuli, extract, layers, taps};
 use stereotax_models::network::engine::{ENGINE, Engine, Loaded};
 use stereotax_models::network::graph::Network;
 use stereotax_models::prepare::Preparation;
 
+use super::convert::{into_zarr, refuse_other_folder};
 use crate::args::{EngineChoice, ExtractArgs};
 use crate::progress::{Bar, stop_flag};
 use crate::{Failure, FindEngine, OtherEngine, print_line};
@@ -54,7 +58,21 @@ pub(crate) fn run(args: &ExtractArgs, onnxruntime: &FindEngine) -> Result<(), Fa
     let bar = Bar::new();
     let watcher = |event| bar.follow(&event);
     let monitor = Monitor::new(&watcher, stop_flag());
-    let done = extract(&network, &settings, &stimuli, &args.out, &mut *engine, &monitor)?;
+    // A Zarr folder is made from a store that can be gone on with.
+    let zarr = args.out.extension().is_some_and(|ending| ending == "zarr");
+    let store = if zarr { beside(&args.out) } else { args.out.clone() };
+    refuse_other_folder(&args.out)?;
+    let done = extract(&network, &settings, &stimuli, &store, &mut *engine, &monitor)?;
+    if zarr {
+        let names: Vec<String> = done.layers.iter().map(|(name, _)| name.clone()).collect();
+        let files =
+            names.iter().map(|name| ArrayFile::open(&store, Some(name))).collect::<Result<Vec<_>, _>>()?;
+        let pooling = settings.pool.to_string();
+        let about = [("engine", settings.engine.as_str()), ("pooling", pooling.as_str())];
+        into_zarr(&args.out, &files, &names, &stimuli.ids, &about)?;
+        drop(files);
+        let _ = std::fs::remove_file(&store);
+    }
     if args.json {
         let layers: Vec<_> = done
             .layers
@@ -74,6 +92,12 @@ pub(crate) fn run(args: &ExtractArgs, onnxruntime: &FindEngine) -> Result<(), Fa
     let (stimuli, layers, out) = (done.n_stimuli, done.layers.len(), args.out.display());
     eprintln!("{stimuli} stimuli, {layers} layers, by {}: {out}", settings.engine);
     Ok(())
+}
+
+/// The store that a Zarr folder is made from.
+fn beside(out: &Path) -> PathBuf {
+    let name = out.file_name().map(|n| n.to_string_lossy().into_owned()).unwrap_or_default();
+    out.with_file_name(format!(".{name}.safetensors"))
 }
 
 /// The engine that is not built in, where it is asked for or found; `None` for the one that is.

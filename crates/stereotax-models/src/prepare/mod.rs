@@ -128,15 +128,19 @@ impl Preparation {
 
     /// Everything that is read once for all stimuli.
     pub fn ready(&self, path: &Path) -> Result<Ready<'_>> {
-        let vocabulary = match &self.input {
-            Input::Characters(input) => Some(input.read(path)?),
-            _ => None,
+        let named: Vec<&Path> = match &self.input {
+            Input::Characters(input) => vec![&input.vocabulary],
+            _ => Vec::new(),
         };
-        let bank = match &self.input {
-            Input::LogMel(input) => Some(mel::FilterBank::new(input)),
-            _ => None,
+        let files = named.iter().map(|name| beside(path, name)).collect::<Result<Vec<_>>>()?;
+        let kind = match &self.input {
+            Input::Image(input) => Kind::Image(input),
+            Input::Waveform(input) => Kind::Waveform(input),
+            Input::LogMel(input) => Kind::LogMel(input, mel::FilterBank::new(input)),
+            Input::Characters(input) => Kind::Characters(input.read(path, &files[0])?),
+            Input::Numbers(_) => Kind::Numbers,
         };
-        Ok(Ready { preparation: self, vocabulary, bank })
+        Ok(Ready { kind, files: files.iter().map(|bytes| stereotax_io::digest_bytes(bytes)).collect() })
     }
 
     /// The network's input that stimuli go into.
@@ -203,9 +207,18 @@ impl Preparation {
 /// A preparation with its vocabulary and filters.
 #[derive(Debug)]
 pub struct Ready<'a> {
-    preparation: &'a Preparation,
-    vocabulary: Option<tokens::Vocabulary>,
-    bank: Option<mel::FilterBank>,
+    kind: Kind<'a>,
+    /// Digests of the files that lie beside it.
+    pub(crate) files: Vec<String>,
+}
+
+#[derive(Debug)]
+enum Kind<'a> {
+    Image(&'a image::ImageInput),
+    Waveform(&'a sound::WaveformInput),
+    LogMel(&'a mel::LogMelInput, mel::FilterBank),
+    Characters(tokens::Vocabulary),
+    Numbers,
 }
 
 impl Ready<'_> {
@@ -215,15 +228,28 @@ impl Ready<'_> {
     /// A file that is no image, sound or text of the kind, one too short for a frame, a character that the vocabulary
     /// does not have.
     pub fn frames(&self, content: &Content) -> Result<Vec<Tensor>> {
-        match (&self.preparation.input, &self.vocabulary, &self.bank) {
-            (Input::Image(input), ..) => Ok(vec![input.tensor(file(content)?)?]),
-            (Input::Waveform(input), ..) => input.frames(file(content)?),
-            (Input::LogMel(input), _, Some(bank)) => Ok(vec![input.tensor(file(content)?, bank)?]),
-            (Input::Characters(_), Some(vocabulary), _) => Ok(vec![vocabulary.tensor(content)?]),
-            (Input::Numbers(_), ..) => Ok(vec![tokens::numbers(content)?]),
-            _ => Ok(Vec::new()),
-        }
+        Ok(match &self.kind {
+            Kind::Image(input) => vec![input.tensor(file(content)?)?],
+            Kind::Waveform(input) => input.frames(file(content)?)?,
+            Kind::LogMel(input, bank) => vec![input.tensor(file(content)?, bank)?],
+            Kind::Characters(vocabulary) => vec![vocabulary.tensor(content)?],
+            Kind::Numbers => vec![tokens::numbers(content)?],
+        })
     }
+}
+
+/// The bytes of a file beside the preparation file.
+fn beside(preparation: &Path, name: &Path) -> Result<Vec<u8>> {
+    if name.components().count() != 1 || name.is_absolute() || name.file_name().is_none() {
+        return Err(invalid(
+            preparation,
+            "[input]",
+            "a file in the same folder",
+            format!("`{}`", name.display()),
+            "put it beside the preparation file",
+        ));
+    }
+    Ok(stereotax_io::read_bytes(&preparation.with_file_name(name))?)
 }
 
 fn file(content: &Content) -> Result<&Path> {

@@ -40,21 +40,10 @@ pub struct Vocabulary {
 }
 
 impl CharactersInput {
-    /// Read the vocabulary; `preparation` is the file that names it.
-    pub(super) fn read(&self, preparation: &Path) -> Result<Vocabulary> {
-        let name = &self.vocabulary;
-        if name.components().count() != 1 || name.is_absolute() {
-            return Err(invalid(
-                preparation,
-                "input.vocabulary",
-                "a file in the same folder",
-                format!("`{}`", name.display()),
-                "put it beside the preparation file",
-            ));
-        }
-        let path = preparation.with_file_name(name);
-        let bytes = stereotax_io::read_bytes(&path)?;
-        let numbers: HashMap<String, i32> = serde_json::from_slice(&bytes).map_err(|e| {
+    /// Read the vocabulary from the bytes of its file; `preparation` is the file that names it.
+    pub(super) fn read(&self, preparation: &Path, bytes: &[u8]) -> Result<Vocabulary> {
+        let path = preparation.with_file_name(&self.vocabulary);
+        let numbers: HashMap<String, i32> = serde_json::from_slice(bytes).map_err(|e| {
             invalid(
                 &path,
                 "vocabulary",

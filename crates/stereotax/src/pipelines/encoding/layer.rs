@@ -139,6 +139,13 @@ pub fn score_targets(
     Ok(found.into_iter().map(|(cell, _)| cell).collect())
 }
 
+/// How many different moves null draws can choose among: 1 where nothing may change its place, so that every
+/// p-value is 1; `None` where there can be no draws.
+pub fn n_null_moves(design: &SampleDesign, params: &EvaluateParams) -> Result<Option<f64>> {
+    let one = EvaluateParams { n_shifts: 1, ..params.clone() };
+    Ok(null_draws(design, &one)?.ok().map(|draws| draws.support.n_distinct))
+}
+
 /// The moves of null draws, or why there can be none.
 pub(super) fn null_draws(design: &SampleDesign, params: &EvaluateParams) -> Result<Result<NullDraws>> {
     let (order, runs) = held_out_order(design)?;

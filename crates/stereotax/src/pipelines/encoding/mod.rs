@@ -22,7 +22,7 @@ pub use group::{
 };
 pub use layer::{
     BLOCK, CellDraws, Chance, EncodingCell, Keep, MOST_WITH_DRAWS, Refits, fold_bytes, fold_bytes_of,
-    score_targets, target_bytes,
+    n_null_moves, score_targets, target_bytes,
 };
 pub use moments::FoldMoments;
 pub use nested::{BestCell, Intervals, LayerFeatures, NestedChoice, choice_bytes};
