@@ -19,6 +19,7 @@
 //! hundred products with the kernel and O(N n²) for n coordinates.
 
 use faer::{Mat, MatRef};
+use rayon::prelude::*;
 
 use stereotax_base::data::{Error, Monitor, Result};
 use stereotax_base::graph::{Sparse, nearest, squared_between};
@@ -148,7 +149,13 @@ pub fn diffusion_map(
             hint: "ask for fewer coordinates, or widen the kernel".into(),
         });
     }
-    let k = if n == n_all { kernel.clone() } else { kernel.subset(&kept) };
+    // Points of a sparse kernel in an order that suits its products.
+    let kept = if n <= DENSE {
+        kept
+    } else {
+        kernel.breadth_first().into_iter().filter(|&i| connected(i)).collect()
+    };
+    let k = if n == n_all && n <= DENSE { kernel.clone() } else { kernel.subset(&kept) };
     let q = k.row_sums();
     let powers: Vec<f64> = q.iter().map(|q| q.powf(-params.alpha)).collect();
     let k = k.map(|i, j, value| value * powers[i] * powers[j]);
@@ -385,13 +392,34 @@ fn steepest(squared: &[f64], n: usize) -> Option<f64> {
     if !(middle > 0.0) {
         return None;
     }
-    let log_sum = |epsilon: f64| {
-        // Points themselves add 1 each.
-        (n as f64 + squared.iter().map(|d| (-d / epsilon).exp()).sum::<f64>()).ln()
-    };
-    let slopes = (-24..=24).map(|m| {
-        let epsilon = middle * 2f64.powf(f64::from(m) / 2.0);
-        (log_sum(1.01 * epsilon) - log_sum(epsilon / 1.01), epsilon)
+    // Half of ε squares exp(−d²/ε): four exponentials of every pair, at the widest two ε and 1.01 of either way, give
+    // those of all. Rounding of 1 − d²/ε grows with every square, to 10⁻⁹ of what is not 0.
+    const OCTAVES: usize = 25;
+    let widest = |half: usize| middle * 2f64.powf(12.0 - half as f64 / 2.0);
+    // Per half octave and way: Σ exp(−d²/ε) for ε, ε/2, ε/4 …
+    let sums: Vec<[f64; OCTAVES]> = (0..4)
+        .into_par_iter()
+        .map(|at| {
+            let epsilon = widest(at / 2) * if at % 2 == 0 { 1.01 } else { 1.0 / 1.01 };
+            let mut sums = [0.0; OCTAVES];
+            // Tiles keep the sums in order and the powers in registers.
+            for tile in squared.chunks(16) {
+                let mut powers = [0.0; 16];
+                powers.iter_mut().zip(tile).for_each(|(power, d)| *power = (-d / epsilon).exp());
+                for sum in &mut sums {
+                    *sum += powers.iter().sum::<f64>();
+                    powers.iter_mut().for_each(|power| *power *= *power);
+                }
+            }
+            sums
+        })
+        .collect();
+    // Points themselves add 1 each.
+    let log_sum = |at: usize, octave: usize| (n as f64 + sums[at][octave]).ln();
+    let slopes = (0..=2 * (OCTAVES - 1)).rev().map(|steps| {
+        let (half, octave) = (steps % 2, steps / 2);
+        let slope = log_sum(2 * half, octave) - log_sum(2 * half + 1, octave);
+        (slope, widest(0) / 2f64.powf(steps as f64 / 2.0))
     });
     slopes
         .fold(None, |best: Option<(f64, f64)>, (slope, epsilon)| match best {
@@ -589,6 +617,23 @@ mod tests {
             (0..1200).map(|i| map.coordinates[(i, 0)].hypot(map.coordinates[(i, 1)])).collect();
         let spread = radius.iter().fold(0f64, |m, r| m.max((r / radius[0] - 1.0).abs()));
         assert!(spread < 1e-4, "{spread} {:?}", map.eigenvalues);
+    }
+
+    #[test]
+    fn the_automatic_bandwidth_is_that_of_loops() {
+        let mut stream = Stream::new(9, "diffusion tests", 0);
+        for spread in [0.3, 1.0, 4.0] {
+            let squared: Vec<f64> =
+                (0..3000).map(|i| if i < 5 { 0.0 } else { (spread * stream.normal()).exp() }).collect();
+            let middle = median(&squared[5..]);
+            let log_sum = |e: f64| (300.0 + squared.iter().map(|d| (-d / e).exp()).sum::<f64>()).ln();
+            let slope = |e: f64| log_sum(1.01 * e) - log_sum(e / 1.01);
+            let all = (-24..=24).map(|m| middle * 2f64.powf(f64::from(m) / 2.0));
+            let slow = all.reduce(|a, b| if slope(b) > slope(a) { b } else { a }).unwrap();
+            let found = steepest(&squared, 300).unwrap();
+            assert!((found / slow - 1.0).abs() < 1e-12, "{spread}: {found} {slow}");
+        }
+        assert_eq!(steepest(&[0.0; 4], 2), None);
     }
 
     #[test]

@@ -8,6 +8,7 @@ mod neighbourhoods;
 mod neighbours;
 mod sparse;
 mod sphere;
+mod tree;
 
 pub use geodesic::{Distance, Mesh};
 pub use homology::{

@@ -3,9 +3,43 @@
 //! Cost of a product with m columns: O(entries · m), rows shared out over threads.
 
 use faer::{Mat, MatRef};
+use pulp::{Arch, NullaryFnOnce};
 use rayon::prelude::*;
 
 use crate::data::{Error, Result};
+
+/// A row times four columns: four sums of each, every fourth entry its own, so that none waits for the one before.
+struct FourSums<'a> {
+    columns: &'a [usize],
+    values: &'a [f64],
+    lines: &'a [[f64; 4]],
+}
+
+impl NullaryFnOnce for FourSums<'_> {
+    type Output = [f64; 4];
+
+    #[inline(always)]
+    fn call(self) -> [f64; 4] {
+        let FourSums { columns, values, lines } = self;
+        let mut sums = [[0.0; 4]; 4];
+        let (fours, rest) = columns.as_chunks::<4>();
+        let (of_fours, of_rest) = values.as_chunks::<4>();
+        for (columns, values) in fours.iter().zip(of_fours) {
+            for lane in 0..4 {
+                let line = lines[columns[lane]];
+                for k in 0..4 {
+                    sums[lane][k] += values[lane] * line[k];
+                }
+            }
+        }
+        for (&j, &value) in rest.iter().zip(of_rest) {
+            for k in 0..4 {
+                sums[0][k] += value * lines[j][k];
+            }
+        }
+        std::array::from_fn(|k| (sums[0][k] + sums[1][k]) + (sums[2][k] + sums[3][k]))
+    }
+}
 
 /// A symmetric n × n matrix without its zeros.
 #[derive(Debug, Clone, PartialEq)]
@@ -140,17 +174,12 @@ impl Sparse {
         }
         let mut out = vec![0.0; n * m];
         const ROWS: usize = 256;
+        let arch = Arch::new();
         out.par_chunks_mut(ROWS * m.max(1)).enumerate().for_each(|(chunk, out)| {
             for (at, line) in out.chunks_mut(m.max(1)).enumerate() {
                 let (columns, values) = self.row(chunk * ROWS + at);
                 if let Ok(line) = <&mut [f64; 4]>::try_from(&mut *line) {
-                    // A width that is known keeps the sums in registers; they are the same sums.
-                    let mut sums = [0.0; 4];
-                    let (lines, _) = lines.as_chunks::<4>();
-                    for (&j, &value) in columns.iter().zip(values) {
-                        sums.iter_mut().zip(&lines[j]).for_each(|(to, from)| *to += value * from);
-                    }
-                    *line = sums;
+                    *line = arch.dispatch(FourSums { columns, values, lines: lines.as_chunks::<4>().0 });
                     continue;
                 }
                 for (&j, &value) in columns.iter().zip(values) {
@@ -160,7 +189,36 @@ impl Sparse {
                 }
             }
         });
-        Mat::from_fn(n, m, |i, j| out[i * m + j])
+        let mut product = Mat::zeros(n, m);
+        for j in 0..m {
+            let column = product.col_as_slice_mut(j);
+            column.iter_mut().zip(out[j..].iter().step_by(m)).for_each(|(to, from)| *to = *from);
+        }
+        product
+    }
+
+    /// An order in which connected points stand near one another: breadth first, part by part from its first point.
+    ///
+    /// Products are faster in it, since a row then finds its neighbours in fast memory.
+    pub fn breadth_first(&self) -> Vec<usize> {
+        let mut seen = vec![false; self.len()];
+        let mut order = Vec::with_capacity(self.len());
+        for start in 0..self.len() {
+            if std::mem::replace(&mut seen[start], true) {
+                continue;
+            }
+            let mut at = order.len();
+            order.push(start);
+            while at < order.len() {
+                for &j in self.row(order[at]).0 {
+                    if !std::mem::replace(&mut seen[j], true) {
+                        order.push(j);
+                    }
+                }
+                at += 1;
+            }
+        }
+        order
     }
 
     /// Which connected set of points each belongs to, numbered by their first points. Entries above 0 connect.
@@ -215,6 +273,11 @@ mod tests {
         assert_eq!(sparse.row_sums(), [3.0, 7.0, 2.0, 9.0]);
         let block = Mat::from_fn(4, 2, |i, j| (i + 10 * j) as f64);
         assert_eq!(sparse.times(block.as_ref()), &dense * &block);
+        assert_eq!(sparse.breadth_first(), [0, 2, 1, 3]);
+        // Four columns have a way of their own; whole numbers add up exactly in any order.
+        let wide = Mat::from_fn(11, 11, |i, j| if (i * j) % 3 == 0 { (i + j) as f64 } else { 0.0 });
+        let block = Mat::from_fn(11, 4, |i, j| (3 * i) as f64 - (j * j) as f64);
+        assert_eq!(Sparse::from_dense(wide.as_ref()).unwrap().times(block.as_ref()), &wide * &block);
         assert_eq!(
             sparse.subset(&[3, 1]).to_dense(),
             Mat::from_fn(2, 2, |i, j| [[5.0, 4.0], [4.0, 3.0]][i][j])
