@@ -280,6 +280,13 @@ fn a_label_volume_is_checked_and_its_maps_are_drawn() {
     assert_eq!(grids.numbers("z_0").unwrap(), [Some(-10.0)]);
     let page = fs::read_to_string(out.join("report.html")).unwrap();
     assert!(page.contains("Maps in the volume") && page.contains("glass brain"));
+    let drawn = stereotax(&["figures", out.to_str().unwrap(), "--formats", "svg"]);
+    assert!(drawn.status.success(), "{}", told(&drawn));
+    let files = String::from_utf8_lossy(&drawn.stdout).into_owned();
+    assert!(files.lines().any(|f| f.ends_with("map-noise-ceiling-glass-brain.svg")), "{files}");
+    assert!(files.lines().all(|f| fs::read_to_string(f).unwrap().starts_with("<svg ")));
+    let none = stereotax(&["figures", folder.path().join("nowhere").to_str().unwrap()]);
+    assert!(!none.status.success());
 
     // A column of labels goes before the order of the table.
     let table = fs::read_to_string(folder.path().join("rois.csv")).unwrap();
@@ -338,6 +345,15 @@ fn a_surface_is_checked_and_its_maps_are_drawn() {
     assert_eq!(read_parquet(&out.join("results/surface_faces.parquet")).unwrap().n_rows(), 4);
     let page = fs::read_to_string(out.join("report.html")).unwrap();
     assert!(page.contains("Maps on the cortical surface"));
+    // ROIs whose names are whole numbers go by their names.
+    let (table, labels) = (folder.path().join("rois.csv"), folder.path().join("l.csv"));
+    let named = fs::read_to_string(&table).unwrap();
+    fs::write(&table, "roi,network\n2,a\n30,a\n1,a\n103,b\n104,b\n").unwrap();
+    fs::write(&labels, "roi\n30\n30\n2\n0\n").unwrap();
+    let check = stereotax(&["check", study.to_str().unwrap()]);
+    let said = String::from_utf8_lossy(&check.stdout).into_owned();
+    assert!(said.contains("3 vertices lie in ROIs") && said.contains("3 of 5 ROIs have no vertex"), "{said}");
+    fs::write(&table, named).unwrap();
     // Another mesh computes nothing again.
     fs::write(folder.path().join("l.csv"), "roi\n1\n1\n2\n0\n").unwrap();
     let again = run(&study, &out, &[]);

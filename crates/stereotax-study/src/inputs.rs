@@ -465,6 +465,10 @@ fn load_surfaces(
     findings: &mut Vec<Finding>,
 ) -> Result<Vec<SurfaceInput>, StudyError> {
     let place: BTreeMap<&str, usize> = rois.iter().enumerate().map(|(j, r)| (r.roi.as_str(), j)).collect();
+    let numbered = match benchmark.surface.is_empty() {
+        true => BTreeMap::new(),
+        false => places_of_labels(roi_table(study, benchmark).as_deref(), rois)?,
+    };
     let mut surfaces = Vec::new();
     let mut unknown: BTreeMap<String, usize> = BTreeMap::new();
     let mut shown = vec![false; rois.len()];
@@ -509,7 +513,8 @@ fn load_surfaces(
                 .into_iter()
                 .map(|number| {
                     let number = number?;
-                    find(number.to_string(), (number <= rois.len()).then(|| number - 1))
+                    let index = i64::try_from(number).ok().and_then(|number| numbered.get(&number).copied());
+                    find(number.to_string(), index)
                 })
                 .collect(),
         };
@@ -592,11 +597,7 @@ fn load_volume(
             .push(Finding::note("volume_without_place", format!("{what}; there are no maps of the volume")));
         return Ok(None);
     }
-    let table = match &benchmark.rois {
-        Some(ArraySource::File { file, .. }) => Some(study.path(file)),
-        _ => None,
-    };
-    let place = places_of_labels(table.as_deref(), rois)?;
+    let place = places_of_labels(roi_table(study, benchmark).as_deref(), rois)?;
     let mut shown = vec![false; rois.len()];
     let mut unknown: BTreeMap<i64, usize> = BTreeMap::new();
     let mut runs = Vec::new();
@@ -655,6 +656,14 @@ fn load_volume(
     }
     let digest = crate::node::digest_of_json(&serde_json::json!({"volume": digests.file(&path)?}));
     Ok(Some(VolumeInput { grid: atlas.grid, runs, digest }))
+}
+
+/// The table of a benchmark's ROIs, where it is a file.
+fn roi_table(study: &Study, benchmark: &Benchmark) -> Option<PathBuf> {
+    match &benchmark.rois {
+        Some(ArraySource::File { file, .. }) => Some(study.path(file)),
+        _ => None,
+    }
 }
 
 /// The ROI of each label: by the column `index` of the ROI table, else by names that are whole numbers, else by
@@ -731,10 +740,7 @@ fn response_axes(subject: &config::Subject) -> Option<Vec<ResponseAxis>> {
 }
 
 fn targets(study: &Study, benchmark: &Benchmark) -> Targets {
-    let table = match &benchmark.rois {
-        Some(ArraySource::File { file, .. }) => Some(study.path(file)),
-        _ => None,
-    };
+    let table = roi_table(study, benchmark);
     match (&benchmark.voxels, &benchmark.rois) {
         (Voxels::Labels(ArraySource::File { file, key }), _) => {
             Targets::Voxels { file: Some(study.path(file)), key: key.clone(), rois: table }
