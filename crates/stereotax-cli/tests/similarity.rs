@@ -7,7 +7,14 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use common::{assert_same, results, rows, run, stereotax, told, write_arrays};
+use faer::Mat;
+use stereotax::data::{Monitor, Precision};
+use stereotax::similarity::{
+    BestLayer, Blocks, LayerDraws, Measure, ModelDifference, Pair, Representation, adjusted_together,
+    best_layer, chance_level, compare_with_all, interval_of, measure, model_difference,
+};
 use stereotax::stats::rng::Stream;
+use stereotax::stats::summary::{mean, sd};
 use stereotax_io::{Table, read_parquet};
 
 const N: usize = 48;
@@ -212,7 +219,11 @@ fn planted_layers_are_recovered_and_the_bytes_stay_the_same() {
         let number = |column: &str| differences.numbers(column).unwrap()[found].unwrap();
         assert!(number("difference") > 0.1 && number("lower") > 0.0 && number("p_adj") < 0.05);
         assert!(number("p_subjects") < 0.05);
+        // Three subjects have eight flips: the observed one and its mirror image reach it.
+        assert!(number("p_subjects_adj") >= 2.0 / 8.0);
     }
+    let of_one = at(&differences, &[("subject", "one")]);
+    assert!(of_one.iter().all(|&row| differences.numbers("p_subjects_adj").unwrap()[row].is_none()));
     // On the map layers lie nearest to the area that follows them.
     let map = read(&out, "similarity_map");
     assert_eq!(map.n_rows(), 2 * LAYERS + 3 * LAYERS);
@@ -238,6 +249,7 @@ fn planted_layers_are_recovered_and_the_bytes_stay_the_same() {
     let page = fs::read_to_string(out.join("report.html")).unwrap();
     assert!(page.contains("id=\"similarity\"") && page.contains("fig-similarity-map"));
     assert!(!page.contains("id=\"spectra\"") && !page.contains("dynamic mode decomposition gives"));
+    assert!(page.contains("<dt>ROIs</dt>") && !page.contains("masked)") && !page.contains("are masked"));
 
     for (threads, budget) in [("2", "300M"), ("5", "200M")] {
         let again = folder.path().join(threads);
@@ -270,6 +282,228 @@ fn planted_layers_are_recovered_and_the_bytes_stay_the_same() {
     ];
     assert!((one(&cells, "value", &full) - 1.0).abs() < 1e-9 && one(&cells, "lower", &full).is_nan());
     assert!(word(&cells, "status", &full).starts_with("saturated"));
+}
+
+/// The array of a file that [`write_arrays`] has written.
+fn array(file: &Path, name: &str) -> Mat<f64> {
+    let bytes = fs::read(file).unwrap();
+    let all = safetensors::SafeTensors::deserialize(&bytes).unwrap();
+    let view = all.tensor(name).unwrap();
+    let (rows, columns) = (view.shape()[0], view.shape()[1]);
+    let at = |i: usize, j: usize| {
+        let from = 4 * (i * columns + j);
+        f64::from(f32::from_le_bytes(view.data()[from..from + 4].try_into().unwrap()))
+    };
+    Mat::from_fn(rows, columns, at)
+}
+
+fn near(found: f64, expected: f64) -> bool {
+    found.is_nan() && expected.is_nan() || (found - expected).abs() <= 2e-6 * (1.0 + expected.abs())
+}
+
+/// |t| of every cell (rows) with the signs of subjects flipped.
+fn flipped(cells: &[Vec<f64>], flip: usize) -> Vec<f64> {
+    let of = |cell: &Vec<f64>| {
+        let x: Vec<f64> =
+            cell.iter().enumerate().map(|(s, x)| if flip >> s & 1 == 1 { -x } else { *x }).collect();
+        (mean(&x) / (sd(&x) / (x.len() as f64).sqrt())).abs()
+    };
+    cells.iter().map(of).collect()
+}
+
+#[test]
+fn every_number_of_the_tables_follows_from_the_data() {
+    let folder = tempfile::tempdir().unwrap();
+    // A similarity of Grams, one of distances, and a distance whose interval leaves stimuli out.
+    let names = ["cka_linear", "rsa_euclidean", "procrustes_angular"];
+    let study =
+        write_planted(folder.path(), Kind::default(), &format!("map = \"none\"\nmeasures = {names:?}\n"));
+    let out = folder.path().join("out");
+    let output = run(&study, &out, &[]);
+    assert!(output.status.success(), "{}", told(&output));
+    let (cells, best) = (read(&out, "similarity"), read(&out, "similarity_best"));
+    let differences = read(&out, "similarity_differences");
+
+    let measures: Vec<&'static Measure> = names.iter().map(|id| measure(id).unwrap()).collect();
+    let ids: Vec<String> = (0..N).map(|i| format!("stim{i:02}")).collect();
+    let blocks = Blocks::new(N, Some(&ids), 3, 100, 199).unwrap();
+    let (models, subjects) = (["net", "noise"], ["one", "two", "three"]);
+    let layers: Vec<Vec<Representation<'static>>> = models
+        .iter()
+        .map(|model| {
+            let file = folder.path().join(format!("{model}.safetensors"));
+            let of = |l| Representation::owned("layer", array(&file, &format!("block{l}")), Precision::F32);
+            (0..LAYERS).map(|l| of(l).unwrap()).collect()
+        })
+        .collect();
+    let areas: Vec<Vec<Representation<'static>>> = subjects
+        .iter()
+        .map(|subject| {
+            let all = array(&folder.path().join(format!("{subject}.safetensors")), "response");
+            let of = |a: usize| {
+                let own = Mat::from_fn(N, COLUMNS, |i, j| all[(i, a * COLUMNS + j)]);
+                Representation::owned("area", own, Precision::F64).unwrap()
+            };
+            (0..LAYERS).map(of).collect()
+        })
+        .collect();
+    // Subjects, then their mean; models; layers; areas × measures.
+    let n_cells = LAYERS * measures.len();
+    let drawn = |model: usize, l: usize, s: usize| -> Vec<LayerDraws> {
+        let partners: Vec<&Representation<'_>> = areas[s].iter().collect();
+        let found =
+            compare_with_all(&layers[model][l], &partners, &measures, &blocks, &Monitor::silent()).unwrap();
+        let single = |x: faer::ColRef<'_, f64>| x.iter().map(|v| *v as f32).collect::<Vec<f32>>();
+        (0..n_cells)
+            .map(|cell| {
+                let (pair, at) = (&found[cell / measures.len()], cell % measures.len());
+                LayerDraws {
+                    value: pair.values[at],
+                    null: single(pair.null.col(at)),
+                    draws: single(pair.draws.col(at)),
+                }
+            })
+            .collect()
+    };
+    let mut all: Vec<Vec<Vec<Vec<LayerDraws>>>> =
+        (0..3).map(|s| (0..2).map(|m| (0..LAYERS).map(|l| drawn(m, l, s)).collect()).collect()).collect();
+    let mean_of = |m: usize, l: usize, cell: usize| {
+        LayerDraws::mean(&(0..3).map(|s| &all[s][m][l][cell]).collect::<Vec<_>>())
+    };
+    let means = (0..2)
+        .map(|m| (0..LAYERS).map(|l| (0..n_cells).map(|cell| mean_of(m, l, cell)).collect()).collect())
+        .collect();
+    all.push(means);
+    let ceiling = |s: usize, cell: usize| -> f64 {
+        let (a, measure) = (cell / measures.len(), measures[cell % measures.len()]);
+        let others = (0..3).filter(|t| *t != s);
+        mean(
+            &others
+                .map(|t| measure.of(&Pair::new(&areas[t][a], &areas[s][a]).unwrap()).unwrap())
+                .collect::<Vec<_>>(),
+        )
+    };
+    let mut corrected: Vec<[Vec<f64>; 2]> = vec![];
+    for (s, subject) in ["one", "two", "three", "(mean)"].into_iter().enumerate() {
+        let ceiling = |cell: usize| match s {
+            3 => mean(&(0..3).map(|t| ceiling(t, cell)).collect::<Vec<_>>()),
+            _ => ceiling(s, cell),
+        };
+        // Adjusted over everything of the subject.
+        let standardised: Vec<(f64, Vec<f32>)> = all[s]
+            .iter()
+            .flatten()
+            .flat_map(|layer| layer.iter().enumerate())
+            .map(|(cell, draws)| draws.standardised(measures[cell % measures.len()]))
+            .collect();
+        let adjusted = adjusted_together(&standardised);
+        let mut of_models: Vec<Vec<BestLayer>> = vec![];
+        for (m, model) in models.iter().enumerate() {
+            let mut of_model = vec![];
+            for cell in 0..n_cells {
+                let measure = measures[cell % measures.len()];
+                let area = format!("area{}", cell / measures.len());
+                let key = [("model", *model), ("subject", subject), ("area", &area), ("measure", measure.id)];
+                let p_adj = |l: usize| adjusted[(m * LAYERS + l) * n_cells + cell];
+                let level = |l: usize| {
+                    let draws: &LayerDraws = &all[s][m][l][cell];
+                    chance_level(draws.value, draws.null.iter().map(|v| f64::from(*v)), measure.direction)
+                };
+                for l in 0..LAYERS {
+                    let draws = &all[s][m][l][cell];
+                    let layer = format!("block{l}");
+                    let key = [&key[..], &[("layer", &layer)]].concat();
+                    let ends = interval_of(
+                        draws.value,
+                        draws.draws.iter().map(|v| f64::from(*v)),
+                        measure,
+                        &blocks,
+                        0.95,
+                    )
+                    .unwrap();
+                    for (column, expected) in [
+                        ("value", draws.value),
+                        ("lower", ends[0]),
+                        ("upper", ends[1]),
+                        ("chance", level(l).chance),
+                        ("p", level(l).p_value),
+                        ("p_adj", p_adj(l)),
+                        ("ceiling", ceiling(cell)),
+                    ] {
+                        let found = one(&cells, column, &key);
+                        assert!(near(found, expected), "{key:?} {column}: {found} {expected}");
+                    }
+                }
+                let drawn: Vec<LayerDraws> = (0..LAYERS).map(|l| all[s][m][l][cell].clone()).collect();
+                let of_best = best_layer(&drawn, measure, blocks.factor(measure.interval), 0.95);
+                let l = of_best.index.unwrap();
+                assert_eq!(word(&best, "best_layer", &key), format!("block{l}"));
+                for (column, expected) in [
+                    ("value", of_best.value),
+                    ("corrected", of_best.corrected),
+                    ("lower", of_best.lower),
+                    ("upper", of_best.upper),
+                    ("win_share", of_best.win_share[l]),
+                    ("chance", level(l).chance),
+                    ("ceiling", ceiling(cell)),
+                    ("p", of_best.p_value),
+                    ("p_adj", (0..LAYERS).map(p_adj).fold(1.0, f64::min)),
+                ] {
+                    let found = one(&best, column, &key);
+                    assert!(near(found, expected), "{key:?} {column}: {found} {expected}");
+                }
+                of_model.push(of_best);
+            }
+            of_models.push(of_model);
+        }
+        let found: Vec<ModelDifference> = (0..n_cells)
+            .map(|cell| {
+                let measure = measures[cell % measures.len()];
+                model_difference(&of_models[0][cell], &of_models[1][cell], measure, 0.95)
+            })
+            .collect();
+        let adjusted =
+            adjusted_together(&found.iter().map(|f| (f.statistic, f.null.clone())).collect::<Vec<_>>());
+        // Over subjects, by all eight flips: the largest |t| of the cells whose |t| is no larger.
+        let of_subjects: Vec<Vec<f64>> = (0..n_cells)
+            .map(|cell| corrected.iter().map(|of: &[Vec<f64>; 2]| of[0][cell] - of[1][cell]).collect())
+            .collect();
+        let step_down: Vec<f64> = if s < 3 {
+            vec![f64::NAN; n_cells]
+        } else {
+            let observed = flipped(&of_subjects, 0);
+            let share = |cell: usize| {
+                let below: Vec<usize> = (0..n_cells).filter(|&c| observed[c] <= observed[cell]).collect();
+                let largest = |flip: usize| {
+                    let t = flipped(&of_subjects, flip);
+                    below.iter().map(|&c| t[c]).fold(0.0, f64::max)
+                };
+                (0..8).filter(|&flip| largest(flip) >= observed[cell] * (1.0 - 1e-6)).count() as f64 / 8.0
+            };
+            let single: Vec<f64> = (0..n_cells).map(share).collect();
+            // No p below that of a cell whose |t| is larger.
+            let above =
+                |cell: usize| (0..n_cells).filter(|&c| observed[c] >= observed[cell]).collect::<Vec<_>>();
+            (0..n_cells).map(|cell| above(cell).iter().map(|&c| single[c]).fold(0.0, f64::max)).collect()
+        };
+        for cell in 0..n_cells {
+            let measure = measures[cell % measures.len()];
+            let area = format!("area{}", cell / measures.len());
+            let key = [("subject", subject), ("area", &area), ("measure", measure.id)];
+            for (column, expected) in [
+                ("difference", found[cell].difference),
+                ("lower", found[cell].lower),
+                ("upper", found[cell].upper),
+                ("p", found[cell].p_value),
+                ("p_adj", adjusted[cell]),
+                ("p_subjects_adj", step_down[cell]),
+            ] {
+                let found = one(&differences, column, &key);
+                assert!(near(found, expected), "{key:?} {column}: {found} {expected}");
+            }
+        }
+        corrected.push([0, 1].map(|m| of_models[m].iter().map(|of| of.corrected).collect()));
+    }
 }
 
 #[test]

@@ -1095,7 +1095,7 @@
       const value = isNumber(r.difference) ? (direct ? 1 : -1) * r.difference : null;
       const ends = isNumber(r.lower) ? (direct ? [r.lower, r.upper] : [-r.upper, -r.lower]) : null;
       return { value, strong: sure(r), short: `${show(value, 2)}${sure(r) ? " *" : ""}`,
-        words: `${a} less ${b}\n` + (isNumber(value) ? `${show(value)}${ends ? ` (${show(ends[0])} to ${show(ends[1])})` : ""}\np ${show(r.p, 4)}, adjusted ${show(r.p_adj, 4)}` + (isNumber(r.p_subjects) ? `; over ${r.n_subjects} subjects ${show(r.p_subjects, 4)}` : "") : r.status) };
+        words: `${a} less ${b}\n` + (isNumber(value) ? `${show(value)}${ends ? ` (${show(ends[0])} to ${show(ends[1])})` : ""}\np ${show(r.p, 4)}, adjusted ${show(r.p_adj, 4)}` + (isNumber(r.p_subjects) ? `; over ${r.n_subjects} subjects ${show(r.p_subjects, 4)}${isNumber(r.p_subjects_adj) ? `, adjusted ${show(r.p_subjects_adj, 4)}` : ""}` : "") : r.status) };
     }, "row more alike", true);
   };
   figures["similarity-map"] = (figure, plot, legend) => {

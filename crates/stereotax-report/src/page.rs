@@ -178,7 +178,8 @@ fn asked(input: &ReportInput) -> Vec<(String, String)> {
     };
     let rois = distinct(false);
     if rois > 0 {
-        let masked = distinct(true);
+        // Masks are for the scores of NFAS; nothing else was computed with them.
+        let masked = if input.tables.contains_key("scores") { distinct(true) } else { 0 };
         let note = if masked > 0 { format!(" ({masked} masked)") } else { String::new() };
         asked.push(("ROIs".into(), format!("{rois}{note}")));
     }

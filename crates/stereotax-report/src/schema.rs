@@ -473,6 +473,7 @@ pub(crate) const TABLES: &[TableSchema] = &[
             ("p_adj", Number),
             ("adjustment", Text),
             ("p_subjects", Number),
+            ("p_subjects_adj", Number),
             ("n_subjects", Number),
             ("status", Text),
         ],

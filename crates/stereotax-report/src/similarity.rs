@@ -140,6 +140,7 @@ fn differences(input: &ReportInput, shown: &dyn Fn(&Row<'_>) -> bool) -> Grid {
         head("p", "two-sided, over other stimuli", true),
         head("p adj.", "over all pairs, areas and measures", true),
         head("p subjects", "t-test over subjects, not adjusted", true),
+        head("p subjects adj.", "sign flips of subjects, over all pairs, areas and measures", true),
     ];
     let all = input.rows("similarity_differences").filter(|row| shown(row)).count();
     let rows: Vec<Vec<Cell>> = input
@@ -159,6 +160,7 @@ fn differences(input: &ReportInput, shown: &dyn Fn(&Row<'_>) -> bool) -> Grid {
                 Cell::p(row.number("p"), why),
                 Cell::p(row.number("p_adj"), why),
                 Cell::p(row.number("p_subjects"), Some(why.unwrap_or("fewer than 3 subjects"))),
+                Cell::p(row.number("p_subjects_adj"), Some(why.unwrap_or("fewer than 3 subjects"))),
             ]
         })
         .collect();

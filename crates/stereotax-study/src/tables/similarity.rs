@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use faer::Mat;
 use rayon::prelude::*;
 use stereotax::data::TileSource;
 use stereotax::similarity::cca::saturates;
@@ -10,6 +11,7 @@ use stereotax::similarity::{
     best_layer, chance_level, interval_of, model_difference,
 };
 use stereotax::stats::multiplicity::{Adjustment, adjust};
+use stereotax::stats::sign_flips::{Alternative, sign_flips};
 use stereotax::stats::special::student_two_sided;
 use stereotax::stats::summary::{mean, sd};
 use stereotax_io::Table;
@@ -38,6 +40,8 @@ struct Bench<'a> {
     measures: Vec<&'static Measure>,
     blocks: Blocks,
     multiplicity: Multiplicity,
+    /// Sign flips of subjects.
+    n_flips: usize,
     /// Subjects × areas × measures; empty with one subject.
     between: Vec<f64>,
 }
@@ -104,8 +108,18 @@ struct DifferenceRow {
     found: ModelDifference,
     p_adj: f64,
     adjustment: &'static str,
-    of_subjects: Option<(f64, usize)>,
+    of_subjects: Option<OfSubjects>,
     status: &'static str,
+}
+
+/// A difference judged by how it varies over subjects.
+#[derive(Clone, Copy)]
+struct OfSubjects {
+    /// By a t-test.
+    p: f64,
+    /// By sign flips of the subjects, over all differences; none without permutations.
+    p_adj: Option<f64>,
+    n: usize,
 }
 
 /// One point of `similarity_map`.
@@ -183,6 +197,7 @@ impl<'a> Bench<'a> {
             measures: measures(settings),
             blocks,
             multiplicity: settings.multiplicity,
+            n_flips: settings.permutations,
             between,
         })
     }
@@ -476,7 +491,13 @@ impl<'a> Bench<'a> {
             }
             other => by_p(&found.iter().map(|f| f.p_value).collect::<Vec<_>>(), other),
         };
-        for ((&(i, j, cell), found), p_adj) in tasks.iter().zip(found).zip(adjusted) {
+        let over_subjects = match subject {
+            Some(_) => vec![None; tasks.len()],
+            None => self.tests_of_subjects(of_subjects, &tasks),
+        };
+        for (((&(i, j, cell), found), p_adj), of_subjects) in
+            tasks.iter().zip(found).zip(adjusted).zip(over_subjects)
+        {
             let (area, measure) = (cell / self.measures.len(), self.measures[cell % self.measures.len()]);
             let status = match (best[i][cell].index, best[j][cell].index) {
                 (Some(_), Some(_)) if !found.p_value.is_nan() => "ok",
@@ -489,13 +510,40 @@ impl<'a> Bench<'a> {
                 subject: self.subject_name(subject),
                 area: self.work.areas[area].clone(),
                 measure: measure.id,
-                of_subjects: subject.map_or_else(|| test_of_subjects(of_subjects, i, j, cell), |_| None),
+                of_subjects,
                 p_adj,
                 adjustment,
                 found,
                 status,
             });
         }
+    }
+
+    /// All differences (two models and a cell each) over subjects: a t-test each, and max-T over all of them by flips of
+    /// the signs of whole subjects.
+    fn tests_of_subjects(
+        &self,
+        corrected: &[Vec<Vec<f64>>],
+        tasks: &[(usize, usize, usize)],
+    ) -> Vec<Option<OfSubjects>> {
+        let all: Vec<Option<Vec<f64>>> =
+            tasks.iter().map(|&(i, j, cell)| of_subjects(corrected, i, j, cell)).collect();
+        let values = Mat::from_fn(tasks.len(), corrected.len(), |row, s| {
+            let (i, j, cell) = tasks[row];
+            if all[row].is_some() { corrected[s][i][cell] - corrected[s][j][cell] } else { f64::NAN }
+        });
+        let ids: Vec<String> = self.benchmark.subjects.iter().map(|subject| subject.id.clone()).collect();
+        let flipped =
+            sign_flips(values.as_ref(), &ids, self.worker.study.file.seed, self.n_flips, Alternative::Two);
+        all.iter()
+            .zip(flipped.p_adjusted)
+            .map(|(of, p_adj)| {
+                let (of, n) = (of.as_ref()?, of.as_ref()?.len() as f64);
+                let t = mean(of) / sd(of) * n.sqrt();
+                let p_adj = (!p_adj.is_nan()).then_some(p_adj);
+                Some(OfSubjects { p: student_two_sided(t, n - 1.0), p_adj, n: of.len() })
+            })
+            .collect()
     }
 
     /// The map of layers and areas, and its distances.
@@ -592,16 +640,11 @@ fn by_p(p: &[f64], multiplicity: Multiplicity) -> (Vec<f64>, &'static str) {
     }
 }
 
-/// p of the differences of two models over subjects by a t-test, and how many subjects have one; none with fewer than 3.
-fn test_of_subjects(corrected: &[Vec<Vec<f64>>], i: usize, j: usize, cell: usize) -> Option<(f64, usize)> {
+/// Differences of two models, one per subject that has both, if they can be tested.
+fn of_subjects(corrected: &[Vec<Vec<f64>>], i: usize, j: usize, cell: usize) -> Option<Vec<f64>> {
     let of: Vec<f64> =
         corrected.iter().map(|models| models[i][cell] - models[j][cell]).filter(|d| !d.is_nan()).collect();
-    let spread = sd(&of);
-    if of.len() < LEAST_SUBJECTS || !(spread > 0.0) {
-        return None;
-    }
-    let n = of.len() as f64;
-    Some((student_two_sided(mean(&of) / spread * n.sqrt(), n - 1.0), of.len()))
+    (of.len() >= LEAST_SUBJECTS && sd(&of) > 0.0).then_some(of)
 }
 
 fn kind_name(kind: Interval) -> &'static str {
@@ -674,8 +717,9 @@ fn differences_table(rows: &[DifferenceRow]) -> Table {
         number p = |r| Some(r.found.p_value),
         number p_adj = |r| Some(r.p_adj),
         text adjustment = |r| (!r.p_adj.is_nan()).then_some(r.adjustment),
-        number p_subjects = |r| r.of_subjects.map(|(p, _)| p),
-        integer n_subjects = |r| r.of_subjects.map(|(_, n)| n as i64),
+        number p_subjects = |r| r.of_subjects.map(|of| of.p),
+        number p_subjects_adj = |r| r.of_subjects.and_then(|of| of.p_adj),
+        integer n_subjects = |r| r.of_subjects.map(|of| of.n as i64),
         text status = |r| Some(r.status),
     )
 }
