@@ -529,44 +529,14 @@ fn load_surfaces(
         return Ok(surfaces);
     }
     let strangers: Vec<String> = unknown.keys().cloned().collect();
-    if !shown.contains(&true) {
-        return Err(StudyError::Input {
-            what: format!(
-                "no label of the surface of benchmark `{}` is one of its ROIs: labels {}; ROIs {}",
-                benchmark.id,
-                stereotax_io::names::list(&strangers),
-                stereotax_io::names::list(&rois.iter().map(|r| r.roi.clone()).collect::<Vec<_>>()),
-            ),
-            hint: "name the ROIs as the labels are named, or label vertices by the ROIs' numbers, counted from 1"
-                .into(),
-        });
-    }
-    if !strangers.is_empty() {
-        findings.push(Finding::caution(
-            "labels_without_roi",
-            format!(
-                "surface of `{}`: {} label(s) on {} vertices are no ROI and stay without colour: {}",
-                benchmark.id,
-                strangers.len(),
-                unknown.values().sum::<usize>(),
-                stereotax_io::names::list(&strangers),
-            ),
-        ));
-    }
-    let missing: Vec<String> =
-        rois.iter().zip(&shown).filter(|(_, shown)| !**shown).map(|(r, _)| r.roi.clone()).collect();
-    if !missing.is_empty() {
-        findings.push(Finding::caution(
-            "rois_without_surface",
-            format!(
-                "surface of `{}`: {} of {} ROIs have no vertex and are on no map: {}",
-                benchmark.id,
-                missing.len(),
-                rois.len(),
-                stereotax_io::names::list(&missing),
-            ),
-        ));
-    }
+    let words = LabelWords {
+        place: "surface",
+        units: "vertices",
+        unit: "vertex",
+        code: "rois_without_surface",
+        hint: "name the ROIs as the labels are named, or label vertices by the ROIs' numbers, counted from 1",
+    };
+    say_unmatched(&words, benchmark, rois, &shown, &strangers, unknown.values().sum(), findings)?;
     Ok(surfaces)
 }
 
@@ -617,43 +587,14 @@ fn load_volume(
         }
     }
     let strangers: Vec<String> = unknown.keys().map(i64::to_string).collect();
-    if !shown.contains(&true) {
-        return Err(StudyError::Input {
-            what: format!(
-                "no label of the volume of benchmark `{}` is one of its ROIs: labels {}; ROIs {}",
-                benchmark.id,
-                stereotax_io::names::list(&strangers),
-                stereotax_io::names::list(&rois.iter().map(|r| r.roi.clone()).collect::<Vec<_>>()),
-            ),
-            hint: "give the ROI table a column `index` with the label of each ROI".into(),
-        });
-    }
-    if !strangers.is_empty() {
-        findings.push(Finding::caution(
-            "labels_without_roi",
-            format!(
-                "volume of `{}`: {} label(s) on {} voxels are no ROI and stay without colour: {}",
-                benchmark.id,
-                strangers.len(),
-                unknown.values().sum::<usize>(),
-                stereotax_io::names::list(&strangers),
-            ),
-        ));
-    }
-    let missing: Vec<String> =
-        rois.iter().zip(&shown).filter(|(_, shown)| !**shown).map(|(r, _)| r.roi.clone()).collect();
-    if !missing.is_empty() {
-        findings.push(Finding::caution(
-            "rois_without_voxels",
-            format!(
-                "volume of `{}`: {} of {} ROIs have no voxel and are on no map: {}",
-                benchmark.id,
-                missing.len(),
-                rois.len(),
-                stereotax_io::names::list(&missing),
-            ),
-        ));
-    }
+    let words = LabelWords {
+        place: "volume",
+        units: "voxels",
+        unit: "voxel",
+        code: "rois_without_voxels",
+        hint: "give the ROI table a column `index` with the label of each ROI",
+    };
+    say_unmatched(&words, benchmark, rois, &shown, &strangers, unknown.values().sum(), findings)?;
     let digest = crate::node::digest_of_json(&serde_json::json!({"volume": digests.file(&path)?}));
     Ok(Some(VolumeInput { grid: atlas.grid, runs, digest }))
 }
@@ -1153,6 +1094,65 @@ fn is_even(times_s: &[f64]) -> bool {
     let gaps: Vec<f64> = times_s.windows(2).map(|w| w[1] - w[0]).collect();
     let mean = gaps.iter().sum::<f64>() / gaps.len().max(1) as f64;
     gaps.iter().all(|gap| (gap - mean).abs() <= 0.01 * mean)
+}
+
+/// What labels stand on, in words.
+struct LabelWords {
+    place: &'static str,
+    units: &'static str,
+    unit: &'static str,
+    /// Of the finding for ROIs without a label.
+    code: &'static str,
+    hint: &'static str,
+}
+
+/// Refuse labels none of which is an ROI; name labels without ROI, on `n_strange` units, and ROIs without label.
+fn say_unmatched(
+    words: &LabelWords,
+    benchmark: &Benchmark,
+    rois: &[RoiInfo],
+    shown: &[bool],
+    strangers: &[String],
+    n_strange: usize,
+    findings: &mut Vec<Finding>,
+) -> Result<(), StudyError> {
+    let (place, id) = (words.place, &benchmark.id);
+    if !shown.contains(&true) {
+        return Err(StudyError::Input {
+            what: format!(
+                "no label of the {place} of benchmark `{id}` is one of its ROIs: labels {}; ROIs {}",
+                stereotax_io::names::list(strangers),
+                stereotax_io::names::list(&rois.iter().map(|r| r.roi.clone()).collect::<Vec<_>>()),
+            ),
+            hint: words.hint.into(),
+        });
+    }
+    if !strangers.is_empty() {
+        findings.push(Finding::caution(
+            "labels_without_roi",
+            format!(
+                "{place} of `{id}`: {} label(s) on {n_strange} {} are no ROI and stay without colour: {}",
+                strangers.len(),
+                words.units,
+                stereotax_io::names::list(strangers),
+            ),
+        ));
+    }
+    let missing: Vec<String> =
+        rois.iter().zip(shown).filter(|(_, shown)| !**shown).map(|(r, _)| r.roi.clone()).collect();
+    if !missing.is_empty() {
+        findings.push(Finding::caution(
+            words.code,
+            format!(
+                "{place} of `{id}`: {} of {} ROIs have no {} and are on no map: {}",
+                missing.len(),
+                rois.len(),
+                words.unit,
+                stereotax_io::names::list(&missing),
+            ),
+        ));
+    }
+    Ok(())
 }
 
 /// The stimulus ids of a file's rows: where the study says that they stand, else from the file itself.
